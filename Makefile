@@ -1,0 +1,106 @@
+# lbrt: the low-bit runtime. `make` builds everything into build/; `make test` runs the tests; `make help` lists the rest.
+#
+# No configure step and no flag is needed for speed: every instruction-set level is compiled in and chosen at run time.
+# Cross builds: make CC=aarch64-linux-gnu-gcc BUILD=build-arm. Variants: make asan, ubsan, tsan (each tests in a folder of its own).
+
+CC      ?= cc
+AR      ?= ar
+BUILD   ?= build
+PREFIX  ?= /usr/local
+CFLAGS  ?= -O2 -g
+WARN    := -Wall -Wextra -Wshadow -Wconversion -Werror
+STD     := -std=c11 -D_GNU_SOURCE -ffp-contract=off -fvisibility=hidden -fno-math-errno -pthread
+LDLIBS  += -lm
+RUN     ?=
+
+LIB_SRC  := $(wildcard kernels/*.c kernels/*/*.c formats/container/*.c runtime/*/*.c)
+TOOL_SRC := $(wildcard formats/import/*.c formats/pack/*.c)
+TEST_SRC := $(wildcard tests/*.c)
+PROGRAMS := chat lbrt-convert lbrt-info lbrt-bench lbrt-eval
+VERSION  := $(shell awk '/define LBRT_VERSION_(MAJOR|MINOR|PATCH)/ { printf "%s%s", s, $$3; s = "." }' include/lbrt.h)
+
+LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
+PIC_OBJ  := $(LIB_SRC:%.c=$(BUILD)/pic/%.o)
+TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
+TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
+TESTS    := $(patsubst tests/test_%.c,%,$(sort $(wildcard tests/test_*.c)))
+
+all: $(BUILD)/liblbrt.a $(BUILD)/liblbrt.so $(PROGRAMS:%=$(BUILD)/%)
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(WARN) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/pic/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(STD) $(WARN) $(CFLAGS) -fPIC -MMD -MP -c $< -o $@
+
+$(BUILD)/liblbrt.a: $(LIB_OBJ)
+	rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/liblbrt.so: $(PIC_OBJ)
+	$(CC) -shared -Wl,-soname,liblbrt.so.0 $(CFLAGS) -pthread $^ -o $@ $(LDLIBS)
+
+# Converters and kernel benchmarks see the internal floors; chat and everything like it sees only the library.
+$(BUILD)/liblbrt-tools.a: $(TOOL_OBJ)
+	rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/chat: $(BUILD)/obj/runtime/chat.o $(BUILD)/liblbrt.a
+$(BUILD)/lbrt-convert: $(BUILD)/obj/formats/lbrt-convert.o $(BUILD)/liblbrt-tools.a $(BUILD)/liblbrt.a
+$(BUILD)/lbrt-info: $(BUILD)/obj/formats/lbrt-info.o $(BUILD)/liblbrt.a
+$(BUILD)/lbrt-bench: $(BUILD)/obj/bench/lbrt-bench.o $(BENCH_OBJ) $(BUILD)/liblbrt.a
+$(BUILD)/lbrt-eval: $(BUILD)/obj/bench/lbrt-eval.o $(BUILD)/liblbrt.a
+$(PROGRAMS:%=$(BUILD)/%):
+	$(CC) $(CFLAGS) -pthread $^ -o $@ $(LDLIBS)
+
+# ---- tests: one runner; a file tests/test_NAME.c defines test_NAME() and is found here ----
+
+$(BUILD)/test_list.inc: $(wildcard tests/test_*.c) Makefile
+	@mkdir -p $(@D)
+	@printf '$(foreach t,$(TESTS),LB_TEST_ENTRY($(t))\n)' > $@
+
+$(BUILD)/obj/tests/lb_test.o: $(BUILD)/test_list.inc
+$(BUILD)/obj/tests/lb_test.o: STD += -I$(BUILD)
+
+$(BUILD)/lbrt-test: $(TEST_OBJ) $(BUILD)/liblbrt-tools.a $(BUILD)/liblbrt.a
+	$(CC) $(CFLAGS) -pthread $^ -o $@ $(LDLIBS)
+
+test: all $(BUILD)/lbrt-test
+	$(RUN) $(BUILD)/lbrt-test $(ONLY)
+
+asan:
+	$(MAKE) BUILD=build-asan CFLAGS="-O1 -g -DLB_DEBUG -fsanitize=address -fno-omit-frame-pointer" test
+ubsan:
+	$(MAKE) BUILD=build-ubsan CFLAGS="-O2 -g -DLB_DEBUG -fsanitize=undefined -fno-sanitize-recover=all" test
+tsan:
+	$(MAKE) BUILD=build-tsan CFLAGS="-O1 -g -fsanitize=thread" test
+
+bench: all
+	@mkdir -p $(BUILD)/models
+	@test -f $(BUILD)/models/bench-q4.lbrt || $(BUILD)/lbrt-convert --synth tinyllama-1.1b --format q4 $(BUILD)/models/bench-q4.lbrt
+	$(BUILD)/lbrt-bench $(BUILD)/models/bench-q4.lbrt
+
+$(BUILD)/lbrt.pc: Makefile include/lbrt.h
+	@printf 'prefix=%s\nincludedir=$${prefix}/include\nlibdir=$${prefix}/lib\n\nName: lbrt\nDescription: low-bit language model runtime\nVersion: %s\nCflags: -I$${includedir}\nLibs: -L$${libdir} -llbrt\nLibs.private: -pthread -lm\n' '$(PREFIX)' '$(VERSION)' > $@
+
+install: all $(BUILD)/lbrt.pc
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/bin
+	install -m 644 include/lbrt.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(BUILD)/liblbrt.a $(DESTDIR)$(PREFIX)/lib/
+	install -m 755 $(BUILD)/liblbrt.so $(DESTDIR)$(PREFIX)/lib/liblbrt.so.0
+	ln -sf liblbrt.so.0 $(DESTDIR)$(PREFIX)/lib/liblbrt.so
+	install -m 644 $(BUILD)/lbrt.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/
+	install -m 755 $(PROGRAMS:%=$(BUILD)/%) $(DESTDIR)$(PREFIX)/bin/
+
+clean:
+	rm -rf build build-*
+
+help:
+	@echo 'make            libraries and programs into build/'
+	@echo 'make test       all tests (ONLY=name runs one file)'
+	@echo 'make bench      tokens per second of a 1.1B model of random weights'
+	@echo 'make asan ubsan tsan   the tests under a sanitizer'
+	@echo 'make install PREFIX=/usr/local [DESTDIR=]'
+
+.PHONY: all test asan ubsan tsan bench install clean help
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

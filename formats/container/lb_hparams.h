@@ -1,0 +1,52 @@
+/*
+ * What a decoder-only transformer is, as numbers: the part of the metadata that the forward pass needs.
+ * Importers fill it, the writer stores it, the reader checks it and hands it to the engine.
+ */
+#ifndef LB_HPARAMS_H
+#define LB_HPARAMS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define LB_MAX_LAYERS 1024u
+
+typedef enum lb_activation { LB_ACT_SILU = 0, LB_ACT_RELU2 = 1, LB_ACT_GELU_TANH = 2 } lb_activation;
+
+typedef enum lb_rope_scaling { LB_ROPE_NONE = 0, LB_ROPE_LINEAR = 1, LB_ROPE_LLAMA3 = 2 } lb_rope_scaling;
+
+typedef struct lb_hparams {
+    char name[64];         /* for people */
+    char architecture[32]; /* "llama", "qwen2", "bitnet": for people too; behaviour is in the fields below */
+    uint32_t n_vocab;
+    uint32_t n_layers;
+    uint32_t dim;          /* width of the residual stream */
+    uint32_t n_heads;      /* query heads */
+    uint32_t n_kv_heads;   /* divides n_heads */
+    uint32_t head_dim;     /* even */
+    uint32_t ffn_dim;
+    uint32_t n_context;    /* trained context length */
+    float norm_eps;
+    lb_activation activation;
+
+    uint32_t rope_dim;     /* leading dimensions of a head that are rotated, even, <= head_dim */
+    bool rope_interleaved; /* pairs (2i, 2i+1), as in llama2.c and GGUF "llama"; else (i, i + rope_dim / 2) */
+    float rope_theta;
+    lb_rope_scaling rope_scaling;
+    float rope_factor;     /* linear and llama3 */
+    float rope_low_freq, rope_high_freq; /* llama3 */
+    uint32_t rope_original_context;      /* llama3 */
+} lb_hparams;
+
+/*
+ * Canonical tensor names. Matrices are [rows = outputs][columns = inputs]; vectors are f32 with one row... of `columns` numbers.
+ *   tok_embed [n_vocab][dim]      out_norm [dim]      out_head [n_vocab][dim], absent if tied to tok_embed
+ *   layers.N.attn_norm [dim]      layers.N.ffn_norm [dim]
+ *   layers.N.attn_q [n_heads * head_dim][dim]   layers.N.attn_k, attn_v [n_kv_heads * head_dim][dim]
+ *   layers.N.attn_o [dim][n_heads * head_dim]
+ *   layers.N.ffn_gate, ffn_up [ffn_dim][dim]    layers.N.ffn_down [dim][ffn_dim]
+ * Optional vectors, present or not: layers.N.attn_q_bias, attn_k_bias, attn_v_bias, attn_o_bias, ffn_gate_bias, ffn_up_bias,
+ *   ffn_down_bias (one per output); layers.N.attn_q_norm, attn_k_norm [head_dim] (Qwen3: RMSNorm per head before the rotation);
+ *   layers.N.attn_sub_norm [n_heads * head_dim], ffn_sub_norm [ffn_dim] (BitNet: RMSNorm before attn_o and ffn_down).
+ */
+
+#endif /* LB_HPARAMS_H */

@@ -1,0 +1,328 @@
+/*
+ * lbrt: the low-bit runtime. Runs transformer language models on the CPU.
+ *
+ * This header is the whole interface; what is not written here is not promised.
+ *
+ * Objects     lbrt_model    an opened .lbrt file: read-only, shared by any number of sessions.
+ *             lbrt_session  one conversation: KV cache, scratch memory and worker threads.
+ * Threads     A model may be used from any thread at any time until it is closed. A session is used
+ *             by one thread at a time; different sessions run in parallel. lbrt_cancel() is the one
+ *             call that another thread may make on a busy session.
+ * Errors      Every call that can fail returns lbrt_status. Calls that take `lbrt_error *err` write a
+ *             sentence there (err may be NULL); calls on a session keep theirs in the session, see
+ *             lbrt_session_error(). On failure output pointers are NULL and nothing is leaked. The
+ *             library never prints, aborts or exits, and treats every file as hostile.
+ * Memory      A session allocates when it is created and never again; lbrt_session_bytes() says how
+ *             much beforehand. Both objects use the caller's allocator if one is given.
+ * Options     Option structs begin with their size. Set it with the LBRT_..._INIT macro; a field
+ *             left at zero means the default.
+ * Same bits   The same file, tokens, options and seed give the same logits and tokens, bit for bit, on
+ *             every instruction set, number of threads, and split of the prompt into calls.
+ */
+#ifndef LBRT_H
+#define LBRT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(LBRT_STATIC)
+#define LBRT_API static
+#elif defined(__GNUC__)
+#define LBRT_API __attribute__((visibility("default")))
+#else
+#define LBRT_API
+#endif
+
+/* ---------------------------------------------------------------- versions and status */
+
+#define LBRT_VERSION_MAJOR 0
+#define LBRT_VERSION_MINOR 1
+#define LBRT_VERSION_PATCH 0
+#define LBRT_VERSION (LBRT_VERSION_MAJOR * 10000 + LBRT_VERSION_MINOR * 100 + LBRT_VERSION_PATCH)
+
+/* The LBRT_VERSION that the library was built with. */
+LBRT_API int lbrt_version(void);
+
+/* Values are pinned: a number never changes its meaning. */
+typedef enum lbrt_status {
+    LBRT_OK = 0,
+    LBRT_CANCELLED = 1, /* lbrt_cancel() was called, or a callback asked to stop */
+
+    LBRT_ERR_ARGUMENT = 10, /* a parameter is out of its documented range */
+    LBRT_ERR_STATE = 11,    /* the object is not in a state that allows this call */
+    LBRT_ERR_BUFFER = 12,   /* the caller's buffer is too small; the size needed was written */
+
+    LBRT_ERR_MEMORY = 20, /* an allocation failed */
+    LBRT_ERR_IO = 21,     /* a file could not be opened, read or mapped */
+    LBRT_ERR_THREAD = 22, /* a thread could not be started */
+
+    LBRT_ERR_FORMAT = 30,      /* not a file of this kind, or damaged */
+    LBRT_ERR_UNSUPPORTED = 31, /* well formed, but needs something this version lacks; named in the text */
+    LBRT_ERR_CHECKSUM = 32,    /* a checksum does not match */
+
+    LBRT_ERR_CONTEXT_FULL = 40, /* the session's context cannot hold the tokens */
+    LBRT_ERR_NUMERIC = 41       /* the model produced no finite logits */
+} lbrt_status;
+
+/* A short English name of a status, static storage. */
+LBRT_API const char *lbrt_status_name(lbrt_status status);
+
+/* Where a failing call that has no session to keep it leaves its sentence. */
+typedef struct lbrt_error {
+    lbrt_status status;
+    char text[252]; /* NUL-terminated */
+} lbrt_error;
+
+/* ---------------------------------------------------------------- what the host may supply */
+
+/*
+ * alloc returns `bytes` bytes aligned to `align` (a power of two, at most 4096) or NULL. free gets the
+ * same bytes and align back; ptr is never NULL. Both may be called from the thread that makes the call into lbrt only.
+ */
+typedef struct lbrt_allocator {
+    void *(*alloc)(void *user, size_t bytes, size_t align);
+    void (*free)(void *user, void *ptr, size_t bytes, size_t align);
+    void *user;
+} lbrt_allocator;
+
+/* Receives one line of text without newline; called on the thread that makes the call into lbrt. */
+typedef void (*lbrt_log_fn)(void *user, const char *line);
+
+/* ---------------------------------------------------------------- models */
+
+typedef struct lbrt_model lbrt_model;
+
+typedef struct lbrt_model_options {
+    size_t size;                     /* sizeof(lbrt_model_options) */
+    const lbrt_allocator *allocator; /* copied; NULL: malloc and free */
+    lbrt_log_fn log;                 /* NULL: silent */
+    void *log_user;
+    const char *isa; /* force an instruction-set level by name ("scalar", "avx2", ...); NULL: the environment
+                        variable LBRT_ISA if set, else the best this CPU has */
+    bool verify;     /* check every tensor's checksum now (reads the whole file) */
+} lbrt_model_options;
+#define LBRT_MODEL_OPTIONS_INIT { sizeof(lbrt_model_options), NULL, NULL, NULL, NULL, false }
+
+/*
+ * Opens a .lbrt file by mapping it. options and err may be NULL. Errors: IO, FORMAT, UNSUPPORTED, CHECKSUM, MEMORY.
+ * The file must not be changed while the model is open.
+ */
+LBRT_API lbrt_status lbrt_model_open(const char *path, const lbrt_model_options *options,
+                                     lbrt_model **out, lbrt_error *err);
+
+/* The same from memory that the caller keeps alive and unchanged until lbrt_model_close; data must be 64-byte aligned. */
+LBRT_API lbrt_status lbrt_model_open_memory(const void *data, size_t bytes,
+                                            const lbrt_model_options *options, lbrt_model **out,
+                                            lbrt_error *err);
+
+/* Closes a model. All of its sessions must have been freed. NULL is allowed. */
+LBRT_API void lbrt_model_close(lbrt_model *model);
+
+typedef struct lbrt_model_info {
+    size_t size;              /* in: sizeof(lbrt_model_info) */
+    const char *name;         /* strings live as long as the model */
+    const char *architecture; /* "llama", ... */
+    const char *isa;          /* the instruction-set level in use */
+    uint64_t parameters;      /* number of weights, before packing */
+    uint64_t file_bytes;
+    uint64_t weight_bytes; /* bytes of all tensors */
+    uint64_t token_bytes;  /* bytes of weights read to decode one token */
+    double bits_per_weight;
+    uint32_t n_vocab, n_layers, dim;
+    uint32_t n_context;      /* the context length that the model was trained for */
+    int32_t bos, eos;        /* token ids, -1 if there is none */
+    bool adds_bos;           /* prompts begin with bos */
+    bool has_chat_template;
+} lbrt_model_info;
+#define LBRT_MODEL_INFO_INIT { .size = sizeof(lbrt_model_info) }
+
+LBRT_API lbrt_status lbrt_model_describe(const lbrt_model *model, lbrt_model_info *info);
+
+/* ---------------------------------------------------------------- text and tokens */
+
+typedef int32_t lbrt_token;
+
+enum {
+    LBRT_TOKENIZE_BOS = 1,    /* put bos first if the model adds one */
+    LBRT_TOKENIZE_SPECIAL = 2 /* recognise control tokens such as <|eot|> written in the text; leave
+                                 this out for text that comes from a user */
+};
+
+/*
+ * Splits UTF-8 text into token ids. Writes at most `cap` ids to tokens and the number needed to *n;
+ * BUFFER if cap is too small (tokens may be NULL when cap is 0). Bytes that are not UTF-8 are
+ * tokenized as bytes where the vocabulary has them, else as U+FFFD. Errors: BUFFER, MEMORY, UNSUPPORTED.
+ */
+LBRT_API lbrt_status lbrt_tokenize(const lbrt_model *model, const char *text, size_t bytes,
+                                   unsigned flags, lbrt_token *tokens, size_t cap, size_t *n,
+                                   lbrt_error *err);
+
+/*
+ * The raw bytes of one token: *text points into the model and is not NUL-terminated. They may be part of a UTF-8
+ * sequence: see lbrt_utf8_push. Control tokens give their name if `special`, else no bytes. ARGUMENT if id is not a token.
+ */
+LBRT_API lbrt_status lbrt_token_text(const lbrt_model *model, lbrt_token id, bool special,
+                                     const char **text, size_t *bytes);
+
+/*
+ * The text of many tokens, without the space that the tokenizer puts in front of a text. Writes at most cap bytes (no NUL)
+ * and the number needed to *bytes; BUFFER if cap is too small.
+ */
+LBRT_API lbrt_status lbrt_detokenize(const lbrt_model *model, const lbrt_token *tokens, size_t n,
+                                     char *text, size_t cap, size_t *bytes, lbrt_error *err);
+
+/* True for the tokens that end an answer (eos, end of turn). */
+LBRT_API bool lbrt_token_ends(const lbrt_model *model, lbrt_token id);
+
+/* A gate that lets only whole UTF-8 code points through, for streaming. Start with all zero. */
+typedef struct lbrt_utf8 {
+    unsigned char held[4];
+    uint32_t n_held;
+} lbrt_utf8;
+
+/*
+ * Takes n bytes and writes what is complete to out, which must have room for 3 * (n + 4) bytes; returns the
+ * number written. Bytes that can never become valid are replaced by U+FFFD. n == 0 flushes what is held.
+ */
+LBRT_API size_t lbrt_utf8_push(lbrt_utf8 *gate, const char *bytes, size_t n, char *out);
+
+typedef struct lbrt_message {
+    const char *role; /* "system", "user" or "assistant" */
+    const char *content;
+} lbrt_message;
+
+/*
+ * Formats a conversation the way the model was trained for; with `answer` also the opening of the assistant's
+ * next turn. Tokenize the result with LBRT_TOKENIZE_BOS | LBRT_TOKENIZE_SPECIAL. Writes at most cap bytes (no NUL) and
+ * the number needed to *bytes. UNSUPPORTED if the model has no chat template or one that lbrt does not know.
+ */
+LBRT_API lbrt_status lbrt_chat_format(const lbrt_model *model, const lbrt_message *messages, size_t n,
+                                      bool answer, char *text, size_t cap, size_t *bytes,
+                                      lbrt_error *err);
+
+/* ---------------------------------------------------------------- sessions */
+
+typedef struct lbrt_session lbrt_session;
+
+typedef enum lbrt_kv_format {
+    LBRT_KV_DEFAULT = 0, /* f16 */
+    LBRT_KV_F32 = 1,
+    LBRT_KV_F16 = 2,
+    LBRT_KV_Q8 = 3,
+    LBRT_KV_Q4 = 4,
+    LBRT_KV_Q2 = 5
+} lbrt_kv_format;
+
+typedef struct lbrt_session_options {
+    size_t size;                     /* sizeof(lbrt_session_options) */
+    const lbrt_allocator *allocator; /* NULL: the model's */
+    uint32_t n_context;              /* tokens that the session can hold; 0: the model's, at most 4096 */
+    uint32_t n_batch;                /* tokens computed at once in a prompt; 0: 256; at most 4096 */
+    uint32_t n_threads;              /* 0: as many as this process may run on, at most 16 */
+    uint32_t n_logits;               /* how many positions of one lbrt_feed keep their logits; 0: 1 */
+    lbrt_kv_format kv_key, kv_value;
+} lbrt_session_options;
+#define LBRT_SESSION_OPTIONS_INIT \
+    { sizeof(lbrt_session_options), NULL, 0, 0, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT }
+
+/* The exact number of bytes that a session of these options allocates (thread stacks aside). */
+LBRT_API lbrt_status lbrt_session_bytes(const lbrt_model *model, const lbrt_session_options *options,
+                                        size_t *bytes, lbrt_error *err);
+
+/* Errors: ARGUMENT, MEMORY, THREAD, UNSUPPORTED (a KV format this version lacks). options may be NULL. */
+LBRT_API lbrt_status lbrt_session_create(const lbrt_model *model, const lbrt_session_options *options,
+                                         lbrt_session **out, lbrt_error *err);
+LBRT_API void lbrt_session_free(lbrt_session *session); /* NULL is allowed */
+
+/* The sentence of the last call on this session that failed; "" if none did. Valid until the next call. */
+LBRT_API const char *lbrt_session_error(const lbrt_session *session);
+
+/* How many tokens the session holds, and how many it can hold. */
+LBRT_API size_t lbrt_session_length(const lbrt_session *session);
+LBRT_API size_t lbrt_session_capacity(const lbrt_session *session);
+
+/*
+ * Appends n tokens (n >= 1) and computes the logits of the last n_logits of them (fewer if n is smaller). On any error
+ * the session is as before the call. Errors: ARGUMENT (a token outside the vocabulary), CONTEXT_FULL, CANCELLED.
+ */
+LBRT_API lbrt_status lbrt_feed(lbrt_session *session, const lbrt_token *tokens, size_t n);
+
+/*
+ * The logits of a position of the last lbrt_feed, n_vocab floats: back 0 is its last token, 1 the one before. NULL if
+ * there are none. They belong to the session; the next lbrt_feed, rewind or restore ends them.
+ */
+LBRT_API const float *lbrt_logits(const lbrt_session *session, size_t back);
+
+/* Forgets all tokens after the first `length`. STATE if the session holds fewer. Logits are gone until the next feed. */
+LBRT_API lbrt_status lbrt_rewind(lbrt_session *session, size_t length);
+
+/* From any thread: the running or the next lbrt_feed or lbrt_generate returns CANCELLED soon; the session stays usable. */
+LBRT_API void lbrt_cancel(lbrt_session *session);
+
+/* ---------------------------------------------------------------- sampling and generation */
+
+typedef struct lbrt_sampling {
+    size_t size;       /* sizeof(lbrt_sampling) */
+    float temperature; /* 0: the most likely token, ties to the lower id */
+    float top_p;       /* keep the smallest set of tokens with this probability; 0 or 1: all */
+    float min_p;       /* drop tokens less likely than this times the likeliest; 0: none */
+    uint32_t top_k;    /* keep this many; 0: all */
+    float repeat_penalty; /* divides (multiplies) positive (negative) logits of recent tokens; 0 or 1: off */
+    uint32_t repeat_last; /* how many recent tokens that concerns; 0: 64 */
+    uint64_t seed;        /* the same seed at the same position draws the same number */
+} lbrt_sampling;
+#define LBRT_SAMPLING_INIT { sizeof(lbrt_sampling), 0.0f, 0.0f, 0.0f, 0, 0.0f, 0, 0 }
+
+/* Draws a token from the session's last logits. NULL sampling: greedy. Errors: STATE (no logits), NUMERIC, ARGUMENT. */
+LBRT_API lbrt_status lbrt_sample(lbrt_session *session, const lbrt_sampling *sampling, lbrt_token *out);
+
+/* Called once per token in the caller's thread; text is its raw bytes. Return false to stop (generate then returns OK). */
+typedef bool (*lbrt_token_fn)(void *user, lbrt_token token, const char *text, size_t bytes);
+
+typedef struct lbrt_generation {
+    size_t size;                   /* sizeof(lbrt_generation) */
+    const lbrt_sampling *sampling; /* NULL: greedy */
+    size_t max_tokens;             /* 0: until the context is full */
+    bool ignore_end;               /* go on after tokens that end an answer */
+    size_t n_generated;            /* out */
+} lbrt_generation;
+#define LBRT_GENERATION_INIT { sizeof(lbrt_generation), NULL, 0, false, 0 }
+
+/*
+ * Feeds the prompt (n may be 0 if logits are there), then samples and feeds until a token that ends the answer (which is
+ * fed, so that the conversation can go on, but not reported), max_tokens, a full context, or a false from the callback.
+ * The last token reported has been fed as well. Errors: as lbrt_feed and lbrt_sample.
+ */
+LBRT_API lbrt_status lbrt_generate(lbrt_session *session, const lbrt_token *prompt, size_t n,
+                                   lbrt_generation *how, lbrt_token_fn callback, void *user);
+
+/* ---------------------------------------------------------------- saved state */
+
+/* Bytes that lbrt_state_save needs now. */
+LBRT_API size_t lbrt_state_bytes(const lbrt_session *session);
+
+/* Writes the session's tokens and KV cache, with the model's fingerprint and a checksum. BUFFER if cap is too small. */
+LBRT_API lbrt_status lbrt_state_save(lbrt_session *session, void *buffer, size_t cap, size_t *bytes);
+
+/*
+ * Replaces the session's content. Refused if the state is damaged (FORMAT, CHECKSUM), of another model or KV format
+ * (UNSUPPORTED), or too long (CONTEXT_FULL); the session is then as before. Logits are those after the last token saved.
+ */
+LBRT_API lbrt_status lbrt_state_restore(lbrt_session *session, const void *buffer, size_t bytes);
+
+/* ---------------------------------------------------------------- the CPU */
+
+/* Name of the best instruction-set level of this CPU, and of level i of those that this build knows (NULL past the end);
+ * *usable says whether this CPU runs it. */
+LBRT_API const char *lbrt_cpu_isa(void);
+LBRT_API const char *lbrt_isa_name(size_t i, bool *usable);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* LBRT_H */

@@ -1,0 +1,35 @@
+/* Facts about compilers, in one place. Needs nothing of ours. */
+#ifndef LB_COMPILER_H
+#define LB_COMPILER_H
+
+/*
+ * No floating-point expression may be contracted into a fused multiply-add behind our back: a kernel that
+ * wants one says fma. gcc ignores the standard pragma and takes its own. The Makefile also passes
+ * -ffp-contract=off; this is for people who compile the files without it.
+ */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC optimize("fp-contract=off")
+#endif
+
+#if defined(__GNUC__)
+#define LB_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define LB_ALWAYS_INLINE static inline __attribute__((always_inline, unused))
+#define LB_NOINLINE __attribute__((noinline))
+#define LB_RESTRICT __restrict__
+#define LB_ALIGNED(n) __attribute__((aligned(n)))
+#define LB_LIKELY(x) __builtin_expect(!!(x), 1)
+#define LB_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#else
+#error "lbrt needs gcc or clang"
+#endif
+
+/* Our own bugs only, never a file, prompt, parameter or allocation; compiled in by -DLB_DEBUG. */
+#if defined(LB_DEBUG)
+#define LB_ASSERT(x) do { if (!(x)) __builtin_trap(); } while (0)
+#else
+#define LB_ASSERT(x) ((void)0)
+#endif
+
+#endif /* LB_COMPILER_H */

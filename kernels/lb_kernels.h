@@ -1,0 +1,150 @@
+/*
+ * The contract between the runtime and the arithmetic.
+ *
+ * lb_kernels is one struct of function pointers. A portable C reference of every entry is in ref/, SIMD
+ * variants are in x86/ and arm/, and lb_select.c is the one place that decides which are used. Kernels are pure:
+ * they allocate nothing, start no threads, have no globals and cannot fail.
+ *
+ * THE SAME BITS EVERYWHERE. An entry defines its result exactly; every variant returns the same bits.
+ *  - fma(a, b, c) means the IEEE fused multiply-add, one rounding. Where this header says fma, every variant
+ *    fuses; everywhere else it rounds after each operation. Levels without the instruction emulate it exactly.
+ *  - Reductions over a vector use 16 virtual lanes: element i belongs to lane i % 16 and lanes are filled in rising i; then
+ *    lane j takes lane j + 8, then j + 4, j + 2, j + 1 (a fixed tree), for sums and maxima alike.
+ *  - Matrix products have no reduction across lanes at all: a lane is an output row (below).
+ *
+ * MATRIX TILES. A packed matrix is a sequence of tiles of 16 output rows (the last tile is filled up with zero
+ * rows). Inside a tile the 16 rows are interleaved so that one load brings the same k for all rows; k (columns) is filled up with
+ * zeros to a multiple of 64. A tile is one or more planes, each beginning at a multiple of 64 bytes; tiles follow each other
+ * without gaps. The layout never depends on the CPU. Formats (formats/container/lb_wformat.h has their names, each with a
+ * description of its planes): the bytes of a tile are fixed by the format and k alone.
+ */
+#ifndef LB_KERNELS_H
+#define LB_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lb_compiler.h"
+
+#define LB_TILE_ROWS 16u
+#define LB_GROUP 32u     /* columns that share a weight scale and an activation scale */
+#define LB_K_ALIGN 64u   /* columns are stored in multiples of this */
+#define LB_MM_MAX_N 256u /* most tokens in one call of a matrix product */
+#define LB_KV_CHUNK 256u /* positions in one chunk of attention */
+
+/* Weight formats; the numbers are those in the file. */
+typedef enum lb_wformat {
+    LB_W_NONE = 0,
+    LB_W_F32 = 1,
+    LB_W_F16 = 2,
+    LB_W_BF16 = 3,
+    LB_W_Q8 = 8,
+    LB_W_Q4 = 12,
+    LB_W_COUNT = 64
+} lb_wformat;
+
+/*
+ * Planes of a tile, k columns (a multiple of 64), row r = 0..15:
+ *   f32 f16 bf16   one plane: value (k, r) at index k * 16 + r.
+ *   q8 (8.25 bits) plane 0: f32 row_scale[16];  plane 1: u8 group_scale[k / 32][16];  plane 2: u8 code[k / 4][16][4]
+ *                  weight (r, c) = row_scale[r] * mini(group_scale[c / 32][r]) * (code - 128), code in 1..255
+ *   q4 (4.375 bits) plane 0, plane 1 as q8;  plane 2: u8 zero[k / 64][16]: the zero points of row r in the even group (bits
+ *                  0-3) and in the odd group (bits 4-7) of 64 columns;  plane 3: u8 code[k / 8][16][4]: byte (j, r, i) holds
+ *                  column 8 j + i in bits 0-3 and column 8 j + 4 + i in bits 4-7
+ *                  weight = row_scale * mini(group_scale) * (code - zero)
+ * mini(u) is an 8-bit float without sign: 4 bits of exponent, 4 of mantissa, (1 + (u & 15) / 16) * 2^((u >> 4) - 15); as a
+ * binary32 its bits are (u << 19) + (112 << 23). The largest, mini(255), is 1.9375.
+ * bits: per weight, for large k.
+ */
+
+/* What a matrix product reads: n tokens of k columns, prepared by quantize_a8 for integer formats. */
+typedef struct lb_input {
+    size_t n;               /* tokens, 1..LB_MM_MAX_N */
+    const float *f32;       /* [n][f32_stride]; formats f32 f16 bf16 read columns 0..k-1 */
+    size_t f32_stride;
+    const int8_t *q;        /* [n][q_stride] int8 codes in -127..127, zero past the true columns; 64-byte aligned */
+    size_t q_stride;        /* a multiple of 64 */
+    const float *scale;     /* [n][group_stride]: one per group of 32 columns */
+    const int32_t *sum;     /* [n][group_stride]: sum of a group's 32 codes */
+    size_t group_stride;
+} lb_input;
+
+/*
+ * y[t][16 i + r] = sum over columns of W(row 16 i + r) * x[t], for n_tiles tiles from w on, every token t.
+ * y rows are y_stride floats apart; y has room for 16 * n_tiles floats per token. If `add`, the finished sum is added to
+ * y (one rounding: y = y + sum) instead of stored. w is 64-byte aligned. `scratch` has LB_MM_SCRATCH bytes, 64-byte aligned.
+ *
+ * Exact results, per row and token:
+ *   float formats: acc = +0; for c = 0..k-1: acc = fma((float)w_c, x_c, acc). k is any number >= 1 here (the tile's planes still
+ *                  have the size of `k_tile`, see below).
+ *   q8, q4:        acc = +0; for each group g in order: isum = sum of (code - zero) * x_code, exact in int32;
+ *                  acc = fma(mini(group_scale) * x_scale, (float)isum, acc); at the end acc = acc * row_scale.
+ * tile_bytes is the distance between tiles.
+ */
+typedef void lb_matmul_fn(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
+                          size_t y_stride, bool add, void *scratch);
+
+#define LB_MM_SCRATCH (160u * 1024u)
+
+typedef struct lb_kernels {
+    const char *isa;
+
+    /* Matrix product per weight format; NULL where the format is unknown. gemv is called with n == 1, gemm with n >= 1: any
+     * split gives the same bits. */
+    lb_matmul_fn *gemv[LB_W_COUNT];
+    lb_matmul_fn *gemm[LB_W_COUNT];
+
+    /*
+     * x[0..k-1] to int8 groups of 32: amax = max |x| (as integers, so that a NaN counts as larger than everything);
+     * if amax is not finite: scale = NaN, codes 0; if amax < 1e-30: scale = 0, codes 0; else scale = amax / 127 and
+     * code = round_half_even(x * (127 / amax)). Writes k_pad = k rounded up to 64 codes, k_pad / 32 scales and sums.
+     */
+    void (*quantize_a8)(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum);
+
+    /* y_i = (x_i * r) * w_i, r = 1 / sqrt(ss / n + eps), ss = lane sum with lane = fma(x, x, lane). y may be x. */
+    void (*rmsnorm)(float *y, const float *x, const float *w, size_t n, float eps);
+
+    /* y_i = y_i + x_i */
+    void (*add)(float *y, const float *x, size_t n);
+
+    /* y_i = y_i * s */
+    void (*scale)(float *y, float s, size_t n);
+
+    /* gate_i = silu(gate_i) * up_i, silu(x) = x / (1 + exp(-x)), exp as in lb_math.h */
+    void (*silu_mul)(float *gate, const float *up, size_t n);
+
+    /*
+     * Rotary embedding of n_heads heads of head_dim floats each, the first rot_dim (even) of each rotated; cs[2 i], cs[2 i + 1] are cos
+     * and sin of pair i. Pairs are (2 i, 2 i + 1) if interleaved, else (i, i + rot_dim / 2).
+     * (a, b) -> (fma(a, cos, -(b * sin)), fma(a, sin, b * cos))
+     */
+    void (*rope)(float *x, const float *cs, size_t n_heads, size_t head_dim, size_t rot_dim, bool interleaved);
+
+    /*
+     * One chunk of a softmax: s[0..n-1] are scores, n in 1..LB_KV_CHUNK. Replaces them by p_i = exp(s_i - m), m = their
+     * maximum; stores m, and the lane sum of p. Writes zeros to s[n..n rounded up to 16].
+     */
+    void (*softmax_chunk)(float *s, size_t n, float *max, float *sum);
+
+    /* o_i = fma(b, c_i, a * o_i): joins a chunk's output c to the running output o */
+    void (*axpby)(float *o, const float *c, float a, float b, size_t n);
+
+    /* IEEE conversions, round to nearest even */
+    void (*f32_to_f16)(uint16_t *y, const float *x, size_t n);
+    void (*f16_to_f32)(float *y, const uint16_t *x, size_t n);
+
+    /* max over i of x_i and its first index; NaN never wins; n >= 1. index = n if all are NaN or -inf. */
+    size_t (*argmax)(const float *x, size_t n);
+} lb_kernels;
+
+/*
+ * The kernels of a level: by name, or NULL for the best of this CPU. Returns NULL if the name is unknown or this CPU
+ * (or its operating system) does not support it. The tables are immutable.
+ */
+const lb_kernels *lb_kernels_for(const char *isa);
+
+/* Level i of those compiled in, from the lowest on (NULL past the end), and whether this CPU runs it. */
+const char *lb_isa_level(size_t i, bool *usable);
+
+#endif /* LB_KERNELS_H */

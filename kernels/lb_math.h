@@ -1,0 +1,125 @@
+/*
+ * Scalar definitions that every level shares: the one exp, the one fma, half-precision conversions.
+ * SIMD variants repeat exactly these operations, lane by lane.
+ */
+#ifndef LB_MATH_H
+#define LB_MATH_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "lb_compiler.h"
+
+LB_ALWAYS_INLINE uint32_t lb_f32_bits(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    return u;
+}
+
+LB_ALWAYS_INLINE float lb_bits_f32(uint32_t u)
+{
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+/* IEEE fused multiply-add; the C library's is exact where the hardware has none. */
+LB_ALWAYS_INLINE float lb_fma(float a, float b, float c)
+{
+    return fmaf(a, b, c);
+}
+
+/*
+ * exp(x) to about 1 ulp: n = round(x / ln 2), r = x - n ln 2 in two steps, a polynomial of degree 6 on |r| <= ln(2) / 2, and n added
+ * to the exponent. Below -87 it is 0 and above 88 it is clamped to exp(88). NaN stays NaN.
+ */
+#define LB_EXP_LO (-87.0f)
+#define LB_EXP_HI 88.0f
+#define LB_EXP_LOG2E 1.44269504088896341f
+#define LB_EXP_MAGIC 12582912.0f /* 1.5 * 2^23: adding it rounds to an integer in the low mantissa bits */
+#define LB_EXP_LN2_HI 0.693359375f
+#define LB_EXP_LN2_LO (-2.12194440e-4f)
+#define LB_EXP_C2 0.5f
+#define LB_EXP_C3 0.166666657f
+#define LB_EXP_C4 0.0416664853f
+#define LB_EXP_C5 0.00836968888f
+#define LB_EXP_C6 0.00137816439f
+
+LB_ALWAYS_INLINE float lb_exp(float x)
+{
+    if (x < LB_EXP_LO) {
+        return 0.0f;
+    }
+    if (x > LB_EXP_HI) {
+        x = LB_EXP_HI;
+    }
+    float t = lb_fma(x, LB_EXP_LOG2E, LB_EXP_MAGIC);
+    float n = t - LB_EXP_MAGIC;
+    float r = lb_fma(n, -LB_EXP_LN2_HI, x);
+    r = lb_fma(n, -LB_EXP_LN2_LO, r);
+    float p = LB_EXP_C6;
+    p = lb_fma(p, r, LB_EXP_C5);
+    p = lb_fma(p, r, LB_EXP_C4);
+    p = lb_fma(p, r, LB_EXP_C3);
+    p = lb_fma(p, r, LB_EXP_C2);
+    p = lb_fma(p, r, 1.0f);
+    p = lb_fma(p, r, 1.0f);
+    return lb_bits_f32(lb_f32_bits(p) + (lb_f32_bits(t) << 23));
+}
+
+/* mini(u): the 8-bit scale of the group formats, see lb_kernels.h */
+LB_ALWAYS_INLINE float lb_mini(uint8_t u)
+{
+    return lb_bits_f32(((uint32_t)u << 19) + (112u << 23));
+}
+
+LB_ALWAYS_INLINE float lb_bf16_to_f32(uint16_t h)
+{
+    return lb_bits_f32((uint32_t)h << 16);
+}
+
+LB_ALWAYS_INLINE float lb_f16_to_f32(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16;
+    uint32_t mag = h & 0x7fff;
+    if (mag >= 0x7c00) { /* infinity, NaN (made quiet) */
+        return lb_bits_f32(sign | 0x7f800000u | (mag & 0x3ff) << 13 | ((mag & 0x3ff) ? 0x400000u : 0));
+    }
+    if (mag < 0x400) { /* zero and subnormal: an exact product */
+        float f = (float)mag * 0x1p-24f;
+        return lb_bits_f32(lb_f32_bits(f) | sign);
+    }
+    return lb_bits_f32(sign | ((mag << 13) + (112u << 23)));
+}
+
+LB_ALWAYS_INLINE uint16_t lb_f32_to_f16(float f)
+{
+    uint32_t u = lb_f32_bits(f);
+    uint32_t sign = u >> 16 & 0x8000;
+    u &= 0x7fffffff;
+    if (u > 0x7f800000) {
+        return (uint16_t)(sign | 0x7e00 | (u >> 13 & 0x3ff));
+    }
+    if (u >= 0x477ff000) { /* rounds to 65536 or more */
+        return (uint16_t)(sign | 0x7c00);
+    }
+    if (u < 0x38800000) { /* result is subnormal or zero: let the float adder round */
+        float r = lb_bits_f32(u) + 0.5f;
+        return (uint16_t)(sign | (lb_f32_bits(r) - 0x3f000000u));
+    }
+    u += 0xfff + (u >> 13 & 1);
+    return (uint16_t)(sign | (u - (112u << 23)) >> 13);
+}
+
+LB_ALWAYS_INLINE uint16_t lb_f32_to_bf16(float f)
+{
+    uint32_t u = lb_f32_bits(f);
+    if ((u & 0x7fffffff) > 0x7f800000) {
+        return (uint16_t)(u >> 16 | 0x40);
+    }
+    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+
+#endif /* LB_MATH_H */

@@ -1,0 +1,46 @@
+/*
+ * Everything that is asked of the operating system, in one place: files, maps, time, processors. POSIX.
+ */
+#ifndef LB_OS_H
+#define LB_OS_H
+
+#include "lb_base.h"
+
+/* A read-only view of a whole file. */
+typedef struct lb_map {
+    const unsigned char *data; /* page aligned; NULL for an empty file */
+    size_t bytes;
+} lb_map;
+
+lbrt_status lb_map_open(const char *path, lb_map *out, lbrt_error *err);
+void lb_map_close(lb_map *map);
+
+/* Tells the system that the range will be read soon, or not again for a while. Hints: never fail. */
+void lb_map_will_need(const lb_map *map, size_t offset, size_t bytes);
+void lb_map_dont_need(const lb_map *map, size_t offset, size_t bytes);
+
+bool lb_path_is_dir(const char *path);
+bool lb_path_exists(const char *path);
+
+/* Joins with a slash; false if it does not fit. */
+bool lb_path_join(char *out, size_t cap, const char *dir, const char *name);
+
+/* A file being written under a temporary name beside its own; commit renames it, abort removes it. */
+typedef struct lb_outfile {
+    int fd;
+    char *path, *temp;
+    size_t path_bytes;
+    lbrt_allocator a;
+    uint64_t offset;
+} lb_outfile;
+
+lbrt_status lb_outfile_open(lb_outfile *f, const char *path, const lbrt_allocator *a, lbrt_error *err);
+lbrt_status lb_outfile_write(lb_outfile *f, const void *data, size_t bytes, lbrt_error *err); /* at f->offset */
+lbrt_status lb_outfile_write_at(lb_outfile *f, uint64_t offset, const void *data, size_t bytes, lbrt_error *err);
+lbrt_status lb_outfile_commit(lb_outfile *f, lbrt_error *err);
+void lb_outfile_abort(lb_outfile *f); /* also after a commit: does nothing then */
+
+double lb_now(void);         /* seconds, monotonic */
+unsigned lb_cpu_count(void); /* processors that this process may run on, >= 1 */
+
+#endif /* LB_OS_H */
