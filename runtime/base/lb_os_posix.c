@@ -1,0 +1,198 @@
+/* The operating system by POSIX, with Linux's processor affinity where there is one. */
+#include "lb_os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+lbrt_status lb_map_open(const char *path, lb_map *out, lbrt_error *err)
+{
+    *out = (lb_map){ NULL, 0 };
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    LB_FAIL_IF(fd < 0, err, LBRT_ERR_IO, "cannot open %s: %s", path, strerror(errno));
+    struct stat st;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return lb_fail(err, LBRT_ERR_IO, "%s is not a regular file", path);
+    }
+    if ((uint64_t)st.st_size > SIZE_MAX / 2) {
+        close(fd);
+        return lb_fail(err, LBRT_ERR_IO, "%s is too large for this machine's addresses", path);
+    }
+    if (st.st_size == 0) {
+        close(fd);
+        return LBRT_OK;
+    }
+    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    int why = errno;
+    close(fd);
+    LB_FAIL_IF(p == MAP_FAILED, err, LBRT_ERR_IO, "cannot map %s: %s", path, strerror(why));
+    *out = (lb_map){ (const unsigned char *)p, (size_t)st.st_size };
+    return LBRT_OK;
+}
+
+void lb_map_close(lb_map *map)
+{
+    if (map->data) {
+        munmap((void *)(uintptr_t)map->data, map->bytes);
+    }
+    *map = (lb_map){ NULL, 0 };
+}
+
+static void map_advise(const lb_map *map, size_t offset, size_t bytes, int advice)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (!map->data || offset >= map->bytes) {
+        return;
+    }
+    size_t from = offset / page * page;
+    size_t to = lb_min(map->bytes, offset + lb_min(bytes, map->bytes - offset));
+    (void)madvise((void *)(uintptr_t)(map->data + from), to - from, advice);
+}
+
+void lb_map_will_need(const lb_map *map, size_t offset, size_t bytes)
+{
+    map_advise(map, offset, bytes, MADV_WILLNEED);
+}
+
+void lb_map_dont_need(const lb_map *map, size_t offset, size_t bytes)
+{
+    map_advise(map, offset, bytes, MADV_DONTNEED);
+}
+
+bool lb_path_is_dir(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+bool lb_path_exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0;
+}
+
+bool lb_path_join(char *out, size_t cap, const char *dir, const char *name)
+{
+    size_t n = strlen(dir), m = strlen(name);
+    while (n > 1 && dir[n - 1] == '/') {
+        n--;
+    }
+    if (n >= cap || m >= cap || n + m + 2 > cap) {
+        return false;
+    }
+    memcpy(out, dir, n);
+    out[n] = '/';
+    memcpy(out + n + 1, name, m + 1);
+    return true;
+}
+
+/* ---- files being written ---- */
+
+lbrt_status lb_outfile_open(lb_outfile *f, const char *path, const lbrt_allocator *a, lbrt_error *err)
+{
+    static const char suffix[] = ".part-XXXXXX";
+    *f = (lb_outfile){ .fd = -1, .a = *a };
+    size_t n = strlen(path);
+    LB_FAIL_IF(n == 0 || n > 1u << 20, err, LBRT_ERR_ARGUMENT, "the output path is empty or too long");
+    f->path_bytes = n + sizeof suffix;
+    f->path = (char *)lb_alloc(a, f->path_bytes);
+    f->temp = (char *)lb_alloc(a, f->path_bytes);
+    if (!f->path || !f->temp) {
+        lb_outfile_abort(f);
+        return lb_fail(err, LBRT_ERR_MEMORY, "out of memory");
+    }
+    memcpy(f->path, path, n + 1);
+    memcpy(f->temp, path, n);
+    memcpy(f->temp + n, suffix, sizeof suffix);
+    f->fd = mkstemp(f->temp);
+    if (f->fd < 0) {
+        int why = errno;
+        f->temp[0] = 0;
+        lb_outfile_abort(f);
+        return lb_fail(err, LBRT_ERR_IO, "cannot create a file beside %s: %s", path, strerror(why));
+    }
+    mode_t mask = umask(0);
+    umask(mask);
+    (void)fchmod(f->fd, 0666 & ~mask);
+    return LBRT_OK;
+}
+
+lbrt_status lb_outfile_write_at(lb_outfile *f, uint64_t offset, const void *data, size_t bytes, lbrt_error *err)
+{
+    const unsigned char *p = (const unsigned char *)data;
+    while (bytes) {
+        ssize_t n = pwrite(f->fd, p, lb_min(bytes, 1u << 30), (off_t)offset);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        LB_FAIL_IF(n <= 0, err, LBRT_ERR_IO, "cannot write %s: %s", f->path, strerror(errno));
+        p += n;
+        bytes -= (size_t)n;
+        offset += (uint64_t)n;
+    }
+    return LBRT_OK;
+}
+
+lbrt_status lb_outfile_write(lb_outfile *f, const void *data, size_t bytes, lbrt_error *err)
+{
+    LB_TRY(lb_outfile_write_at(f, f->offset, data, bytes, err));
+    f->offset += bytes;
+    return LBRT_OK;
+}
+
+lbrt_status lb_outfile_commit(lb_outfile *f, lbrt_error *err)
+{
+    int failed = fsync(f->fd) != 0;
+    int why = errno;
+    failed |= close(f->fd) != 0;
+    f->fd = -1;
+    LB_FAIL_IF(failed, err, LBRT_ERR_IO, "cannot finish %s: %s", f->path, strerror(why));
+    LB_FAIL_IF(rename(f->temp, f->path) != 0, err, LBRT_ERR_IO, "cannot rename to %s: %s", f->path, strerror(errno));
+    f->temp[0] = 0;
+    return LBRT_OK;
+}
+
+void lb_outfile_abort(lb_outfile *f)
+{
+    if (f->fd >= 0) {
+        close(f->fd);
+    }
+    if (f->temp && f->temp[0]) {
+        unlink(f->temp);
+    }
+    lb_free(&f->a, f->temp, f->path_bytes);
+    lb_free(&f->a, f->path, f->path_bytes);
+    f->fd = -1;
+    f->temp = f->path = NULL;
+}
+
+double lb_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+unsigned lb_cpu_count(void)
+{
+#if defined(__linux__)
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) {
+        int n = CPU_COUNT(&set);
+        if (n > 0) {
+            return (unsigned)n;
+        }
+    }
+#endif
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (unsigned)n : 1;
+}
