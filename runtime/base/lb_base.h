@@ -135,4 +135,15 @@ void lb_free(const lbrt_allocator *a, void *ptr, size_t bytes);
 /* XXH64 (the published algorithm, seed 0): the checksum of the container and of saved states. */
 uint64_t lb_hash64(const void *data, size_t bytes);
 
+/* The same in pieces. */
+typedef struct lb_hash {
+    uint64_t acc[4];
+    uint64_t total;
+    unsigned char held[32]; /* total % 32 bytes not yet taken in */
+} lb_hash;
+
+void lb_hash_begin(lb_hash *h);
+void lb_hash_add(lb_hash *h, const void *data, size_t bytes);
+uint64_t lb_hash_end(const lb_hash *h);
+
 #endif /* LB_BASE_H */

@@ -17,26 +17,55 @@ static inline uint64_t xxh_round(uint64_t acc, uint64_t lane)
     return xxh_rotl(acc + lane * XXH_P2, 31) * XXH_P1;
 }
 
-uint64_t lb_hash64(const void *data, size_t bytes)
+static const unsigned char *xxh_stripes(uint64_t acc[4], const unsigned char *p, size_t n)
+{
+    for (; n; n--, p += 32) {
+        for (unsigned i = 0; i < 4; i++) {
+            acc[i] = xxh_round(acc[i], lb_load_u64(p + 8 * i));
+        }
+    }
+    return p;
+}
+
+void lb_hash_begin(lb_hash *h)
+{
+    *h = (lb_hash){ .acc = { XXH_P1 + XXH_P2, XXH_P2, 0, 0 - XXH_P1 } };
+}
+
+void lb_hash_add(lb_hash *h, const void *data, size_t bytes)
 {
     const unsigned char *p = (const unsigned char *)data;
-    size_t left = bytes;
-    uint64_t h;
-    if (left >= 32) {
-        uint64_t acc[4] = { XXH_P1 + XXH_P2, XXH_P2, 0, 0 - XXH_P1 };
-        for (; left >= 32; left -= 32, p += 32) {
-            for (unsigned i = 0; i < 4; i++) {
-                acc[i] = xxh_round(acc[i], lb_load_u64(p + 8 * i));
-            }
+    size_t held = (size_t)(h->total % 32);
+    h->total += bytes;
+    if (held) {
+        size_t n = lb_min(bytes, 32 - held);
+        memcpy(h->held + held, p, n);
+        p += n;
+        bytes -= n;
+        if (held + n < 32) {
+            return;
         }
+        xxh_stripes(h->acc, h->held, 1);
+    }
+    p = xxh_stripes(h->acc, p, bytes / 32);
+    if (bytes % 32) {
+        memcpy(h->held, p, bytes % 32);
+    }
+}
+
+uint64_t lb_hash_end(const lb_hash *state)
+{
+    const uint64_t *acc = state->acc;
+    uint64_t h = XXH_P5;
+    if (state->total >= 32) {
         h = xxh_rotl(acc[0], 1) + xxh_rotl(acc[1], 7) + xxh_rotl(acc[2], 12) + xxh_rotl(acc[3], 18);
         for (unsigned i = 0; i < 4; i++) {
             h = (h ^ xxh_round(0, acc[i])) * XXH_P1 + XXH_P4;
         }
-    } else {
-        h = XXH_P5;
     }
-    h += bytes;
+    h += state->total;
+    const unsigned char *p = state->held;
+    size_t left = (size_t)(state->total % 32);
     for (; left >= 8; left -= 8, p += 8) {
         h = xxh_rotl(h ^ xxh_round(0, lb_load_u64(p)), 27) * XXH_P1 + XXH_P4;
     }
@@ -51,4 +80,12 @@ uint64_t lb_hash64(const void *data, size_t bytes)
     h = (h ^ h >> 33) * XXH_P2;
     h = (h ^ h >> 29) * XXH_P3;
     return h ^ h >> 32;
+}
+
+uint64_t lb_hash64(const void *data, size_t bytes)
+{
+    lb_hash h;
+    lb_hash_begin(&h);
+    lb_hash_add(&h, data, bytes);
+    return lb_hash_end(&h);
 }

@@ -1,0 +1,191 @@
+/*
+ * One job at a time. `gate` holds the job's number (upper 32 bits), whether it is open (bit 31) and how many workers are
+ * inside (lower bits). A worker enters only while the job is open; the caller closes it when no item is left and then waits
+ * for those inside. A worker that is asleep, or that the system has taken off its core, is not waited for unless
+ * it holds an item: that is what keeps decoding alive when somebody else takes a core.
+ */
+#include "lb_threads.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
+#if defined(__x86_64__) || defined(__i386__)
+#define LB_PAUSE() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define LB_PAUSE() __asm__ __volatile__("yield")
+#else
+#define LB_PAUSE() ((void)0)
+#endif
+
+#define GATE_OPEN (1ull << 31)
+#define GATE_INSIDE (GATE_OPEN - 1)
+
+/* Around 50 microseconds: longer than the serial work between two matrix products of a decode step. */
+enum { SPIN_LIMIT = 2000 };
+
+typedef struct lb_worker {
+    lb_pool *pool;
+    pthread_t thread;
+    unsigned index;
+} lb_worker;
+
+struct lb_pool {
+    _Atomic uint64_t gate;
+    char pad0[56];
+    _Atomic size_t next_item;
+    char pad1[56];
+    lb_task_fn *fn;
+    void *context;
+    size_t n_items;
+    unsigned n_threads, n_started;
+    _Atomic bool stop;
+    _Atomic unsigned sleeping;        /* workers in cond_wait, or about to be */
+    _Atomic bool caller_sleeping;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake, done;
+    lb_worker workers[];
+};
+
+size_t lb_pool_bytes(unsigned n_threads)
+{
+    return lb_round_up(sizeof(lb_pool) + n_threads * sizeof(lb_worker), 64);
+}
+
+unsigned lb_pool_threads(const lb_pool *pool)
+{
+    return pool->n_threads;
+}
+
+static void pool_items(lb_pool *pool, unsigned thread)
+{
+    for (;;) {
+        size_t i = atomic_fetch_add_explicit(&pool->next_item, 1, memory_order_relaxed);
+        if (i >= pool->n_items) {
+            return;
+        }
+        pool->fn(pool->context, i, thread);
+    }
+}
+
+static void worker_sleep(lb_pool *pool, uint64_t seen)
+{
+    pthread_mutex_lock(&pool->mutex);
+    atomic_fetch_add(&pool->sleeping, 1);
+    while (atomic_load(&pool->gate) >> 32 == seen && !atomic_load(&pool->stop)) {
+        pthread_cond_wait(&pool->wake, &pool->mutex);
+    }
+    atomic_fetch_sub(&pool->sleeping, 1);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void *worker_main(void *arg)
+{
+    lb_worker *self = (lb_worker *)arg;
+    lb_pool *pool = self->pool;
+    uint64_t seen = 0;
+    unsigned spins = 0;
+    for (;;) {
+        if (atomic_load_explicit(&pool->stop, memory_order_relaxed)) {
+            return NULL;
+        }
+        uint64_t gate = atomic_load_explicit(&pool->gate, memory_order_acquire);
+        if (gate >> 32 == seen || !(gate & GATE_OPEN)) {
+            seen = gate >> 32;
+            if (++spins < SPIN_LIMIT) {
+                LB_PAUSE();
+            } else {
+                worker_sleep(pool, seen);
+                spins = 0;
+            }
+            continue;
+        }
+        if (!atomic_compare_exchange_weak(&pool->gate, &gate, gate + 1)) {
+            continue;
+        }
+        pool_items(pool, self->index);
+        seen = gate >> 32;
+        spins = 0;
+        gate = atomic_fetch_sub(&pool->gate, 1) - 1;
+        if (!(gate & GATE_OPEN) && !(gate & GATE_INSIDE) && atomic_load(&pool->caller_sleeping)) {
+            pthread_mutex_lock(&pool->mutex);
+            pthread_cond_signal(&pool->done);
+            pthread_mutex_unlock(&pool->mutex);
+        }
+    }
+}
+
+void lb_pool_run(lb_pool *pool, lb_task_fn *fn, void *context, size_t n_items)
+{
+    if (pool->n_started == 0 || n_items <= 1) {
+        for (size_t i = 0; i < n_items; i++) {
+            fn(context, i, 0);
+        }
+        return;
+    }
+    pool->fn = fn;
+    pool->context = context;
+    pool->n_items = n_items;
+    atomic_store_explicit(&pool->next_item, 0, memory_order_relaxed);
+    uint64_t job = (atomic_load_explicit(&pool->gate, memory_order_relaxed) >> 32) + 1;
+    atomic_store(&pool->gate, job << 32 | GATE_OPEN);
+    if (atomic_load(&pool->sleeping)) {
+        pthread_mutex_lock(&pool->mutex);
+        pthread_cond_broadcast(&pool->wake);
+        pthread_mutex_unlock(&pool->mutex);
+    }
+    pool_items(pool, 0);
+    uint64_t gate = atomic_fetch_and(&pool->gate, ~GATE_OPEN);
+    for (unsigned spins = 0; gate & GATE_INSIDE; gate = atomic_load(&pool->gate)) {
+        if (++spins < SPIN_LIMIT) {
+            LB_PAUSE();
+            continue;
+        }
+        pthread_mutex_lock(&pool->mutex);
+        atomic_store(&pool->caller_sleeping, true);
+        while (atomic_load(&pool->gate) & GATE_INSIDE) {
+            pthread_cond_wait(&pool->done, &pool->mutex);
+        }
+        atomic_store(&pool->caller_sleeping, false);
+        pthread_mutex_unlock(&pool->mutex);
+    }
+}
+
+void lb_pool_stop(lb_pool *pool)
+{
+    atomic_store(&pool->stop, true);
+    pthread_mutex_lock(&pool->mutex);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->mutex);
+    for (unsigned i = 0; i < pool->n_started; i++) {
+        pthread_join(pool->workers[i].thread, NULL);
+    }
+    pthread_cond_destroy(&pool->done);
+    pthread_cond_destroy(&pool->wake);
+    pthread_mutex_destroy(&pool->mutex);
+}
+
+lbrt_status lb_pool_start(lb_pool *pool, unsigned n_threads, lbrt_error *err)
+{
+    memset(pool, 0, lb_pool_bytes(n_threads));
+    pool->n_threads = n_threads;
+    LB_FAIL_IF(pthread_mutex_init(&pool->mutex, NULL) != 0, err, LBRT_ERR_THREAD, "cannot make a mutex");
+    if (pthread_cond_init(&pool->wake, NULL) != 0) {
+        pthread_mutex_destroy(&pool->mutex);
+        return lb_fail(err, LBRT_ERR_THREAD, "cannot make a condition variable");
+    }
+    if (pthread_cond_init(&pool->done, NULL) != 0) {
+        pthread_cond_destroy(&pool->wake);
+        pthread_mutex_destroy(&pool->mutex);
+        return lb_fail(err, LBRT_ERR_THREAD, "cannot make a condition variable");
+    }
+    for (unsigned i = 0; i + 1 < n_threads; i++) {
+        pool->workers[i] = (lb_worker){ .pool = pool, .index = i + 1 };
+        if (pthread_create(&pool->workers[i].thread, NULL, worker_main, &pool->workers[i]) != 0) {
+            lb_pool_stop(pool);
+            return lb_fail(err, LBRT_ERR_THREAD, "cannot start thread %u of %u", i + 2, n_threads);
+        }
+        pool->n_started++;
+    }
+    return LBRT_OK;
+}

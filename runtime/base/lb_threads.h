@@ -1,0 +1,28 @@
+/*
+ * A pool of worker threads that belongs to one session (or one conversion). The caller works too, so a pool of n threads
+ * starts n - 1. Work is handed out item by item; idle workers spin for some microseconds and then sleep.
+ */
+#ifndef LB_THREADS_H
+#define LB_THREADS_H
+
+#include "lb_base.h"
+
+typedef struct lb_pool lb_pool;
+
+enum { LB_MAX_THREADS = 256 };
+
+/* Bytes of a pool of n threads, for a caller that places it in memory of its own. */
+size_t lb_pool_bytes(unsigned n_threads);
+
+/* Starts the workers in `memory` (64-byte aligned). On failure nothing is running. */
+lbrt_status lb_pool_start(lb_pool *memory, unsigned n_threads, lbrt_error *err);
+void lb_pool_stop(lb_pool *pool);
+unsigned lb_pool_threads(const lb_pool *pool);
+
+/* Item i of a job, on thread `thread` of 0..n-1 (0 is the caller). */
+typedef void lb_task_fn(void *context, size_t item, unsigned thread);
+
+/* Runs items 0..n_items-1, each once, on whoever is free, and returns when all are done. */
+void lb_pool_run(lb_pool *pool, lb_task_fn *fn, void *context, size_t n_items);
+
+#endif /* LB_THREADS_H */
