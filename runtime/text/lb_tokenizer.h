@@ -37,8 +37,13 @@ enum {
     LB_TOK_SPACE_PREFIX = 4,      /* a space is put before the text */
     LB_TOK_IGNORE_MERGES = 8,     /* a piece that is a token as a whole stays whole (Llama 3) */
     LB_TOK_NFC = 16,              /* the text is NFC-normalised first (Qwen 2) */
-    LB_TOK_COLLAPSE_SPACES = 32   /* SentencePiece's remove_extra_whitespaces */
+    LB_TOK_COLLAPSE_SPACES = 32,  /* SentencePiece's remove_extra_whitespaces */
+    LB_TOK_PREFIX_FIRST = 64,     /* the space prefix only at the very start, not again after a special token */
+    LB_TOK_ALL_FLAGS = 127
 };
+
+/* Added to the type of a special token: it swallows the white space before or after it. */
+enum { LB_TOK_TYPE_MASK = 15, LB_TOK_LSTRIP = 16, LB_TOK_RSTRIP = 32 };
 
 typedef struct lb_tokenizer lb_tokenizer;
 
