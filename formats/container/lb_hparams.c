@@ -1,0 +1,158 @@
+/* The model's numbers as metadata: one list of keys for writing, reading and showing. */
+#include "lb_container.h"
+
+enum { KEY_STRING, KEY_U32, KEY_F32, KEY_BOOL, KEY_ENUM };
+
+/* A field of lb_hparams under its key. `optional` keys keep the value that is there when they are absent. */
+typedef struct lb_hparam_key {
+    const char *key;
+    unsigned kind;
+    size_t offset, size; /* size: of a string's array */
+    bool optional;
+    uint32_t lowest, highest; /* of integers */
+} lb_hparam_key;
+
+#define FIELD(f) offsetof(lb_hparams, f), sizeof(((lb_hparams *)0)->f)
+static const lb_hparam_key hparam_keys[] = {
+    { "model.name", KEY_STRING, FIELD(name), true, 0, 0 },
+    { "model.architecture", KEY_STRING, FIELD(architecture), false, 0, 0 },
+    { "model.n_vocab", KEY_U32, FIELD(n_vocab), false, 1, 1u << 24 },
+    { "model.n_layers", KEY_U32, FIELD(n_layers), false, 1, LB_MAX_LAYERS },
+    { "model.dim", KEY_U32, FIELD(dim), false, 1, 1u << 20 },
+    { "model.n_heads", KEY_U32, FIELD(n_heads), false, 1, 4096 },
+    { "model.n_kv_heads", KEY_U32, FIELD(n_kv_heads), false, 1, 4096 },
+    { "model.head_dim", KEY_U32, FIELD(head_dim), false, 2, 1024 },
+    { "model.ffn_dim", KEY_U32, FIELD(ffn_dim), false, 1, 1u << 22 },
+    { "model.n_context", KEY_U32, FIELD(n_context), false, 1, 1u << 27 },
+    { "model.norm_eps", KEY_F32, FIELD(norm_eps), false, 0, 0 },
+    { "model.activation", KEY_ENUM, FIELD(activation), true, 0, LB_ACT_GELU_TANH },
+    { "rope.dim", KEY_U32, FIELD(rope_dim), false, 0, 1024 },
+    { "rope.interleaved", KEY_BOOL, FIELD(rope_interleaved), false, 0, 1 },
+    { "rope.theta", KEY_F32, FIELD(rope_theta), false, 0, 0 },
+    { "rope.scaling", KEY_ENUM, FIELD(rope_scaling), true, 0, LB_ROPE_LLAMA3 },
+    { "rope.factor", KEY_F32, FIELD(rope_factor), true, 0, 0 },
+    { "rope.low_freq", KEY_F32, FIELD(rope_low_freq), true, 0, 0 },
+    { "rope.high_freq", KEY_F32, FIELD(rope_high_freq), true, 0, 0 },
+    { "rope.original_context", KEY_U32, FIELD(rope_original_context), true, 0, 1u << 27 },
+};
+#undef FIELD
+#define N_HPARAM_KEYS (sizeof hparam_keys / sizeof hparam_keys[0])
+_Static_assert(N_HPARAM_KEYS <= (size_t)LB_HPARAMS_KEYS, "LB_HPARAMS_KEYS is too small");
+_Static_assert(sizeof(lb_activation) == 4 && sizeof(lb_rope_scaling) == 4, "enumerators are read as u32");
+
+bool lb_meta_known(const char *key, size_t key_bytes)
+{
+    for (size_t i = 0; i < N_HPARAM_KEYS; i++) {
+        if (strlen(hparam_keys[i].key) == key_bytes && memcmp(hparam_keys[i].key, key, key_bytes) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t lb_hparams_list(const lb_hparams *h, lb_meta_value *out, size_t cap)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < N_HPARAM_KEYS && n < cap; i++) {
+        const lb_hparam_key *k = &hparam_keys[i];
+        const unsigned char *field = (const unsigned char *)h + k->offset;
+        lb_meta_value v = { .key = k->key };
+        uint32_t u = 0;
+        float f = 0;
+        switch (k->kind) {
+        case KEY_STRING:
+            v.type = LB_META_STRING;
+            v.s = (const char *)field;
+            break;
+        case KEY_F32:
+            memcpy(&f, field, sizeof f);
+            v.type = LB_META_F64;
+            v.f = (double)f;
+            break;
+        case KEY_BOOL:
+            v.type = LB_META_BOOL;
+            v.u = *(const bool *)field;
+            break;
+        default:
+            memcpy(&u, field, sizeof u);
+            v.type = LB_META_U64;
+            v.u = u;
+            break;
+        }
+        out[n++] = v;
+    }
+    return n;
+}
+
+/* Finite, and within a range in which nothing we compute from it overflows. */
+static bool sane_float(float f, float lowest, float highest)
+{
+    return f >= lowest && f <= highest;
+}
+
+lbrt_status lb_hparams_check(const lb_hparams *h, lbrt_error *err)
+{
+    for (size_t i = 0; i < N_HPARAM_KEYS; i++) {
+        const lb_hparam_key *k = &hparam_keys[i];
+        if (k->kind != KEY_U32 && k->kind != KEY_ENUM) {
+            continue;
+        }
+        uint32_t u;
+        memcpy(&u, (const unsigned char *)h + k->offset, sizeof u);
+        LB_FAIL_IF(u < k->lowest || u > k->highest, err, LBRT_ERR_FORMAT, "%s = %u is out of range", k->key, u);
+    }
+    LB_FAIL_IF(h->n_heads % h->n_kv_heads != 0, err, LBRT_ERR_FORMAT, "%u heads do not divide into %u KV heads",
+               h->n_heads, h->n_kv_heads);
+    LB_FAIL_IF(h->n_heads / h->n_kv_heads > LB_MM_MAX_N, err, LBRT_ERR_UNSUPPORTED, "more than %u heads share a KV head",
+               LB_MM_MAX_N);
+    LB_FAIL_IF(h->head_dim % 2 != 0 || h->rope_dim % 2 != 0 || h->rope_dim > h->head_dim, err, LBRT_ERR_FORMAT,
+               "head_dim %u with rope dim %u", h->head_dim, h->rope_dim);
+    LB_FAIL_IF((uint64_t)h->n_heads * h->head_dim > 1u << 20, err, LBRT_ERR_FORMAT, "%u heads of %u", h->n_heads,
+               h->head_dim);
+    LB_FAIL_IF(!sane_float(h->norm_eps, 0.0f, 1.0f), err, LBRT_ERR_FORMAT, "model.norm_eps is out of range");
+    LB_FAIL_IF(!sane_float(h->rope_theta, 1.0f, 1e12f), err, LBRT_ERR_FORMAT, "rope.theta is out of range");
+    if (h->rope_scaling != LB_ROPE_NONE) {
+        LB_FAIL_IF(!sane_float(h->rope_factor, 1e-3f, 1e6f), err, LBRT_ERR_FORMAT, "rope.factor is out of range");
+    }
+    if (h->rope_scaling == LB_ROPE_LLAMA3) {
+        LB_FAIL_IF(!sane_float(h->rope_low_freq, 1e-3f, 1e6f) || !sane_float(h->rope_high_freq, 1e-3f, 1e6f) ||
+                       h->rope_high_freq <= h->rope_low_freq || h->rope_original_context == 0,
+                   err, LBRT_ERR_FORMAT, "the numbers of rope.scaling llama3 are out of range");
+    }
+    return LBRT_OK;
+}
+
+lbrt_status lb_hparams_read(const lb_container *c, lb_hparams *out, lbrt_error *err)
+{
+    *out = (lb_hparams){ 0 };
+    for (size_t i = 0; i < N_HPARAM_KEYS; i++) {
+        const lb_hparam_key *k = &hparam_keys[i];
+        unsigned char *field = (unsigned char *)out + k->offset;
+        bool found = false;
+        uint64_t u = 0;
+        double d = 0;
+        switch (k->kind) {
+        case KEY_STRING: found = lb_meta_string(c, k->key, (char *)field, k->size); break;
+        case KEY_F32:
+            found = lb_meta_f64(c, k->key, &d);
+            if (found) {
+                /* A double beyond float's range must not reach the conversion, which would be undefined. */
+                float f = d >= -1e30 && d <= 1e30 ? (float)d : -1.0f;
+                memcpy(field, &f, sizeof f);
+            }
+            break;
+        case KEY_BOOL: found = lb_meta_bool(c, k->key, (bool *)field); break;
+        default:
+            found = lb_meta_u64(c, k->key, &u);
+            if (found) {
+                LB_FAIL_IF(u > UINT32_MAX, err, LBRT_ERR_FORMAT, "%s is out of range", k->key);
+                uint32_t narrow = (uint32_t)u;
+                memcpy(field, &narrow, sizeof narrow);
+            }
+            break;
+        }
+        LB_FAIL_IF(!found && !k->optional, err, LBRT_ERR_FORMAT, "metadata lacks %s, or it is of another type", k->key);
+    }
+    return lb_hparams_check(out, err);
+}
+#undef N_HPARAM_KEYS
