@@ -69,6 +69,38 @@ LB_ALWAYS_INLINE float lb_exp(float x)
     return lb_bits_f32(lb_f32_bits(p) + (lb_f32_bits(t) << 23));
 }
 
+/* The fixed tree over 16 virtual lanes. A maximum is x > y ? x : y, so that a NaN in x never wins. */
+LB_ALWAYS_INLINE float lb_lane_sum(const float lane[16])
+{
+    float v[8];
+    for (int i = 0; i < 8; i++) {
+        v[i] = lane[i] + lane[i + 8];
+    }
+    for (int i = 0; i < 4; i++) {
+        v[i] = v[i] + v[i + 4];
+    }
+    return (v[0] + v[2]) + (v[1] + v[3]);
+}
+
+LB_ALWAYS_INLINE float lb_max(float x, float y)
+{
+    return x > y ? x : y;
+}
+
+LB_ALWAYS_INLINE float lb_lane_max(const float lane[16])
+{
+    float v[8];
+    for (int i = 0; i < 8; i++) {
+        v[i] = lb_max(lane[i], lane[i + 8]);
+    }
+    for (int i = 0; i < 4; i++) {
+        v[i] = lb_max(v[i], v[i + 4]);
+    }
+    return lb_max(lb_max(v[0], v[2]), lb_max(v[1], v[3]));
+}
+
+#define LB_A8_TINY 1e-30f /* groups of activations whose largest magnitude is below are zero */
+
 /* mini(u): the 8-bit scale of the group formats, see lb_kernels.h */
 LB_ALWAYS_INLINE float lb_mini(uint8_t u)
 {

@@ -1,0 +1,97 @@
+#include "lb_wformat.h"
+
+#include <string.h>
+
+#include "../../kernels/lb_layout.h"
+#include "../../kernels/lb_math.h"
+
+static size_t lb_tile_bytes_f32(size_t k)
+{
+    return lb_float_tile_bytes(k, 4);
+}
+
+static size_t lb_tile_bytes_f16(size_t k)
+{
+    return lb_float_tile_bytes(k, 2);
+}
+
+static void lb_unpack_f32(const void *tile, size_t k, size_t r, float *out)
+{
+    for (size_t c = 0; c < k; c++) {
+        out[c] = ((const float *)tile)[c * LB_TILE_ROWS + r];
+    }
+}
+
+static void lb_unpack_f16(const void *tile, size_t k, size_t r, float *out)
+{
+    for (size_t c = 0; c < k; c++) {
+        out[c] = lb_f16_to_f32(((const uint16_t *)tile)[c * LB_TILE_ROWS + r]);
+    }
+}
+
+static void lb_unpack_bf16(const void *tile, size_t k, size_t r, float *out)
+{
+    for (size_t c = 0; c < k; c++) {
+        out[c] = lb_bf16_to_f32(((const uint16_t *)tile)[c * LB_TILE_ROWS + r]);
+    }
+}
+
+static void lb_unpack_q8(const void *tile, size_t k, size_t r, float *out)
+{
+    const float row_scale = ((const float *)tile)[r];
+    const uint8_t *scales = (const uint8_t *)tile + LB_Q_SCALES_AT;
+    const uint8_t *codes = (const uint8_t *)tile + lb_q8_codes_at(k);
+    for (size_t c = 0; c < k; c++) {
+        float mini = lb_mini(scales[c / LB_GROUP * LB_TILE_ROWS + r]);
+        out[c] = row_scale * (mini * (float)(codes[c / 4 * 64 + r * 4 + c % 4] - 128));
+    }
+}
+
+static void lb_unpack_q4(const void *tile, size_t k, size_t r, float *out)
+{
+    const float row_scale = ((const float *)tile)[r];
+    const uint8_t *scales = (const uint8_t *)tile + LB_Q_SCALES_AT;
+    const uint8_t *zeros = (const uint8_t *)tile + lb_q4_zeros_at(k);
+    const uint8_t *codes = (const uint8_t *)tile + lb_q4_codes_at(k);
+    for (size_t c = 0; c < k; c++) {
+        float mini = lb_mini(scales[c / LB_GROUP * LB_TILE_ROWS + r]);
+        int zero = zeros[c / 64 * LB_TILE_ROWS + r] >> (c % 64 < 32 ? 0 : 4) & 15;
+        int code = codes[c / 8 * 64 + r * 4 + c % 4] >> (c % 8 < 4 ? 0 : 4) & 15;
+        out[c] = row_scale * (mini * (float)(code - zero));
+    }
+}
+
+static const lb_wformat_info lb_wformats[] = {
+    {LB_W_F32, "f32", false, 32.0, lb_tile_bytes_f32, lb_unpack_f32},
+    {LB_W_F16, "f16", false, 16.0, lb_tile_bytes_f16, lb_unpack_f16},
+    {LB_W_BF16, "bf16", false, 16.0, lb_tile_bytes_f16, lb_unpack_bf16},
+    {LB_W_Q8, "q8", true, 8.25, lb_q8_tile_bytes, lb_unpack_q8},
+    {LB_W_Q4, "q4", true, 4.375, lb_q4_tile_bytes, lb_unpack_q4},
+};
+
+const lb_wformat_info *lb_wformat_at(size_t i)
+{
+    return i < sizeof lb_wformats / sizeof lb_wformats[0] ? &lb_wformats[i] : NULL;
+}
+
+const lb_wformat_info *lb_wformat_find(uint32_t id)
+{
+    const lb_wformat_info *f;
+    for (size_t i = 0; (f = lb_wformat_at(i)) != NULL; i++) {
+        if ((uint32_t)f->id == id) {
+            return f;
+        }
+    }
+    return NULL;
+}
+
+const lb_wformat_info *lb_wformat_named(const char *name)
+{
+    const lb_wformat_info *f;
+    for (size_t i = 0; (f = lb_wformat_at(i)) != NULL; i++) {
+        if (strcmp(f->name, name) == 0) {
+            return f;
+        }
+    }
+    return NULL;
+}

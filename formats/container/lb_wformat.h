@@ -1,0 +1,32 @@
+/*
+ * The table of weight formats: one line per format. What the planes of a tile hold is in kernels/lb_kernels.h.
+ */
+#ifndef LB_WFORMAT_H
+#define LB_WFORMAT_H
+
+#include "../../kernels/lb_kernels.h"
+
+typedef struct lb_wformat_info {
+    lb_wformat id; /* the number in the file */
+    const char *name;
+    bool int8_input; /* the products read lb_input.q, scale, sum; else lb_input.f32 */
+    double bits;     /* per weight, for large k */
+
+    /* Bytes of a tile of 16 rows and k columns (any k >= 1; a tile holds k rounded up to 64). A multiple of 64. The
+     * caller bounds k: k <= LB_MAX_K gives no overflow. */
+    size_t (*tile_bytes)(size_t k);
+
+    /* The true values of row r (0..15) of a tile, columns 0..k-1: row_scale * (mini * (code - zero)) in this order. */
+    void (*unpack)(const void *tile, size_t k, size_t r, float *out);
+} lb_wformat_info;
+
+#define LB_MAX_K ((size_t)1 << 24)
+
+/* By the number in a file, by name; NULL if there is none. */
+const lb_wformat_info *lb_wformat_find(uint32_t id);
+const lb_wformat_info *lb_wformat_named(const char *name);
+
+/* Line i of the table, NULL past the end. */
+const lb_wformat_info *lb_wformat_at(size_t i);
+
+#endif /* LB_WFORMAT_H */

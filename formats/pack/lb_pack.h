@@ -1,0 +1,21 @@
+/*
+ * Packers: float rows into one tile of a weight format. The same input gives the same bytes on every machine.
+ */
+#ifndef LB_PACK_H
+#define LB_PACK_H
+
+#include "../../kernels/lb_kernels.h"
+
+/*
+ * Packs n_rows (1..16) rows of k floats, `stride` floats apart, into tile, which has the format's tile_bytes(k) bytes and
+ * 64-byte alignment; every byte of it is written. Rows past n_rows and columns past k become zero weights. A weight that
+ * is not finite is packed as 0. importance: NULL, or k weights >= 0 of the squared error of each column.
+ */
+typedef void lb_pack_fn(const float *rows, size_t stride, size_t n_rows, size_t k, const float *importance, void *tile);
+
+lb_pack_fn lb_pack_f32, lb_pack_f16, lb_pack_bf16, lb_pack_q8, lb_pack_q4;
+
+/* The packer of a format, NULL if there is none. */
+lb_pack_fn *lb_packer(lb_wformat format);
+
+#endif /* LB_PACK_H */

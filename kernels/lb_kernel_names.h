@@ -1,0 +1,30 @@
+/*
+ * Declares the functions of one level: lb_OP_LEVEL for every entry of lb_kernels. A level need not define them all; the
+ * selector uses those that exist.
+ */
+#ifndef LB_KERNEL_NAMES_H
+#define LB_KERNEL_NAMES_H
+
+#include "lb_kernels.h"
+
+#define LB_DECLARE_MATMUL(s)                                                                                          \
+    lb_matmul_fn lb_gemv_f32_##s, lb_gemv_f16_##s, lb_gemv_bf16_##s, lb_gemv_q8_##s, lb_gemv_q4_##s;                  \
+    lb_matmul_fn lb_gemm_f32_##s, lb_gemm_f16_##s, lb_gemm_bf16_##s, lb_gemm_q8_##s, lb_gemm_q4_##s
+
+#define LB_DECLARE_VECTOR(s)                                                                                          \
+    void lb_quantize_a8_##s(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum);                         \
+    void lb_rmsnorm_##s(float *y, const float *x, const float *w, size_t n, float eps);                               \
+    void lb_add_##s(float *y, const float *x, size_t n);                                                              \
+    void lb_scale_##s(float *y, float f, size_t n);                                                                   \
+    void lb_silu_mul_##s(float *gate, const float *up, size_t n);                                                     \
+    void lb_rope_##s(float *x, const float *cs, size_t n_heads, size_t head_dim, size_t rot_dim, bool interleaved);   \
+    void lb_softmax_chunk_##s(float *p, size_t n, float *max, float *sum);                                            \
+    void lb_axpby_##s(float *o, const float *c, float a, float b, size_t n);                                          \
+    void lb_f32_to_f16_##s(uint16_t *y, const float *x, size_t n);                                                    \
+    void lb_f16_to_f32_##s(float *y, const uint16_t *x, size_t n);                                                    \
+    size_t lb_argmax_##s(const float *x, size_t n)
+
+LB_DECLARE_MATMUL(ref);
+LB_DECLARE_VECTOR(ref);
+
+#endif /* LB_KERNEL_NAMES_H */

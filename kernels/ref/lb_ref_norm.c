@@ -1,0 +1,43 @@
+/* Reference: element-wise operations and the norm. */
+#include "../lb_kernel_names.h"
+#include "../lb_math.h"
+
+void lb_rmsnorm_ref(float *y, const float *x, const float *w, size_t n, float eps)
+{
+    float lane[16] = {0};
+    for (size_t i = 0; i < n; i++) {
+        lane[i % 16] = lb_fma(x[i], x[i], lane[i % 16]);
+    }
+    const float r = 1.0f / sqrtf(lb_lane_sum(lane) / (float)n + eps);
+    for (size_t i = 0; i < n; i++) {
+        y[i] = x[i] * r * w[i];
+    }
+}
+
+void lb_add_ref(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        y[i] = y[i] + x[i];
+    }
+}
+
+void lb_scale_ref(float *y, float f, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        y[i] = y[i] * f;
+    }
+}
+
+void lb_silu_mul_ref(float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        gate[i] = gate[i] / (1.0f + lb_exp(-gate[i])) * up[i];
+    }
+}
+
+void lb_axpby_ref(float *o, const float *c, float a, float b, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        o[i] = lb_fma(b, c[i], a * o[i]);
+    }
+}
