@@ -45,6 +45,83 @@ enum {
 /* Added to the type of a special token: it swallows the white space before or after it. */
 enum { LB_TOK_TYPE_MASK = 15, LB_TOK_LSTRIP = 16, LB_TOK_RSTRIP = 32 };
 
+/*
+ * The tokenizer section, version 1. All numbers are little-endian; the section may begin at any address.
+ *
+ *   offset  what
+ *        0  bytes 'L' 'B' 'T' 'K'
+ *        4  u32 version: 1
+ *        8  u32 model, 12 u32 pretokenizer, 16 u32 flags: the enums above; a value that is not there is refused
+ *       20  u32 n_tokens, 1 to 2^24
+ *       24  u32 n_merges, up to 2^24; models BYTE_BPE and BPE only
+ *       28  u32 n_specials
+ *       32  u32 token_slots, 36 u32 merge_slots: a power of two, or 0
+ *       40  u32 text_bytes
+ *       44  u32 chat_bytes, 0: there is no chat form
+ *       48  i32 bos, 52 i32 eos, 56 i32 unk, 60 i32 pad: ids or -1
+ *       64  u32 n_ends, at most 16
+ *       68  i32 ends[16]: ids of further tokens that end an answer
+ *      132  12 bytes of zero
+ *      144  the arrays, one after the other, each filled up with zeros to a multiple of 4 bytes:
+ *           u32 offset[n_tokens + 1]     token i's text is text[offset[i]] .. text[offset[i + 1] - 1]; offset[0] is 0, the last text_bytes
+ *           f32 score[n_tokens]          model SPM only; finite
+ *           u32 merge[n_merges][3]       left id, right id, result id; position = rank. The result's length is that of both together
+ *           u32 special[n_specials]      ids of the CONTROL and USER tokens with text, ascending by text (bytes, unsigned), no two equal
+ *           u32 token_index[token_slots] open hashing by text, see below
+ *           u32 merge_index[merge_slots] open hashing by pair
+ *           u8  type[n_tokens]           lb_token_type, plus LB_TOK_LSTRIP and LB_TOK_RSTRIP
+ *           u8  chat[chat_bytes]         see "Chat" below
+ *           u8  text[text_bytes]         of all tokens
+ *           What follows is ignored.
+ *
+ * A token's text is the bytes that it stands for: with models SPM and BPE a space where the vocabulary says U+2581; one byte for BYTE;
+ * the name of a CONTROL or UNKNOWN token. At most 65535 bytes.
+ *
+ * An index has a power of two of slots, with room to spare. A slot is 0 or 1 + the number of a token (merge). One is found by starting at
+ * slot hash mod slots and going up, round the end, until it is found or a slot is 0. At most 1024 slots in a row (round the end) are not 0.
+ * In token_index are the NORMAL, USER and UNUSED tokens with text, of several with the same text that with the lowest id. All u32 arithmetic:
+ *     text:  h = 2166136261; for each byte: h = (h ^ byte) * 16777619; hash = h ^ h >> 15
+ *     pair:  h = (left * 0x9e3779b1 ^ right) * 0x85ebca77; h ^= h >> 15; h *= 0xc2b2ae3d; hash = h ^ h >> 13
+ *
+ * Chat: u32 flags (LB_CHAT_...), then LB_CHAT_STRINGS strings, each u32 length and its bytes (no filling), in the order of lb_chat_string.
+ */
+enum { LB_TOK_SECTION_VERSION = 1, LB_TOK_HEADER_BYTES = 144, LB_TOK_MAX_ENDS = 16, LB_TOK_MAX_RUN = 1024, LB_TOK_MAX_TEXT = 65535 };
+
+/*
+ * The declarative chat form. A conversation is: begin; the system message; each message as prefix + content + suffix of its role; then
+ * answer (if asked for) or close.
+ * A role's first message (of all, without the system message) may be opened and closed in another way (..._FIRST).
+ */
+typedef enum lb_chat_string {
+    LB_CHAT_BEGIN,            /* before everything, if there is a system message (given or by default) */
+    LB_CHAT_BEGIN_PLAIN,      /* the same if there is none */
+    LB_CHAT_SYSTEM_PREFIX,    /* around a system message at the beginning */
+    LB_CHAT_SYSTEM_SUFFIX,
+    LB_CHAT_DEFAULT_SYSTEM,   /* what stands between begin and the messages if no system message is given */
+    LB_CHAT_MERGE_PREFIX,     /* LB_CHAT_SYSTEM_IN_USER: around the system message inside the first user message */
+    LB_CHAT_MERGE_SUFFIX,
+    LB_CHAT_USER_PREFIX,
+    LB_CHAT_USER_SUFFIX,
+    LB_CHAT_USER_FIRST,       /* the prefix of a user message that is the first message */
+    LB_CHAT_ASSISTANT_PREFIX,
+    LB_CHAT_ASSISTANT_SUFFIX,
+    LB_CHAT_ANSWER,           /* the opening of the assistant's next turn */
+    LB_CHAT_CLOSE,            /* behind the last message if no answer is asked for */
+    LB_CHAT_BOS,              /* text of the bos token: taken off the front if the tokenizer adds bos */
+    LB_CHAT_STRINGS
+} lb_chat_string;
+
+enum {
+    LB_CHAT_TRIM_SYSTEM = 1, /* white space at both ends of the content is dropped */
+    LB_CHAT_TRIM_USER = 2,
+    LB_CHAT_TRIM_ASSISTANT = 4,
+    LB_CHAT_NO_SYSTEM = 8,       /* a system message is an error */
+    LB_CHAT_SYSTEM_IN_USER = 16, /* it stands inside the first user message, behind its prefix */
+    LB_CHAT_ALTERNATE = 32,      /* user, assistant, user, ...: anything else is an error */
+    LB_CHAT_SYSTEM_ANYWHERE = 64, /* system messages are allowed later too, in the same form; without it they are an error */
+    LB_CHAT_ALL_FLAGS = 127
+};
+
 typedef struct lb_tokenizer lb_tokenizer;
 
 /* section stays alive and unchanged as long as the tokenizer. Everything in it is checked. */

@@ -1,0 +1,379 @@
+/*
+ * Unicode: see lb_unicode.h.
+ *
+ * lb_unicode_classes and lb_unicode_combining hold where a run of equal values starts, as start << 8 | value.
+ * lb_unicode_decompositions holds cp << 42 | first << 21 | second of each canonical decomposition (second 0: there is none),
+ * sorted; Hangul syllables are computed. lb_unicode_compositions holds indices into it, sorted by (first, second), of those that
+ * compose. lb_unicode_backward lists the starters that compose with what stands before them.
+ */
+#include "lb_unicode.h"
+
+size_t lb_utf8_decode(const char *s, size_t n, uint32_t *cp)
+{
+    const unsigned char *p = (const unsigned char *)s;
+    const uint32_t c = p[0];
+    if (c < 0x80) {
+        *cp = c;
+        return 1;
+    }
+    if (c >= 0xc2 && c < 0xe0 && n >= 2 && (p[1] & 0xc0) == 0x80) {
+        *cp = (c & 31) << 6 | (p[1] & 63u);
+        return 2;
+    }
+    if (c >= 0xe0 && c < 0xf0 && n >= 3 && (p[1] & 0xc0) == 0x80 && (p[2] & 0xc0) == 0x80) {
+        *cp = (c & 15) << 12 | (p[1] & 63u) << 6 | (p[2] & 63u);
+        if (*cp >= 0x800 && (*cp < 0xd800 || *cp > 0xdfff)) {
+            return 3;
+        }
+    } else if (c >= 0xf0 && c < 0xf5 && n >= 4 && (p[1] & 0xc0) == 0x80 && (p[2] & 0xc0) == 0x80 && (p[3] & 0xc0) == 0x80) {
+        *cp = (c & 7) << 18 | (p[1] & 63u) << 12 | (p[2] & 63u) << 6 | (p[3] & 63u);
+        if (*cp >= 0x10000 && *cp < 0x110000) {
+            return 4;
+        }
+    }
+    *cp = LB_UTF8_INVALID;
+    return 1;
+}
+
+size_t lb_utf8_encode(uint32_t cp, char *out)
+{
+    if (cp < 0x80) {
+        out[0] = (char)cp;
+        return 1;
+    }
+    if (cp < 0x800) {
+        out[0] = (char)(0xc0 | cp >> 6);
+        out[1] = (char)(0x80 | (cp & 63));
+        return 2;
+    }
+    if (cp < 0x10000) {
+        out[0] = (char)(0xe0 | cp >> 12);
+        out[1] = (char)(0x80 | (cp >> 6 & 63));
+        out[2] = (char)(0x80 | (cp & 63));
+        return 3;
+    }
+    out[0] = (char)(0xf0 | cp >> 18);
+    out[1] = (char)(0x80 | (cp >> 12 & 63));
+    out[2] = (char)(0x80 | (cp >> 6 & 63));
+    out[3] = (char)(0x80 | (cp & 63));
+    return 4;
+}
+
+/* The value of the run that cp is in. */
+static uint32_t unicode_run_value(const uint32_t *table, uint32_t n, uint32_t cp)
+{
+    uint32_t low = 0, high = n; // table[low] starts at or before cp, table[high] behind it
+    while (high - low > 1) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (table[middle] >> 8 <= cp) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return table[low] & 0xff;
+}
+
+lb_unicode_class lb_unicode_class_of(uint32_t cp)
+{
+    if (cp < 0x80) { // most text
+        const uint32_t lower = cp | 0x20;
+        if (lower >= 'a' && lower <= 'z') {
+            return LB_UC_LETTER;
+        }
+        if (cp >= '0' && cp <= '9') {
+            return LB_UC_NUMBER;
+        }
+    }
+    if ((cp >= 0x4e00 && cp <= 0x9ffc) || (cp >= 0xac00 && cp <= 0xd7a3)) {
+        return LB_UC_LETTER; // ideographs and Hangul syllables
+    }
+    if (cp >= LB_UTF8_INVALID) {
+        return LB_UC_OTHER;
+    }
+    return (lb_unicode_class)unicode_run_value(lb_unicode_classes, lb_unicode_classes_n, cp);
+}
+
+bool lb_unicode_is_space(uint32_t cp)
+{
+    if (cp < 0x80) {
+        return cp == ' ' || (cp >= 9 && cp <= 13);
+    }
+    return cp == 0x85 || cp == 0xa0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200a) || cp == 0x2028 || cp == 0x2029 ||
+           cp == 0x202f || cp == 0x205f || cp == 0x3000;
+}
+
+/* ---- growing text ---- */
+
+bool lb_text_reserve(lb_text *t, size_t more)
+{
+    if (t->cap - t->bytes >= more) {
+        return true;
+    }
+    size_t cap;
+    if (!lb_add_size(t->bytes, more, &cap) || !lb_add_size(cap, cap / 2 + 64, &cap)) {
+        return false;
+    }
+    char *data = lb_alloc(t->allocator, cap);
+    if (!data) {
+        return false;
+    }
+    if (t->bytes) {
+        memcpy(data, t->data, t->bytes);
+    }
+    lb_free(t->allocator, t->data, t->cap);
+    t->data = data;
+    t->cap = cap;
+    return true;
+}
+
+bool lb_text_add(lb_text *t, const char *data, size_t bytes)
+{
+    if (!lb_text_reserve(t, bytes)) {
+        return false;
+    }
+    if (bytes) {
+        memcpy(t->data + t->bytes, data, bytes);
+    }
+    t->bytes += bytes;
+    return true;
+}
+
+void lb_text_free(lb_text *t)
+{
+    lb_free(t->allocator, t->data, t->cap);
+    t->data = NULL;
+    t->bytes = t->cap = 0;
+}
+
+/* ---- NFC (Unicode Standard Annex 15) ---- */
+
+enum { HANGUL_S = 0xac00, HANGUL_L = 0x1100, HANGUL_V = 0x1161, HANGUL_T = 0x11a7, HANGUL_SN = 11172 };
+
+static uint32_t unicode_ccc(uint32_t cp)
+{
+    if (cp < 0x300 || cp >= LB_UTF8_INVALID) {
+        return 0;
+    }
+    return unicode_run_value(lb_unicode_combining, lb_unicode_combining_n, cp);
+}
+
+/* Index of cp's decomposition, or -1. */
+static int64_t unicode_find_decomposition(uint32_t cp)
+{
+    uint32_t low = 0, high = lb_unicode_decompositions_n;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        const uint32_t at = (uint32_t)(lb_unicode_decompositions[middle] >> 42);
+        if (at == cp) {
+            return middle;
+        }
+        if (at < cp) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return -1;
+}
+
+/* The primary composite of a and b, or 0. */
+static uint32_t unicode_compose(uint32_t a, uint32_t b)
+{
+    if (a - HANGUL_L < 19u && b - HANGUL_V < 21u) {
+        return HANGUL_S + ((a - HANGUL_L) * 21 + (b - HANGUL_V)) * 28;
+    }
+    if (a - HANGUL_S < (uint32_t)HANGUL_SN && (a - HANGUL_S) % 28 == 0 && b - (HANGUL_T + 1) < 27u) {
+        return a + (b - HANGUL_T);
+    }
+    const uint64_t key = (uint64_t)a << 21 | b, mask = ((uint64_t)1 << 42) - 1;
+    uint32_t low = 0, high = lb_unicode_compositions_n;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        const uint64_t entry = lb_unicode_decompositions[lb_unicode_compositions[middle]];
+        if ((entry & mask) == key) {
+            return (uint32_t)(entry >> 42);
+        }
+        if ((entry & mask) < key) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return 0;
+}
+
+/* Writes the full canonical decomposition of cp, at most 4 code points. */
+static size_t unicode_decompose(uint32_t cp, uint32_t out[4])
+{
+    if (cp - HANGUL_S < (uint32_t)HANGUL_SN) {
+        const uint32_t s = cp - HANGUL_S;
+        out[0] = HANGUL_L + s / (21 * 28);
+        out[1] = HANGUL_V + s / 28 % 21;
+        out[2] = HANGUL_T + s % 28;
+        return s % 28 ? 3 : 2;
+    }
+    // The first part may decompose again, the second never has a decomposition that matters after it: collect from the end.
+    uint32_t tail[4];
+    size_t n_tail = 0;
+    for (int64_t i; n_tail < 3 && cp >= 0xc0 && (i = unicode_find_decomposition(cp)) >= 0;) {
+        const uint64_t entry = lb_unicode_decompositions[i];
+        const uint32_t second = (uint32_t)(entry & 0x1fffff);
+        if (second) {
+            tail[n_tail++] = second;
+        }
+        cp = (uint32_t)(entry >> 21 & 0x1fffff);
+    }
+    size_t n = 0;
+    out[n++] = cp;
+    while (n_tail) {
+        out[n++] = tail[--n_tail];
+    }
+    return n;
+}
+
+/* True if the text may be cut before cp: nothing before it can change it or be changed by it. */
+static bool unicode_is_boundary(uint32_t cp)
+{
+    if (cp < 0x300 || cp >= LB_UTF8_INVALID) {
+        return true;
+    }
+    if (cp - HANGUL_V < 21u || cp - (HANGUL_T + 1) < 27u || unicode_ccc(cp)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < lb_unicode_backward_n; i++) { // a short list
+        if (lb_unicode_backward[i] == cp) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool lb_unicode_needs_nfc(const char *text, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        if ((unsigned char)text[i] >= 0xcc) { // lead bytes of U+0300 and above
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One stretch between two boundaries: code points from index 0 to n of cps, in place. Returns how many remain. */
+static size_t unicode_compose_stretch(uint32_t *cps, size_t n, uint32_t *scratch)
+{
+    // Canonical order: runs of marks are sorted by class, stably. A counting sort keeps long hostile runs linear.
+    for (size_t i = 0; i < n;) {
+        if (!unicode_ccc(cps[i])) {
+            i++;
+            continue;
+        }
+        size_t end = i;
+        bool sorted = true;
+        uint32_t last = 0;
+        for (uint32_t c; end < n && (c = unicode_ccc(cps[end])) != 0; end++) {
+            sorted = sorted && c >= last;
+            last = c;
+        }
+        if (!sorted) {
+            size_t start[257] = { 0 };
+            for (size_t k = i; k < end; k++) {
+                start[unicode_ccc(cps[k]) + 1]++;
+            }
+            for (size_t k = 1; k < 257; k++) {
+                start[k] += start[k - 1];
+            }
+            for (size_t k = i; k < end; k++) {
+                scratch[start[unicode_ccc(cps[k])]++] = cps[k];
+            }
+            memcpy(cps + i, scratch, (end - i) * sizeof *cps);
+        }
+        i = end;
+    }
+    // Composition: a character joins the last starter if nothing between them blocks it.
+    size_t out = 0, starter = SIZE_MAX;
+    uint32_t last_ccc = 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t cp = cps[i], ccc = unicode_ccc(cp);
+        if (starter != SIZE_MAX && (out == starter + 1 || (last_ccc != 0 && last_ccc < ccc))) {
+            const uint32_t joined = unicode_compose(cps[starter], cp);
+            if (joined) {
+                cps[starter] = joined;
+                continue;
+            }
+        }
+        if (!ccc) {
+            starter = out;
+        }
+        last_ccc = ccc;
+        cps[out++] = cp;
+    }
+    return out;
+}
+
+bool lb_unicode_nfc(const char *text, size_t bytes, lb_text *out)
+{
+    const lbrt_allocator *a = out->allocator;
+    uint32_t on_stack[2 * 64], *cps = on_stack;
+    size_t cap = 64; // cps has room for 2 * cap: the second half is scratch for sorting
+    bool ok = lb_text_reserve(out, bytes);
+    for (size_t i = 0; ok && i < bytes;) {
+        // Plain text is copied.
+        size_t plain = i;
+        while (plain < bytes && (unsigned char)text[plain] < 0xcc) {
+            plain++;
+        }
+        // The character before a mark belongs to the stretch: step back over it.
+        size_t from = plain;
+        while (plain < bytes && from > i && ((unsigned char)text[from - 1] & 0xc0) == 0x80) {
+            from--;
+        }
+        if (plain < bytes && from > i) {
+            from--;
+        }
+        ok = lb_text_add(out, text + i, from - i);
+        i = from;
+        // One stretch: a boundary character and what follows up to the next one.
+        size_t n = 0;
+        bool first = true;
+        while (ok && i < bytes) {
+            uint32_t cp;
+            const size_t length = lb_utf8_decode(text + i, bytes - i, &cp);
+            if (!first && unicode_is_boundary(cp)) {
+                break;
+            }
+            if (cp == LB_UTF8_INVALID) { // only as the first
+                ok = lb_text_add(out, text + i, length);
+                i += length;
+                break;
+            }
+            first = false;
+            i += length;
+            if (n + 4 > cap) {
+                uint32_t *more = lb_alloc(a, cap * 4 * sizeof *cps);
+                if (!more) {
+                    ok = false;
+                    break;
+                }
+                memcpy(more, cps, n * sizeof *cps);
+                if (cps != on_stack) {
+                    lb_free(a, cps, cap * 2 * sizeof *cps);
+                }
+                cps = more;
+                cap *= 2;
+            }
+            n += unicode_decompose(cp, cps + n);
+        }
+        if (ok && n) {
+            n = unicode_compose_stretch(cps, n, cps + cap);
+            ok = lb_text_reserve(out, n * 4);
+            for (size_t k = 0; ok && k < n; k++) {
+                out->bytes += lb_utf8_encode(cps[k], out->data + out->bytes);
+            }
+        }
+    }
+    if (cps != on_stack) {
+        lb_free(a, cps, cap * 2 * sizeof *cps);
+    }
+    return ok;
+}

@@ -1,0 +1,63 @@
+/*
+ * Unicode as far as tokenizers need it: UTF-8, the first letter of the general category, white space, NFC.
+ * The version of the tables is in lb_unicode_tables.c.
+ */
+#ifndef LB_UNICODE_H
+#define LB_UNICODE_H
+
+#include "../base/lb_base.h"
+
+/* What lb_utf8_decode gives for a byte that does not belong to valid UTF-8. */
+#define LB_UTF8_INVALID 0x110000u
+
+/*
+ * Decodes one code point of s (n >= 1 bytes) and returns its length in bytes. Overlong forms, surrogates, values above
+ * U+10FFFF and cut sequences are invalid: then the length is 1 and *cp LB_UTF8_INVALID. Reads at most n bytes.
+ */
+size_t lb_utf8_decode(const char *s, size_t n, uint32_t *cp);
+
+/* Writes cp (at most U+10FFFF) and returns the number of bytes, at most 4. */
+size_t lb_utf8_encode(uint32_t cp, char *out);
+
+/* First letter of the general category. Invalid values are OTHER. */
+typedef enum lb_unicode_class {
+    LB_UC_OTHER = 0, /* C: control, format, surrogate, private use, not assigned */
+    LB_UC_LETTER = 1,
+    LB_UC_MARK = 2,
+    LB_UC_NUMBER = 3,
+    LB_UC_PUNCTUATION = 4,
+    LB_UC_SYMBOL = 5,
+    LB_UC_SEPARATOR = 6
+} lb_unicode_class;
+
+lb_unicode_class lb_unicode_class_of(uint32_t cp);
+bool lb_unicode_is_space(uint32_t cp); /* the property White_Space: \s of the pre-tokenizers' patterns */
+
+/* A growing string; start with { a } and free with lb_text_free. */
+typedef struct lb_text {
+    const lbrt_allocator *allocator;
+    char *data;
+    size_t bytes, cap;
+} lb_text;
+
+bool lb_text_reserve(lb_text *t, size_t more); /* room for `more` bytes behind the end; false: no memory */
+bool lb_text_add(lb_text *t, const char *data, size_t bytes);
+void lb_text_free(lb_text *t);
+
+/* True if NFC may change the text (it surely does not if there is nothing above U+02FF). */
+bool lb_unicode_needs_nfc(const char *text, size_t bytes);
+
+/* Appends the NFC form of text; bytes that are not UTF-8 pass as they are. False: no memory. */
+bool lb_unicode_nfc(const char *text, size_t bytes, lb_text *out);
+
+/* ---- the tables (lb_unicode_tables.c) ---- */
+
+extern const uint32_t lb_unicode_classes[], lb_unicode_classes_n;
+extern const uint32_t lb_unicode_combining[], lb_unicode_combining_n;
+extern const uint64_t lb_unicode_decompositions[];
+extern const uint32_t lb_unicode_decompositions_n;
+extern const uint16_t lb_unicode_compositions[];
+extern const uint32_t lb_unicode_compositions_n;
+extern const uint32_t lb_unicode_backward[], lb_unicode_backward_n;
+
+#endif /* LB_UNICODE_H */
