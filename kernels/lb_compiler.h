@@ -18,6 +18,7 @@
 #define LB_ALWAYS_INLINE static inline __attribute__((always_inline, unused))
 #define LB_NOINLINE __attribute__((noinline))
 #define LB_RESTRICT __restrict__
+#define LB_VECTOR(n) __attribute__((vector_size(n))) /* n bytes of a base type, with element-wise operators */
 #define LB_ALIGNED(n) __attribute__((aligned(n)))
 #define LB_LIKELY(x) __builtin_expect(!!(x), 1)
 #define LB_UNLIKELY(x) __builtin_expect(!!(x), 0)

@@ -13,8 +13,8 @@
  *  - Matrix products have no reduction across lanes at all: a lane is an output row (below).
  *
  * MATRIX TILES. A packed matrix is a sequence of tiles of 16 output rows (the last tile is filled up with zero
- * rows). Inside a tile the 16 rows are interleaved so that one load brings the same k for all rows; k (columns) is filled up with
- * zeros to a multiple of 64. A tile is one or more planes, each beginning at a multiple of 64 bytes; tiles follow each other
+ * rows). Inside a tile the 16 rows are interleaved so that one load brings the same k for all rows; k (columns) is filled up
+ * to a multiple of 64. A tile is one or more planes, each beginning at a multiple of 64 bytes; tiles follow each other
  * without gaps. The layout never depends on the CPU. Formats (formats/container/lb_wformat.h has their names, each with a
  * description of its planes): the bytes of a tile are fixed by the format and k alone.
  */
@@ -49,14 +49,18 @@ typedef enum lb_wformat {
  *   f32 f16 bf16   one plane: value (k, r) at index k * 16 + r.
  *   q8 (8.25 bits) plane 0: f32 row_scale[16];  plane 1: u8 group_scale[k / 32][16];  plane 2: u8 code[k / 4][16][4]
  *                  weight (r, c) = row_scale[r] * mini(group_scale[c / 32][r]) * (code - 128), code in 1..255
- *   q4 (4.375 bits) plane 0, plane 1 as q8;  plane 2: u8 zero[k / 64][16]: the zero points of row r in the even group (bits
- *                  0-3) and in the odd group (bits 4-7) of 64 columns;  plane 3: u8 code[k / 8][16][4]: byte (j, r, i) holds
- *                  column 8 j + i in bits 0-3 and column 8 j + 4 + i in bits 4-7
- *                  weight = row_scale * mini(group_scale) * (code - zero)
+ *   q4 (4.375 bits) plane 0, plane 1 as q8;  plane 2: u8 zero[k / 64][16]: an index of row r's zero point in the even group
+ *                  (bits 0-3) and in the odd group (bits 4-7) of 64 columns;  plane 3: u8 code[k / 8][16][4]: byte (j, r, i)
+ *                  holds column 8 j + i in bits 0-3 and column 8 j + 4 + i in bits 4-7
+ *                  weight = row_scale * mini(group_scale) * (2 * code - LB_Q4_ZERO[index])
+ * Zero points are in half steps, dense where they are likely: integers only would cost 10 % of squared error.
+ * Columns past the true ones have codes of no meaning; activations there are zero.
  * mini(u) is an 8-bit float without sign: 4 bits of exponent, 4 of mantissa, (1 + (u & 15) / 16) * 2^((u >> 4) - 15); as a
  * binary32 its bits are (u << 19) + (112 << 23). The largest, mini(255), is 1.9375.
  * bits: per weight, for large k.
  */
+
+#define LB_Q4_ZERO {0, 5, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 25} /* for a table of u8 */
 
 /* What a matrix product reads: n tokens of k columns, prepared by quantize_a8 for integer formats. */
 typedef struct lb_input {
@@ -78,7 +82,8 @@ typedef struct lb_input {
  * Exact results, per row and token:
  *   float formats: acc = +0; for c = 0..k-1: acc = fma((float)w_c, x_c, acc). k is any number >= 1 here (the tile's planes still
  *                  have the size of `k_tile`, see below).
- *   q8, q4:        acc = +0; for each group g in order: isum = sum of (code - zero) * x_code, exact in int32;
+ *   q8, q4:        acc = +0; for each group g in order: isum = sum of (code - 128) * x_code (q8) or
+ *                  (2 * code - zero) * x_code (q4), exact in int32;
  *                  acc = fma(mini(group_scale) * x_scale, (float)isum, acc); at the end acc = acc * row_scale.
  * tile_bytes is the distance between tiles.
  */

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "lb_compiler.h"
+#include "lb_kernels.h"
 
 LB_ALWAYS_INLINE uint32_t lb_f32_bits(float f)
 {
@@ -82,7 +82,7 @@ LB_ALWAYS_INLINE float lb_lane_sum(const float lane[16])
     return (v[0] + v[2]) + (v[1] + v[3]);
 }
 
-LB_ALWAYS_INLINE float lb_max(float x, float y)
+LB_ALWAYS_INLINE float lb_fmax(float x, float y)
 {
     return x > y ? x : y;
 }
@@ -91,12 +91,12 @@ LB_ALWAYS_INLINE float lb_lane_max(const float lane[16])
 {
     float v[8];
     for (int i = 0; i < 8; i++) {
-        v[i] = lb_max(lane[i], lane[i + 8]);
+        v[i] = lb_fmax(lane[i], lane[i + 8]);
     }
     for (int i = 0; i < 4; i++) {
-        v[i] = lb_max(v[i], v[i + 4]);
+        v[i] = lb_fmax(v[i], v[i + 4]);
     }
-    return lb_max(lb_max(v[0], v[2]), lb_max(v[1], v[3]));
+    return lb_fmax(lb_fmax(v[0], v[2]), lb_fmax(v[1], v[3]));
 }
 
 #define LB_A8_TINY 1e-30f /* groups of activations whose largest magnitude is below are zero */
@@ -105,6 +105,13 @@ LB_ALWAYS_INLINE float lb_lane_max(const float lane[16])
 LB_ALWAYS_INLINE float lb_mini(uint8_t u)
 {
     return lb_bits_f32(((uint32_t)u << 19) + (112u << 23));
+}
+
+/* Zero point of a 4-bit index, in half steps: see q4 in lb_kernels.h */
+LB_ALWAYS_INLINE int lb_q4_zero(unsigned index)
+{
+    static const uint8_t zero[16] = LB_Q4_ZERO;
+    return zero[index & 15];
 }
 
 LB_ALWAYS_INLINE float lb_bf16_to_f32(uint16_t h)

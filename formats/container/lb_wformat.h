@@ -16,7 +16,7 @@ typedef struct lb_wformat_info {
      * caller bounds k: k <= LB_MAX_K gives no overflow. */
     size_t (*tile_bytes)(size_t k);
 
-    /* The true values of row r (0..15) of a tile, columns 0..k-1: row_scale * (mini * (code - zero)) in this order. */
+    /* The true values of row r (0..15) of a tile, columns 0..k-1: row_scale * (mini * integer weight) in this order. */
     void (*unpack)(const void *tile, size_t k, size_t r, float *out);
 } lb_wformat_info;
 

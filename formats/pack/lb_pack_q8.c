@@ -8,20 +8,36 @@
 
 #define LB_Q8_TRIES 3
 
-static void lb_q8_error(const lb_pack_cols *in, const float *step, const float *inverse, float *error)
+LB_ALWAYS_INLINE lb_pack_v lb_q8_code(lb_pack_v x, lb_pack_v inverse)
 {
-    float e[LB_TILE_ROWS] = {0};
+    lb_pack_v q = lb_pack_max(x * inverse, lb_pack_all(-127.0f));
+    return lb_pack_round(lb_pack_min(q, lb_pack_all(127.0f)));
+}
+
+static void lb_q8_error(const lb_pack_cols *in, const lb_pack_lanes *step, const lb_pack_lanes *inverse,
+                        lb_pack_lanes *error)
+{
+    for (size_t b = 0; b < 4; b++) {
+        lb_pack_v e = lb_pack_all(0.0f);
+        for (size_t c = 0; c < LB_GROUP; c++) {
+            lb_pack_v d = in->x[c].v[b] - step->v[b] * lb_q8_code(in->x[c].v[b], inverse->v[b]);
+            e += in->h[c] * d * d;
+        }
+        error->v[b] = e;
+    }
+}
+
+static void lb_q8_store(const lb_pack_cols *in, const lb_pack_lanes *inverse, uint8_t *codes)
+{
     for (size_t c = 0; c < LB_GROUP; c++) {
-        for (size_t r = 0; r < LB_TILE_ROWS; r++) {
-            float q = in->v[c][r] * inverse[r];
-            q = q > -127.0f ? q : -127.0f;
-            q = q < 127.0f ? q : 127.0f;
-            q = (q + LB_PACK_ROUND) - LB_PACK_ROUND;
-            float d = in->v[c][r] - step[r] * q;
-            e[r] += in->h[c] * d * d;
+        for (size_t b = 0; b < 4; b++) {
+            lb_pack_lanes q;
+            q.v[b] = lb_q8_code(in->x[c].v[b], inverse->v[b]) + lb_pack_all(128.0f);
+            for (size_t r = 4 * b; r < 4 * b + 4; r++) {
+                codes[c / 4 * 64 + r * 4 + c % 4] = (uint8_t)q.f[r];
+            }
         }
     }
-    memcpy(error, e, sizeof e);
 }
 
 void lb_pack_q8(const float *rows, size_t stride, size_t n_rows, size_t k, const float *importance, void *tile)
@@ -47,45 +63,30 @@ void lb_pack_q8(const float *rows, size_t stride, size_t n_rows, size_t k, const
     lb_pack_cols in;
     for (size_t g = 0; g < n_groups; g++) {
         lb_pack_load(&in, rows, stride, n_rows, k, importance, g);
-        float amax[LB_TILE_ROWS] = {0}, best_error[LB_TILE_ROWS], best_inverse[LB_TILE_ROWS];
-        int top[LB_TILE_ROWS], best[LB_TILE_ROWS];
+        lb_pack_lanes amax = {{{0}}}, step, inverse, error, best_error = {{{0}}}, best_inverse = {{{0}}};
+        int top[LB_TILE_ROWS], u[LB_TILE_ROWS], best[LB_TILE_ROWS] = {0};
         for (size_t c = 0; c < LB_GROUP; c++) {
-            for (size_t r = 0; r < LB_TILE_ROWS; r++) {
-                float x = fabsf(in.v[c][r]);
-                amax[r] = x > amax[r] ? x : amax[r];
+            for (size_t b = 0; b < 4; b++) {
+                amax.v[b] = lb_pack_max(lb_pack_max(in.x[c].v[b], -in.x[c].v[b]), amax.v[b]);
             }
         }
         for (size_t r = 0; r < LB_TILE_ROWS; r++) {
-            top[r] = row_scale[r] == 0.0f ? 0 : lb_pack_mini(amax[r] / 127.0f / row_scale[r]) + 1;
+            top[r] = row_scale[r] == 0.0f ? 0 : lb_pack_mini(amax.f[r] / 127.0f / row_scale[r]) + 1;
         }
-        for (int d = 0; d < LB_Q8_TRIES; d++) {
-            float step[LB_TILE_ROWS], inverse[LB_TILE_ROWS], error[LB_TILE_ROWS];
-            int u[LB_TILE_ROWS];
+        for (int down = 0; down < LB_Q8_TRIES; down++) {
+            lb_pack_steps(row_scale, top, down, u, &step, &inverse);
+            lb_q8_error(&in, &step, &inverse, &error);
             for (size_t r = 0; r < LB_TILE_ROWS; r++) {
-                u[r] = top[r] - d < 0 ? 0 : top[r] - d > 255 ? 255 : top[r] - d;
-                step[r] = row_scale[r] * lb_mini((uint8_t)u[r]);
-                inverse[r] = row_scale[r] == 0.0f ? 0.0f : 1.0f / step[r];
-            }
-            lb_q8_error(&in, step, inverse, error);
-            for (size_t r = 0; r < LB_TILE_ROWS; r++) {
-                if (d == 0 || error[r] < best_error[r]) {
-                    best_error[r] = error[r];
+                if (down == 0 || error.f[r] < best_error.f[r]) {
+                    best_error.f[r] = error.f[r];
+                    best_inverse.f[r] = inverse.f[r];
                     best[r] = u[r];
-                    best_inverse[r] = inverse[r];
                 }
             }
         }
         for (size_t r = 0; r < LB_TILE_ROWS; r++) {
             scales[g * LB_TILE_ROWS + r] = (uint8_t)best[r];
         }
-        for (size_t c = 0; c < LB_GROUP; c++) {
-            for (size_t r = 0; r < LB_TILE_ROWS; r++) {
-                float q = in.v[c][r] * best_inverse[r];
-                q = q > -127.0f ? q : -127.0f;
-                q = q < 127.0f ? q : 127.0f;
-                q = (q + LB_PACK_ROUND) - LB_PACK_ROUND;
-                codes[(g * LB_GROUP + c) / 4 * 64 + r * 4 + c % 4] = (uint8_t)((int)q + 128);
-            }
-        }
+        lb_q8_store(&in, &best_inverse, codes + g * LB_GROUP * LB_TILE_ROWS);
     }
 }
