@@ -1,0 +1,44 @@
+/*
+ * The tensor types of GGUF files: their blocks, and how a block becomes floats.
+ *
+ * The floats are those of ggml's own dequantize_row_* reference functions, bit for bit: the same operations
+ * on floats in the same order. Signalling NaNs are the exception (the half-precision conversions of lb_math.h
+ * make them quiet).
+ */
+#ifndef LB_GGML_TYPES_H
+#define LB_GGML_TYPES_H
+
+#include "../../runtime/base/lb_base.h"
+
+enum {
+    LB_GGML_F32 = 0,
+    LB_GGML_F16 = 1,
+    LB_GGML_F64 = 28,
+    LB_GGML_BF16 = 30,
+    LB_GGML_TQ1_0 = 34,
+    LB_GGML_TQ2_0 = 35,
+    LB_GGML_I2_S = 36 /* in files of the BitNet fork; elsewhere the number of a type that was withdrawn */
+};
+
+typedef struct lb_ggml_type {
+    uint32_t id;
+    const char *name;
+    uint32_t block; /* weights in a block; a row is a whole number of blocks */
+    uint32_t bytes; /* of a block */
+    /* Writes blocks * block floats; NULL if lbrt knows this type by its name only. src needs no alignment. */
+    void (*dequantize)(const unsigned char *src, float *out, size_t blocks);
+} lb_ggml_type;
+
+/*
+ * NULL if the number means nothing to lbrt. I2_S has no dequantize function here: its scale belongs to the
+ * whole tensor.
+ */
+const lb_ggml_type *lb_ggml_type_find(uint32_t id);
+
+/*
+ * True if every block of a TQ1_0 or TQ2_0 tensor holds only -1, 0 and 1 times one and the same scale, a
+ * finite one (blocks of zeros may have any scale). Reads the whole tensor.
+ */
+bool lb_ggml_one_scale(const lb_ggml_type *type, const unsigned char *src, uint64_t blocks, float *scale);
+
+#endif /* LB_GGML_TYPES_H */
