@@ -248,7 +248,7 @@ LBRT_API size_t lbrt_session_capacity(const lbrt_session *session);
 
 /*
  * Appends n tokens (n >= 1) and computes the logits of the last n_logits of them (fewer if n is smaller). On any error
- * the session is as before the call. Errors: ARGUMENT (a token outside the vocabulary), CONTEXT_FULL, CANCELLED.
+ * the session holds the tokens it held before; after CANCELLED its logits are gone. Errors: ARGUMENT (a token outside the vocabulary), CONTEXT_FULL, CANCELLED.
  */
 LBRT_API lbrt_status lbrt_feed(lbrt_session *session, const lbrt_token *tokens, size_t n);
 

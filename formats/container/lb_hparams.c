@@ -25,7 +25,7 @@ static const lb_hparam_key hparam_keys[] = {
     { "model.ffn_dim", KEY_U32, FIELD(ffn_dim), false, 1, 1u << 22 },
     { "model.n_context", KEY_U32, FIELD(n_context), false, 1, 1u << 27 },
     { "model.norm_eps", KEY_F32, FIELD(norm_eps), false, 0, 0 },
-    { "model.activation", KEY_ENUM, FIELD(activation), true, 0, LB_ACT_GELU_TANH },
+    { "model.activation", KEY_ENUM, FIELD(activation), true, 0, LB_ACT_RELU2 },
     { "rope.dim", KEY_U32, FIELD(rope_dim), false, 0, 1024 },
     { "rope.interleaved", KEY_BOOL, FIELD(rope_interleaved), false, 0, 1 },
     { "rope.theta", KEY_F32, FIELD(rope_theta), false, 0, 0 },

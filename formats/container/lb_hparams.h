@@ -10,7 +10,7 @@
 
 #define LB_MAX_LAYERS 1024u
 
-typedef enum lb_activation { LB_ACT_SILU = 0, LB_ACT_RELU2 = 1, LB_ACT_GELU_TANH = 2 } lb_activation;
+typedef enum lb_activation { LB_ACT_SILU = 0, LB_ACT_RELU2 = 1 } lb_activation;
 
 typedef enum lb_rope_scaling { LB_ROPE_NONE = 0, LB_ROPE_LINEAR = 1, LB_ROPE_LLAMA3 = 2 } lb_rope_scaling;
 

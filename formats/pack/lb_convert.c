@@ -1,0 +1,265 @@
+/*
+ * Conversion. Tensors are read, packed and written one block of tiles after another: memory is a few blocks, whatever the
+ * model's size. Tiles of a block are packed by all threads.
+ */
+#include "lb_convert.h"
+
+#include "../../runtime/base/lb_threads.h"
+#include "lb_pack.h"
+#include "lb_writer.h"
+
+bool lb_glob_match(const char *glob, const char *text)
+{
+    const char *star = NULL, *retry = NULL;
+    for (;;) {
+        if (*glob == '*') {
+            star = ++glob;
+            retry = text;
+        } else if (*text && (*glob == '?' || *glob == *text)) {
+            glob++;
+            text++;
+        } else if (!*text && !*glob) {
+            return true;
+        } else if (star && *retry) {
+            glob = star;
+            text = ++retry;
+        } else {
+            return false;
+        }
+    }
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+    return n >= m && memcmp(s + n - m, end, m) == 0;
+}
+
+bool lb_convert_is_vector(const char *name)
+{
+    return ends_with(name, "_norm") || ends_with(name, "_bias") || strcmp(name, "rope_factors") == 0;
+}
+
+lb_wformat lb_convert_format(const lb_convert_options *o, const char *tensor)
+{
+    lb_wformat format = o->format;
+    const lb_wformat_info *info = lb_wformat_find((uint32_t)format);
+    bool edge = strcmp(tensor, "tok_embed") == 0 || strcmp(tensor, "out_head") == 0;
+    if (edge && info && info->bits < 8.0) {
+        format = LB_W_Q8;
+    }
+    for (size_t i = 0; i < o->n_rules; i++) {
+        if (lb_glob_match(o->rules[i].glob, tensor)) {
+            format = o->rules[i].format;
+        }
+    }
+    return format;
+}
+
+/* About this many bytes of packed tiles are in memory at once. */
+#define BLOCK_BYTES ((size_t)8 << 20)
+
+typedef struct convert_job {
+    const lb_source *source;
+    const lb_convert_options *options;
+    lbrt_allocator a;
+    lb_pool *pool;
+    unsigned threads;
+    lb_writer writer;
+    uint64_t done, total; /* weights */
+    lbrt_error *err;
+
+    /* the tensor being packed */
+    size_t tensor;
+    const lb_wformat_info *format;
+    lb_pack_fn *pack;
+    uint64_t first_row, rows, cols;
+    size_t tile_bytes;
+    unsigned char *tiles;
+    float *row_buffers; /* per thread: 16 rows and one unpacked row */
+    size_t row_buffer_floats;
+    struct convert_result {
+        lbrt_status status;
+        lbrt_error error;
+        double squares, errors;
+        char pad[64];
+    } *results; /* per thread */
+} convert_job;
+
+/* Sums of squares, of the weights and of their error after packing. */
+static void measure_tile(const convert_job *j, const float *rows, uint64_t n, const void *tile, float *row,
+                         struct convert_result *result)
+{
+    for (uint64_t r = 0; r < n; r++) {
+        j->format->unpack(tile, (size_t)j->cols, (size_t)r, row);
+        const float *x = rows + r * j->cols;
+        double squares = 0, errors = 0;
+        for (uint64_t c = 0; c < j->cols; c++) {
+            double d = (double)x[c] - (double)row[c];
+            squares += (double)x[c] * (double)x[c];
+            errors += d * d;
+        }
+        result->squares += squares;
+        result->errors += errors;
+    }
+}
+
+static void convert_tile(void *context, size_t item, unsigned thread)
+{
+    convert_job *j = (convert_job *)context;
+    struct convert_result *result = &j->results[thread];
+    if (result->status != LBRT_OK) {
+        return;
+    }
+    float *rows = j->row_buffers + thread * j->row_buffer_floats;
+    uint64_t row = j->first_row + item * LB_TILE_ROWS;
+    uint64_t n = j->rows - row < LB_TILE_ROWS ? j->rows - row : LB_TILE_ROWS;
+    result->status = j->source->read_rows(j->source, j->tensor, row, n, rows, &result->error);
+    if (result->status == LBRT_OK) {
+        unsigned char *tile = j->tiles + item * j->tile_bytes;
+        j->pack(rows, (size_t)j->cols, (size_t)n, (size_t)j->cols, NULL, tile);
+        measure_tile(j, rows, n, tile, rows + LB_TILE_ROWS * j->cols, result);
+    }
+}
+
+static void report_progress(const convert_job *j, const char *name)
+{
+    if (j->options->progress) {
+        j->options->progress(j->options->user, j->total ? (double)j->done / (double)j->total : 1.0, name);
+    }
+}
+
+static void report_tensor(const convert_job *j, const char *name, const char *format, uint64_t bytes)
+{
+    double squares = 0, errors = 0;
+    for (unsigned i = 0; i < j->threads; i++) {
+        squares += j->results[i].squares;
+        errors += j->results[i].errors;
+    }
+    lb_convert_tensor_report report = { name, format, j->rows * j->cols, bytes, squares > 0 ? errors / squares : 0 };
+    if (j->options->tensor) {
+        j->options->tensor(j->options->user, &report);
+    }
+}
+
+static lbrt_status pack_blocks(convert_job *j, const char *name)
+{
+    size_t n_tiles = (size_t)((j->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS);
+    size_t block = lb_max(BLOCK_BYTES / j->tile_bytes, j->threads);
+    for (size_t tile = 0; tile < n_tiles; tile += block) {
+        size_t n = lb_min(block, n_tiles - tile);
+        j->first_row = tile * LB_TILE_ROWS;
+        lb_pool_run(j->pool, convert_tile, j, n);
+        for (unsigned i = 0; i < j->threads; i++) {
+            LB_FAIL_IF(j->results[i].status != LBRT_OK, j->err, j->results[i].status, "%s", j->results[i].error.text);
+        }
+        LB_TRY(lb_writer_data(&j->writer, j->tiles, n * j->tile_bytes));
+        uint64_t rows = n * LB_TILE_ROWS < j->rows - j->first_row ? n * LB_TILE_ROWS : j->rows - j->first_row;
+        j->done += rows * j->cols;
+        report_progress(j, name);
+    }
+    return LBRT_OK;
+}
+
+static lbrt_status convert_matrix(convert_job *j, const lb_source_tensor *t)
+{
+    j->format = lb_wformat_find((uint32_t)lb_convert_format(j->options, t->name));
+    j->pack = j->format ? lb_packer(j->format->id) : NULL;
+    LB_FAIL_IF(!j->pack, j->err, LBRT_ERR_UNSUPPORTED, "no packer for the format of %s", t->name);
+    LB_FAIL_IF(t->cols > LB_MAX_K, j->err, LBRT_ERR_UNSUPPORTED, "%s has too many columns", t->name);
+    j->tile_bytes = j->format->tile_bytes((size_t)t->cols);
+    size_t block = lb_max(BLOCK_BYTES / j->tile_bytes, j->threads);
+    size_t n_tiles = (size_t)((t->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS);
+    size_t tiles_bytes = lb_min(block, n_tiles) * j->tile_bytes;
+    j->row_buffer_floats = lb_round_up((size_t)t->cols * (LB_TILE_ROWS + 1), 16);
+    size_t rows_bytes = j->threads * j->row_buffer_floats * sizeof(float);
+    j->tiles = (unsigned char *)lb_alloc(&j->a, tiles_bytes);
+    j->row_buffers = (float *)lb_alloc(&j->a, rows_bytes);
+    lbrt_status s = LBRT_OK;
+    if (!j->tiles || !j->row_buffers) {
+        s = lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory");
+    } else {
+        lb_writer_tensor(&j->writer, t->name, t->rows, t->cols, 1);
+        lb_writer_term(&j->writer, LB_TERM_PACKED, 0, t->rows, 0, t->cols);
+        s = lb_writer_part(&j->writer, j->format->id, t->rows, t->cols);
+        s = s == LBRT_OK ? pack_blocks(j, t->name) : s;
+        s = s == LBRT_OK ? lb_writer_part_end(&j->writer) : s;
+    }
+    lb_free(&j->a, j->tiles, tiles_bytes);
+    lb_free(&j->a, j->row_buffers, rows_bytes);
+    if (s == LBRT_OK) {
+        report_tensor(j, t->name, j->format->name, n_tiles * j->tile_bytes);
+    }
+    return s;
+}
+
+static lbrt_status convert_vector(convert_job *j, const lb_source_tensor *t)
+{
+    LB_FAIL_IF(t->rows != 1 || t->cols > 1u << 26, j->err, LBRT_ERR_FORMAT, "%s is not a vector", t->name);
+    size_t bytes = (size_t)t->cols * sizeof(float);
+    float *x = (float *)lb_alloc(&j->a, bytes);
+    LB_FAIL_IF(!x, j->err, LBRT_ERR_MEMORY, "out of memory");
+    lbrt_status s = j->source->read_rows(j->source, j->tensor, 0, 1, x, j->err);
+    s = s == LBRT_OK ? lb_writer_vector(&j->writer, t->name, x, t->cols) : s;
+    lb_free(&j->a, x, bytes);
+    j->done += t->cols;
+    if (s == LBRT_OK) {
+        report_tensor(j, t->name, "f32", bytes);
+    }
+    return s;
+}
+
+static lbrt_status convert_all(convert_job *j)
+{
+    const lb_source *source = j->source;
+    for (size_t i = 0; i < source->n_tensors; i++) {
+        j->total += source->tensors[i].rows * source->tensors[i].cols;
+    }
+    for (size_t i = 0; i < source->n_tensors; i++) {
+        const lb_source_tensor *t = &source->tensors[i];
+        memset(j->results, 0, j->threads * sizeof *j->results);
+        j->tensor = i;
+        j->rows = t->rows;
+        j->cols = t->cols;
+        LB_TRY(lb_convert_is_vector(t->name) ? convert_vector(j, t) : convert_matrix(j, t));
+    }
+    if (j->options->origin) {
+        const lb_meta_value origin = { .key = "origin", .type = LB_META_STRING, .s = j->options->origin };
+        LB_TRY(lb_writer_meta(&j->writer, &origin, false));
+    }
+    void *tokenizer = NULL;
+    size_t tokenizer_bytes = 0;
+    if (source->tokens) {
+        LB_TRY(lb_tokdata_write(source->tokens, &j->a, &tokenizer, &tokenizer_bytes, j->err));
+    }
+    lbrt_status s = lb_writer_commit(&j->writer, &source->hparams, tokenizer, tokenizer_bytes);
+    lb_free(&j->a, tokenizer, tokenizer_bytes);
+    return s;
+}
+
+lbrt_status lb_convert(const lb_source *source, const char *path, const lb_convert_options *options,
+                       const lbrt_allocator *a, lbrt_error *err)
+{
+    LB_TRY(lb_hparams_check(&source->hparams, err));
+    LB_FAIL_IF(source->n_tensors == 0, err, LBRT_ERR_FORMAT, "the input has no tensors");
+    convert_job j = { .source = source, .options = options, .a = *a, .err = err };
+    j.threads = options->threads ? options->threads : (unsigned)lb_min(lb_cpu_count(), 64);
+    size_t pool_bytes = lb_pool_bytes(j.threads), result_bytes = j.threads * sizeof *j.results;
+    j.pool = (lb_pool *)lb_alloc(a, pool_bytes);
+    j.results = (struct convert_result *)lb_alloc(a, result_bytes);
+    lbrt_status s = LBRT_OK;
+    if (!j.pool || !j.results) {
+        s = lb_fail(err, LBRT_ERR_MEMORY, "out of memory");
+    } else {
+        s = lb_pool_start(j.pool, j.threads, err);
+        if (s == LBRT_OK) {
+            s = lb_writer_open(&j.writer, path, a, err);
+            s = s == LBRT_OK ? convert_all(&j) : s;
+            lb_writer_abort(&j.writer);
+            lb_pool_stop(j.pool);
+        }
+    }
+    lb_free(a, j.pool, pool_bytes);
+    lb_free(a, j.results, result_bytes);
+    return s;
+}

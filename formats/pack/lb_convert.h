@@ -1,0 +1,51 @@
+/*
+ * From a source of named tensors to a .lbrt file: which format each tensor gets, and the streaming, threaded packing.
+ */
+#ifndef LB_CONVERT_H
+#define LB_CONVERT_H
+
+#include "../container/lb_wformat.h"
+#include "../import/lb_source.h"
+
+typedef struct lb_convert_rule {
+    const char *glob; /* over canonical tensor names; * matches anything, ? one character */
+    lb_wformat format;
+} lb_convert_rule;
+
+typedef struct lb_convert_tensor_report {
+    const char *name;
+    const char *format;
+    uint64_t weights, bytes;
+    double relative_error; /* mean squared error over mean square, of the tensor as packed; matrices only */
+} lb_convert_tensor_report;
+
+typedef struct lb_convert_options {
+    lb_wformat format;            /* of the linear layers */
+    const lb_convert_rule *rules; /* the last that matches wins */
+    size_t n_rules;
+    unsigned threads;             /* 0: all */
+    const char *origin;           /* recorded in the file: what it was made from; may be NULL */
+    /* Called now and then with the share that is done, and once per tensor with its report. May be NULL. */
+    void (*progress)(void *user, double done, const char *tensor);
+    void (*tensor)(void *user, const lb_convert_tensor_report *report);
+    void *user;
+} lb_convert_options;
+
+lbrt_status lb_convert(const lb_source *source, const char *path, const lb_convert_options *options,
+                       const lbrt_allocator *a, lbrt_error *err);
+
+/* The format that a matrix gets under these options. */
+lb_wformat lb_convert_format(const lb_convert_options *o, const char *tensor);
+
+/* True if a name is that of a vector (norms, biases). */
+bool lb_convert_is_vector(const char *name);
+
+bool lb_glob_match(const char *glob, const char *text);
+
+/* Random weights at the shape of a real model; seed is fixed, so a shape always gives the same file. */
+lbrt_status lb_source_open_synth(const char *shape, const lbrt_allocator *a, lb_source **out, lbrt_error *err);
+
+/* Shape i's name, NULL past the end. */
+const char *lb_synth_shape(size_t i);
+
+#endif /* LB_CONVERT_H */

@@ -1,0 +1,129 @@
+/* The public calls on sessions: making one, feeding it, logits, rewinding, cancelling. */
+#include "lb_session_api.h"
+
+lbrt_status lbrt_session_bytes(const lbrt_model *m, const lbrt_session_options *options, size_t *bytes, lbrt_error *err)
+{
+    LB_FAIL_IF(!m || !bytes, err, LBRT_ERR_ARGUMENT, "a pointer is missing");
+    *bytes = 0;
+    lb_arena count = { 0 };
+    LB_TRY(lb_session_plan(m, options, &count, NULL, err));
+    *bytes = count.bytes;
+    return LBRT_OK;
+}
+
+lbrt_status lbrt_session_create(const lbrt_model *m, const lbrt_session_options *options, lbrt_session **out, lbrt_error *err)
+{
+    if (err) {
+        *err = (lbrt_error){ LBRT_OK, "" };
+    }
+    LB_FAIL_IF(!m || !out, err, LBRT_ERR_ARGUMENT, "a pointer is missing");
+    *out = NULL;
+    lb_arena a = { 0 };
+    LB_TRY(lb_session_plan(m, options, &a, NULL, err));
+    lbrt_allocator from = m->allocator;
+    if (options && options->size >= offsetof(lbrt_session_options, n_context) && options->allocator) {
+        from = lb_allocator_or_default(options->allocator);
+    }
+    void *slab = lb_alloc(&from, a.bytes);
+    LB_FAIL_IF(!slab, err, LBRT_ERR_MEMORY, "a session needs %zu bytes, more than there is", a.bytes);
+    a = (lb_arena){ .base = (unsigned char *)slab };
+    lbrt_session *s;
+    (void)lb_session_plan(m, options, &a, &s, err); /* the same as above: cannot fail now */
+    lbrt_status started = lb_pool_start(s->exec.pool, s->exec.n_threads, err);
+    if (started != LBRT_OK) {
+        lb_free(&from, slab, a.bytes);
+        return started;
+    }
+    *out = s;
+    return LBRT_OK;
+}
+
+void lbrt_session_free(lbrt_session *s)
+{
+    if (s) {
+        lb_pool_stop(s->exec.pool);
+        lbrt_allocator a = s->allocator;
+        lb_free(&a, s, s->slab_bytes);
+    }
+}
+
+const char *lbrt_session_error(const lbrt_session *s)
+{
+    return s ? s->error.text : "no session";
+}
+
+size_t lbrt_session_length(const lbrt_session *s)
+{
+    return s ? s->length : 0;
+}
+
+size_t lbrt_session_capacity(const lbrt_session *s)
+{
+    return s ? s->n_context : 0;
+}
+
+void lbrt_cancel(lbrt_session *s)
+{
+    if (s) {
+        atomic_store(&s->cancel, true);
+    }
+}
+
+lbrt_status lb_session_cancelled(lbrt_session *s)
+{
+    return atomic_exchange(&s->cancel, false) ? lb_fail(&s->error, LBRT_CANCELLED, "cancelled") : LBRT_OK;
+}
+
+lbrt_status lb_session_feed(lbrt_session *s, const lbrt_token *tokens, size_t n)
+{
+    LB_FAIL_IF(!tokens || n == 0, &s->error, LBRT_ERR_ARGUMENT, "no tokens");
+    LB_FAIL_IF(n > s->n_context - s->length, &s->error, LBRT_ERR_CONTEXT_FULL,
+               "%zu tokens do not fit: the session holds %zu of %zu", n, s->length, s->n_context);
+    for (size_t i = 0; i < n; i++) {
+        LB_FAIL_IF(tokens[i] < 0 || (uint32_t)tokens[i] >= s->model->hparams.n_vocab, &s->error, LBRT_ERR_ARGUMENT,
+                   "%d is not a token of this model", (int)tokens[i]);
+    }
+    const size_t wanted = lb_min(n, s->n_logits_max);
+    s->n_logits = 0;
+    for (size_t at = 0; at < n;) {
+        size_t batch = lb_min(s->n_batch, n - at), end = at + batch;
+        /* Of this batch, the tokens whose distance from the end of the prompt is below `wanted`. */
+        size_t back = n - end;
+        size_t n_logits = back < wanted ? lb_min(batch, wanted - back) : 0;
+        if (!lb_forward(s, tokens + at, batch, s->length + at, n_logits, back)) {
+            return lb_session_cancelled(s);
+        }
+        at = end;
+    }
+    memcpy(s->tokens + s->length, tokens, n * sizeof *tokens);
+    s->length += n;
+    s->n_logits = wanted;
+    return LBRT_OK;
+}
+
+lbrt_status lbrt_feed(lbrt_session *s, const lbrt_token *tokens, size_t n)
+{
+    if (!s) {
+        return LBRT_ERR_ARGUMENT;
+    }
+    s->error = (lbrt_error){ LBRT_OK, "" };
+    LB_TRY(lb_session_cancelled(s));
+    return lb_session_feed(s, tokens, n);
+}
+
+const float *lbrt_logits(const lbrt_session *s, size_t back)
+{
+    return s && back < s->n_logits ? s->logits + back * s->logits_stride : NULL;
+}
+
+lbrt_status lbrt_rewind(lbrt_session *s, size_t length)
+{
+    if (!s) {
+        return LBRT_ERR_ARGUMENT;
+    }
+    s->error = (lbrt_error){ LBRT_OK, "" };
+    LB_FAIL_IF(length > s->length, &s->error, LBRT_ERR_STATE, "the session holds %zu tokens, fewer than %zu", s->length, length);
+    s->length = length;
+    s->n_logits = 0;
+    return LBRT_OK;
+}

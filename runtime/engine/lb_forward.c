@@ -1,0 +1,200 @@
+/*
+ * The transformer, top to bottom. n tokens go through each layer together; one token is the case n = 1 of the same code.
+ *
+ *   x = embedding
+ *   for each layer:
+ *     h = rmsnorm(x);  q, k, v = Wq h, Wk h, Wv h;  rotate q and k;  cache k and v
+ *     x += Wo attention(q)
+ *     h = rmsnorm(x);  x += Wdown (act(Wgate h) * Wup h)
+ *   logits = head rmsnorm(x)
+ *
+ * Steps that treat each token alone run over the threads when there are several tokens, else in the calling thread.
+ */
+#include "lb_rope.h"
+#include "lb_session.h"
+
+#include <math.h>
+
+typedef struct forward_job {
+    lbrt_session *s;
+    const lb_layer *l;
+    uint32_t layer;
+    const lbrt_token *tokens;
+    size_t n, first;
+} forward_job;
+
+/* Runs a per-token step for all tokens. */
+static void each_token(forward_job *job, lb_task_fn *step)
+{
+    lb_pool_run(job->s->exec.pool, step, job, job->n);
+}
+
+static void embed_token(void *context, size_t t, unsigned thread)
+{
+    const forward_job *job = (const forward_job *)context;
+    lbrt_session *s = job->s;
+    (void)thread;
+    lb_rope_angles(s->model->rope_frequency, s->model->hparams.rope_dim / 2, job->first + t,
+                   s->angles + t * s->model->hparams.rope_dim);
+    /* Each token has its own row of `normed` to unpack into. */
+    lb_linear_row(&s->model->embed, (size_t)job->tokens[t], s->x + t * s->x_stride, s->normed + t * s->normed_stride);
+}
+
+/* normed = rmsnorm(x), prepared for the layers that read it */
+static void norm_token(const forward_job *job, size_t t, const float *weight, const lb_linear *reader)
+{
+    lbrt_session *s = job->s;
+    const lb_hparams *h = &s->model->hparams;
+    float *normed = s->normed + t * s->normed_stride;
+    s->exec.k->rmsnorm(normed, s->x + t * s->x_stride, weight, h->dim, h->norm_eps);
+    if (reader->int8_input) {
+        lb_prep_token(&s->exec, &s->prep, t, normed, h->dim);
+    }
+}
+
+static void attn_norm_token(void *context, size_t t, unsigned thread)
+{
+    const forward_job *job = (const forward_job *)context;
+    (void)thread;
+    lb_linear any = { .int8_input = job->l->attn_q.int8_input || job->l->attn_k.int8_input || job->l->attn_v.int8_input };
+    norm_token(job, t, job->l->attn_norm, &any);
+}
+
+static void ffn_norm_token(void *context, size_t t, unsigned thread)
+{
+    const forward_job *job = (const forward_job *)context;
+    (void)thread;
+    lb_linear any = { .int8_input = job->l->ffn_gate.int8_input || job->l->ffn_up.int8_input };
+    norm_token(job, t, job->l->ffn_norm, &any);
+}
+
+/* Per-head norms (Qwen3), rotation, scaling of the query by 1 / sqrt(head_dim), and the cache. */
+static void rotate_token(void *context, size_t t, unsigned thread)
+{
+    const forward_job *job = (const forward_job *)context;
+    lbrt_session *s = job->s;
+    const lb_hparams *h = &s->model->hparams;
+    const lb_kernels *k = s->exec.k;
+    (void)thread;
+    float *q = s->q + t * s->q_stride, *key = s->k + t * s->kv_stride;
+    for (uint32_t i = 0; job->l->attn_q_norm && i < h->n_heads; i++) {
+        k->rmsnorm(q + (size_t)i * h->head_dim, q + (size_t)i * h->head_dim, job->l->attn_q_norm, h->head_dim, h->norm_eps);
+    }
+    for (uint32_t i = 0; job->l->attn_k_norm && i < h->n_kv_heads; i++) {
+        k->rmsnorm(key + (size_t)i * h->head_dim, key + (size_t)i * h->head_dim, job->l->attn_k_norm, h->head_dim, h->norm_eps);
+    }
+    if (h->rope_dim) {
+        const float *angles = s->angles + t * h->rope_dim;
+        k->rope(q, angles, h->n_heads, h->head_dim, h->rope_dim, h->rope_interleaved);
+        k->rope(key, angles, h->n_kv_heads, h->head_dim, h->rope_dim, h->rope_interleaved);
+    }
+    k->scale(q, 1.0f / sqrtf((float)h->head_dim), s->model->q_dim);
+    lb_kv_store(&s->kv, k, job->layer, job->first + t, key, s->v + t * s->kv_stride);
+}
+
+static void attn_out_token(void *context, size_t t, unsigned thread)
+{
+    const forward_job *job = (const forward_job *)context;
+    lbrt_session *s = job->s;
+    (void)thread;
+    float *out = s->normed + t * s->normed_stride;
+    if (job->l->attn_sub_norm) {
+        s->exec.k->rmsnorm(out, out, job->l->attn_sub_norm, s->model->q_dim, s->model->hparams.norm_eps);
+    }
+    if (job->l->attn_o.int8_input) {
+        lb_prep_token(&s->exec, &s->prep, t, out, s->model->q_dim);
+    }
+}
+
+static void activate_token(void *context, size_t t, unsigned thread)
+{
+    const forward_job *job = (const forward_job *)context;
+    lbrt_session *s = job->s;
+    const lb_hparams *h = &s->model->hparams;
+    (void)thread;
+    float *gate = s->gate + t * s->ffn_stride, *up = s->up + t * s->ffn_stride;
+    if (h->activation == LB_ACT_RELU2) {
+        for (size_t i = 0; i < h->ffn_dim; i++) {
+            float r = gate[i] > 0 ? gate[i] : 0;
+            gate[i] = r * r * up[i];
+        }
+    } else {
+        s->exec.k->silu_mul(gate, up, h->ffn_dim);
+    }
+    if (job->l->ffn_sub_norm) {
+        s->exec.k->rmsnorm(gate, gate, job->l->ffn_sub_norm, h->ffn_dim, h->norm_eps);
+    }
+    if (job->l->ffn_down.int8_input) {
+        lb_prep_token(&s->exec, &s->prep, t, gate, h->ffn_dim);
+    }
+}
+
+static void forward_attention(forward_job *job)
+{
+    lbrt_session *s = job->s;
+    const lb_layer *l = job->l;
+    each_token(job, attn_norm_token);
+    lb_input in = lb_prep_input(&s->prep, 0, job->n, s->normed, s->normed_stride);
+    const lb_product qkv[] = { { &l->attn_q, s->q, s->q_stride },
+                               { &l->attn_k, s->k, s->kv_stride },
+                               { &l->attn_v, s->v, s->kv_stride } };
+    lb_linear_run(&s->exec, qkv, 3, &in, false);
+    each_token(job, rotate_token);
+    lb_attention(s, job->layer, s->q, job->n, job->first, s->normed, s->normed_stride);
+    each_token(job, attn_out_token);
+    in = lb_prep_input(&s->prep, 0, job->n, s->normed, s->normed_stride);
+    const lb_product out = { &l->attn_o, s->x, s->x_stride };
+    lb_linear_run(&s->exec, &out, 1, &in, true);
+}
+
+static void forward_ffn(forward_job *job)
+{
+    lbrt_session *s = job->s;
+    const lb_layer *l = job->l;
+    each_token(job, ffn_norm_token);
+    lb_input in = lb_prep_input(&s->prep, 0, job->n, s->normed, s->normed_stride);
+    const lb_product gate_up[] = { { &l->ffn_gate, s->gate, s->ffn_stride }, { &l->ffn_up, s->up, s->ffn_stride } };
+    lb_linear_run(&s->exec, gate_up, 2, &in, false);
+    each_token(job, activate_token);
+    in = lb_prep_input(&s->prep, 0, job->n, s->gate, s->ffn_stride);
+    const lb_product down = { &l->ffn_down, s->x, s->x_stride };
+    lb_linear_run(&s->exec, &down, 1, &in, true);
+}
+
+/* Final norm and head of the batch's last `n_logits` tokens; the very last goes to row `back`. */
+static void forward_head(forward_job *job, size_t n_logits, size_t back)
+{
+    lbrt_session *s = job->s;
+    const lb_hparams *h = &s->model->hparams;
+    const lb_linear *head = &s->model->head;
+    for (size_t i = 0; i < n_logits; i++) {
+        size_t t = job->n - 1 - i;
+        float *normed = s->normed + i * s->normed_stride;
+        s->exec.k->rmsnorm(normed, s->x + t * s->x_stride, s->model->out_norm, h->dim, h->norm_eps);
+        if (head->int8_input) {
+            lb_prep_token(&s->exec, &s->prep, i, normed, h->dim);
+        }
+    }
+    lb_input in = lb_prep_input(&s->prep, 0, n_logits, s->normed, s->normed_stride);
+    const lb_product logits = { head, s->logits + back * s->logits_stride, s->logits_stride };
+    lb_linear_run(&s->exec, &logits, 1, &in, false);
+}
+
+bool lb_forward(lbrt_session *s, const lbrt_token *tokens, size_t n, size_t first, size_t n_logits, size_t back)
+{
+    forward_job job = { .s = s, .tokens = tokens, .n = n, .first = first };
+    each_token(&job, embed_token);
+    for (uint32_t i = 0; i < s->model->hparams.n_layers; i++) {
+        if (atomic_load_explicit(&s->cancel, memory_order_relaxed)) {
+            return false;
+        }
+        job.l = &s->model->layers[i];
+        job.layer = i;
+        forward_attention(&job);
+        forward_ffn(&job);
+    }
+    if (n_logits) {
+        forward_head(&job, n_logits, back);
+    }
+    return true;
+}

@@ -1,0 +1,170 @@
+/* Linear layers. */
+#include "lb_linear.h"
+
+void lb_prep_layout(lb_prep *p, lb_arena *a, size_t n_max, size_t k_max)
+{
+    p->k_max = lb_round_up(k_max, LB_K_ALIGN);
+    p->q = (int8_t *)lb_arena_take(a, n_max, p->k_max);
+    p->scale = (float *)lb_arena_take(a, n_max, p->k_max / LB_GROUP * sizeof(float));
+    p->sum = (int32_t *)lb_arena_take(a, n_max, p->k_max / LB_GROUP * sizeof(int32_t));
+}
+
+void lb_prep_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_t k)
+{
+    size_t groups = p->k_max / LB_GROUP;
+    e->k->quantize_a8(x, k, p->q + t * p->k_max, p->scale + t * groups, p->sum + t * groups);
+}
+
+lb_input lb_prep_input(const lb_prep *p, size_t first, size_t n, const float *x, size_t stride)
+{
+    size_t groups = p->k_max / LB_GROUP;
+    return (lb_input){ .n = n,
+                       .f32 = x,
+                       .f32_stride = stride,
+                       .q = p->q + first * p->k_max,
+                       .q_stride = p->k_max,
+                       .scale = p->scale + first * groups,
+                       .sum = p->sum + first * groups,
+                       .group_stride = groups };
+}
+
+lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_kernels *k, lb_linear_term *terms, lbrt_error *err)
+{
+    *l = (lb_linear){ .rows = (size_t)t->rows, .cols = (size_t)t->cols, .n_terms = t->n_terms, .terms = terms };
+    for (unsigned i = 0; i < t->n_terms; i++) {
+        const lb_term *in = &t->terms[i];
+        LB_FAIL_IF(in->kind != LB_TERM_PACKED, err, LBRT_ERR_UNSUPPORTED, "tensor %.*s has a %s term, which this version cannot run",
+                   (int)t->name_bytes, t->name, in->kind == LB_TERM_VECTOR ? "vector" : "low-rank");
+        const lb_part *p = &in->parts[0];
+        lb_linear_term *out = &terms[i];
+        *out = (lb_linear_term){ .gemv = k->gemv[p->format],
+                                 .gemm = k->gemm[p->format],
+                                 .format = lb_wformat_find((uint32_t)p->format),
+                                 .w = p->data,
+                                 .tile_bytes = p->tile_bytes,
+                                 .tile0 = (size_t)(in->row0 / LB_TILE_ROWS),
+                                 .n_tiles = (size_t)((in->n_rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS),
+                                 .col0 = (size_t)in->col0,
+                                 .n_cols = (size_t)in->n_cols };
+        LB_FAIL_IF(!out->gemv || !out->gemm || !out->format, err, LBRT_ERR_UNSUPPORTED,
+                   "no kernel for the weight format of tensor %.*s", (int)t->name_bytes, t->name);
+        l->int8_input |= out->format->int8_input;
+        l->f32_input |= !out->format->int8_input;
+    }
+    l->covers = terms[0].tile0 == 0 && terms[0].n_tiles == (l->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
+    return LBRT_OK;
+}
+
+typedef struct linear_job {
+    const lb_exec *e;
+    const lb_product *products;
+    size_t n_products;
+    const lb_input *x;
+    bool add;
+    size_t chunk[LB_MAX_PRODUCTS];       /* tiles of one item */
+    size_t first_item[LB_MAX_PRODUCTS + 1];
+} linear_job;
+
+/* Tiles tile .. tile + n - 1 of one product, tokens of `x` (at most LB_MM_MAX_N). */
+static void linear_tiles(const lb_product *p, size_t tile, size_t n, const lb_input *x, float *y, bool add, void *scratch)
+{
+    const lb_linear *l = p->linear;
+    if (!add && !l->covers) {
+        for (size_t t = 0; t < x->n; t++) {
+            memset(y + t * p->stride + tile * LB_TILE_ROWS, 0, n * LB_TILE_ROWS * sizeof(float));
+        }
+        add = true;
+    }
+    for (unsigned i = 0; i < l->n_terms; i++) {
+        const lb_linear_term *m = &l->terms[i];
+        size_t from = lb_max(tile, m->tile0), to = lb_min(tile + n, m->tile0 + m->n_tiles);
+        if (from >= to) {
+            continue;
+        }
+        lb_input in = *x;
+        in.f32 += m->col0;
+        in.q += m->col0;
+        in.scale += m->col0 / LB_GROUP;
+        in.sum += m->col0 / LB_GROUP;
+        size_t k = m->format->int8_input ? lb_round_up(m->n_cols, LB_K_ALIGN) : m->n_cols;
+        lb_matmul_fn *fn = x->n == 1 ? m->gemv : m->gemm;
+        fn(m->w + (from - m->tile0) * m->tile_bytes, m->tile_bytes, to - from, k, &in, y + from * LB_TILE_ROWS,
+           p->stride, add || i > 0, scratch);
+    }
+    if (l->bias) {
+        size_t row = tile * LB_TILE_ROWS, end = lb_min(l->rows, (tile + n) * LB_TILE_ROWS);
+        for (size_t t = 0; t < x->n; t++) {
+            for (size_t r = row; r < end; r++) {
+                y[t * p->stride + r] += l->bias[r];
+            }
+        }
+    }
+}
+
+static void linear_item(void *context, size_t item, unsigned thread)
+{
+    const linear_job *job = (const linear_job *)context;
+    size_t i = 0;
+    while (item >= job->first_item[i + 1]) {
+        i++;
+    }
+    const lb_product *p = &job->products[i];
+    size_t tiles = (p->linear->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
+    size_t tile = (item - job->first_item[i]) * job->chunk[i];
+    size_t n = lb_min(job->chunk[i], tiles - tile);
+    for (size_t t = 0; t < job->x->n; t += LB_MM_MAX_N) {
+        lb_input in = *job->x;
+        in.n = lb_min(LB_MM_MAX_N, job->x->n - t);
+        in.f32 += t * in.f32_stride;
+        in.q += t * in.q_stride;
+        in.scale += t * in.group_stride;
+        in.sum += t * in.group_stride;
+        linear_tiles(p, tile, n, &in, p->y + t * p->stride, job->add, lb_exec_scratch(job->e, thread));
+    }
+}
+
+void lb_linear_run(const lb_exec *e, const lb_product *products, size_t n, const lb_input *x, bool add)
+{
+    linear_job job = { .e = e, .products = products, .n_products = n, .x = x, .add = add };
+    size_t all_tiles = 0;
+    for (size_t i = 0; i < n; i++) {
+        all_tiles += (products[i].linear->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
+    }
+    /* Items small enough that threads finish together, large enough (about 64 KB of weights) that handing them out costs nothing. */
+    size_t share = all_tiles / (8 * (size_t)e->n_threads);
+    for (size_t i = 0; i < n; i++) {
+        const lb_linear *l = products[i].linear;
+        size_t tiles = (l->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
+        size_t bytes = lb_linear_bytes(l) / tiles + 1;
+        size_t least = x->n >= 8 ? 1 : lb_max(1, 65536 / bytes);
+        size_t chunk = lb_max(lb_min(share, 4 * least), least);
+        job.chunk[i] = chunk >= 4 ? chunk / 4 * 4 : chunk; /* kernels take up to four tiles at once */
+        job.first_item[i + 1] = job.first_item[i] + (tiles + job.chunk[i] - 1) / job.chunk[i];
+    }
+    lb_pool_run(e->pool, linear_item, &job, job.first_item[n]);
+}
+
+void lb_linear_row(const lb_linear *l, size_t row, float *out, float *temp)
+{
+    memset(out, 0, l->cols * sizeof(float));
+    size_t tile = row / LB_TILE_ROWS;
+    for (unsigned i = 0; i < l->n_terms; i++) {
+        const lb_linear_term *m = &l->terms[i];
+        if (tile < m->tile0 || tile >= m->tile0 + m->n_tiles) {
+            continue;
+        }
+        m->format->unpack(m->w + (tile - m->tile0) * m->tile_bytes, m->n_cols, row % LB_TILE_ROWS, temp);
+        for (size_t c = 0; c < m->n_cols; c++) {
+            out[m->col0 + c] += temp[c];
+        }
+    }
+}
+
+uint64_t lb_linear_bytes(const lb_linear *l)
+{
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < l->n_terms; i++) {
+        bytes += (uint64_t)l->terms[i].n_tiles * l->terms[i].tile_bytes;
+    }
+    return bytes;
+}

@@ -1,0 +1,85 @@
+/*
+ * A linear layer: y = sum of terms (+ bias). The loader turns the file's term table into this flat plan; the forward
+ * pass runs plans and knows no weight format.
+ */
+#ifndef LB_LINEAR_H
+#define LB_LINEAR_H
+
+#include "../../formats/container/lb_container.h"
+#include "../../formats/container/lb_wformat.h"
+#include "../base/lb_arena.h"
+#include "../base/lb_threads.h"
+
+typedef struct lb_linear_term {
+    lb_matmul_fn *gemv, *gemm;
+    const lb_wformat_info *format;
+    const unsigned char *w;
+    size_t tile_bytes;
+    size_t tile0, n_tiles; /* rows 16 tile0 .. of the layer */
+    size_t col0, n_cols;   /* columns of the input */
+} lb_linear_term;
+
+typedef struct lb_linear {
+    size_t rows, cols;
+    unsigned n_terms;
+    lb_linear_term *terms;
+    const float *bias; /* [rows] or NULL */
+    bool int8_input, f32_input; /* what the terms read */
+    bool covers;                /* the first term covers all rows */
+} lb_linear;
+
+/* Whoever computes: kernels, threads, and each thread's scratch memory. */
+typedef struct lb_exec {
+    const lb_kernels *k;
+    lb_pool *pool;
+    unsigned char *scratch; /* one piece per thread */
+    size_t scratch_stride;
+    unsigned n_threads;
+} lb_exec;
+
+static inline void *lb_exec_scratch(const lb_exec *e, unsigned thread)
+{
+    return e->scratch + e->scratch_stride * thread;
+}
+
+/*
+ * Activations of up to n_max tokens and k_max columns in every representation a linear layer may read: f32 as they are, and
+ * int8 in groups of 32. One preparation serves all layers with the same input.
+ */
+typedef struct lb_prep {
+    size_t k_max;
+    int8_t *q;
+    float *scale;
+    int32_t *sum;
+} lb_prep;
+
+void lb_prep_layout(lb_prep *p, lb_arena *a, size_t n_max, size_t k_max);
+
+/* Quantizes token t's k numbers. */
+void lb_prep_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_t k);
+
+/* The input made of tokens first .. first + n - 1 of p and their floats x (n rows, stride apart). */
+lb_input lb_prep_input(const lb_prep *p, size_t first, size_t n, const float *x, size_t stride);
+
+/* Builds the plan. `terms` has room for t->n_terms. */
+lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_kernels *k, lb_linear_term *terms, lbrt_error *err);
+
+/* One of several products with the same input; y rows are stride floats apart, with room for rows rounded up to 16. */
+typedef struct lb_product {
+    const lb_linear *linear;
+    float *y;
+    size_t stride;
+} lb_product;
+
+enum { LB_MAX_PRODUCTS = 4 };
+
+/* y = W x + bias, or, with `add`, y += W x (+ bias), for all products in one go over the threads. x->n may be anything. */
+void lb_linear_run(const lb_exec *e, const lb_product *products, size_t n, const lb_input *x, bool add);
+
+/* Row `row` of the layer's matrix, without bias: the embedding of a token. temp has room for cols floats. */
+void lb_linear_row(const lb_linear *l, size_t row, float *out, float *temp);
+
+/* Bytes of weights that one product with one token reads. */
+uint64_t lb_linear_bytes(const lb_linear *l);
+
+#endif /* LB_LINEAR_H */

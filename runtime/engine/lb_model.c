@@ -1,0 +1,222 @@
+/* From a checked file to plans: which tensors a decoder needs, of which shapes. */
+#include "lb_model.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "lb_rope.h"
+
+/* What binding needs to know at every step. */
+typedef struct lb_binder {
+    lbrt_model *m;
+    lb_linear_term *next;
+    lb_linear_term *end;
+    lbrt_error *err;
+} lb_binder;
+
+static lbrt_status bind_matrix(lb_binder *b, const char *name, size_t rows, size_t cols, lb_linear *out)
+{
+    const lb_tensor *t = lb_container_find(&b->m->file, name);
+    LB_FAIL_IF(!t, b->err, LBRT_ERR_FORMAT, "the file lacks tensor %s", name);
+    LB_FAIL_IF(t->rows != rows || t->cols != cols, b->err, LBRT_ERR_FORMAT, "tensor %s is %llu x %llu instead of %zu x %zu",
+               name, (unsigned long long)t->rows, (unsigned long long)t->cols, rows, cols);
+    LB_FAIL_IF(t->n_terms > (size_t)(b->end - b->next), b->err, LBRT_ERR_FORMAT, "tensor %s is used twice", name);
+    LB_TRY(lb_linear_bind(out, t, b->m->kernels, b->next, b->err));
+    b->next += t->n_terms;
+    return LBRT_OK;
+}
+
+/* An optional vector is NULL if the file has none; weights that are not finite are refused, as nothing could come of them. */
+static lbrt_status bind_vector(lb_binder *b, const char *name, size_t n, bool optional, const float **out)
+{
+    *out = NULL;
+    const lb_tensor *t = lb_container_find(&b->m->file, name);
+    if (!t && optional) {
+        return LBRT_OK;
+    }
+    LB_FAIL_IF(!t, b->err, LBRT_ERR_FORMAT, "the file lacks tensor %s", name);
+    LB_FAIL_IF(t->terms[0].kind != LB_TERM_VECTOR || t->cols != n, b->err, LBRT_ERR_FORMAT, "%s is not a vector of %zu",
+               name, n);
+    *out = (const float *)(const void *)t->terms[0].parts[0].data;
+    return LBRT_OK;
+}
+
+enum { NAME_CAP = 64 };
+
+static void layer_name(char out[NAME_CAP], uint32_t layer, const char *what)
+{
+    lb_format(out, NAME_CAP, "layers.%u.%s", layer, what);
+}
+
+static lbrt_status bind_layer(lb_binder *b, uint32_t i)
+{
+    const lbrt_model *m = b->m;
+    const lb_hparams *h = &m->hparams;
+    lb_layer *l = &m->layers[i];
+    const struct {
+        const char *name, *bias;
+        size_t rows, cols;
+        lb_linear *out;
+    } matrices[] = {
+        { "attn_q", "attn_q_bias", m->q_dim, h->dim, &l->attn_q },
+        { "attn_k", "attn_k_bias", m->kv_dim, h->dim, &l->attn_k },
+        { "attn_v", "attn_v_bias", m->kv_dim, h->dim, &l->attn_v },
+        { "attn_o", "attn_o_bias", h->dim, m->q_dim, &l->attn_o },
+        { "ffn_gate", "ffn_gate_bias", h->ffn_dim, h->dim, &l->ffn_gate },
+        { "ffn_up", "ffn_up_bias", h->ffn_dim, h->dim, &l->ffn_up },
+        { "ffn_down", "ffn_down_bias", h->dim, h->ffn_dim, &l->ffn_down },
+    };
+    const struct {
+        const char *name;
+        size_t n;
+        bool optional;
+        const float **out;
+    } vectors[] = {
+        { "attn_norm", h->dim, false, &l->attn_norm },
+        { "ffn_norm", h->dim, false, &l->ffn_norm },
+        { "attn_q_norm", h->head_dim, true, &l->attn_q_norm },
+        { "attn_k_norm", h->head_dim, true, &l->attn_k_norm },
+        { "attn_sub_norm", m->q_dim, true, &l->attn_sub_norm },
+        { "ffn_sub_norm", h->ffn_dim, true, &l->ffn_sub_norm },
+    };
+    char name[NAME_CAP];
+    for (size_t j = 0; j < sizeof matrices / sizeof matrices[0]; j++) {
+        layer_name(name, i, matrices[j].name);
+        LB_TRY(bind_matrix(b, name, matrices[j].rows, matrices[j].cols, matrices[j].out));
+        layer_name(name, i, matrices[j].bias);
+        LB_TRY(bind_vector(b, name, matrices[j].rows, true, &matrices[j].out->bias));
+    }
+    for (size_t j = 0; j < sizeof vectors / sizeof vectors[0]; j++) {
+        layer_name(name, i, vectors[j].name);
+        LB_TRY(bind_vector(b, name, vectors[j].n, vectors[j].optional, vectors[j].out));
+    }
+    return LBRT_OK;
+}
+
+/* Frequencies must be finite and not absurd: the angles of the last position are reduced in double precision. */
+static lbrt_status bind_rope(lb_binder *b)
+{
+    lbrt_model *m = b->m;
+    const float *factors;
+    size_t pairs = m->hparams.rope_dim / 2;
+    m->rope_frequency = (double *)lb_alloc_zero(&m->allocator, lb_max(pairs, 1), sizeof(double));
+    LB_FAIL_IF(!m->rope_frequency, b->err, LBRT_ERR_MEMORY, "out of memory");
+    LB_TRY(bind_vector(b, "rope_factors", pairs, true, &factors));
+    lb_rope_frequencies(&m->hparams, factors, m->rope_frequency);
+    for (size_t i = 0; i < pairs; i++) {
+        LB_FAIL_IF(!(fabs(m->rope_frequency[i]) <= 8.0), b->err, LBRT_ERR_FORMAT, "rope_factors are out of range");
+    }
+    return LBRT_OK;
+}
+
+static lbrt_status bind_all(lb_binder *b)
+{
+    lbrt_model *m = b->m;
+    const lb_hparams *h = &m->hparams;
+    /* Each matrix of the file is bound once, so its terms are enough for all plans. A layer needs at least nine tensors. */
+    LB_FAIL_IF(h->n_layers > m->file.n_tensors / 9, b->err, LBRT_ERR_FORMAT, "%u layers, but only %zu tensors",
+               h->n_layers, m->file.n_tensors);
+    for (size_t i = 0; i < m->file.n_tensors; i++) {
+        m->n_terms += m->file.tensors[i].n_terms;
+    }
+    m->layers = (lb_layer *)lb_alloc_zero(&m->allocator, h->n_layers, sizeof *m->layers);
+    m->terms = (lb_linear_term *)lb_alloc_zero(&m->allocator, m->n_terms, sizeof *m->terms);
+    LB_FAIL_IF(!m->layers || !m->terms, b->err, LBRT_ERR_MEMORY, "out of memory");
+    b->next = m->terms;
+    b->end = m->terms + m->n_terms;
+
+    LB_TRY(bind_matrix(b, "tok_embed", h->n_vocab, h->dim, &m->embed));
+    LB_TRY(bind_vector(b, "out_norm", h->dim, false, &m->out_norm));
+    m->tied = lb_container_find(&m->file, "out_head") == NULL;
+    if (m->tied) {
+        m->head = m->embed;
+    } else {
+        LB_TRY(bind_matrix(b, "out_head", h->n_vocab, h->dim, &m->head));
+    }
+    for (uint32_t i = 0; i < h->n_layers; i++) {
+        LB_TRY(bind_layer(b, i));
+    }
+    return bind_rope(b);
+}
+
+static void count_weights(lbrt_model *m)
+{
+    for (size_t i = 0; i < m->file.n_tensors; i++) {
+        const lb_tensor *t = &m->file.tensors[i];
+        m->parameters += t->rows * t->cols;
+        for (unsigned j = 0; j < t->n_terms; j++) {
+            for (unsigned k = 0; k < t->terms[j].n_parts; k++) {
+                m->weight_bytes += t->terms[j].parts[k].bytes;
+            }
+        }
+    }
+    /* A token reads everything once, but of an embedding that is not the head too only one row. */
+    m->token_bytes = m->weight_bytes;
+    if (!m->tied) {
+        uint64_t all = lb_linear_bytes(&m->embed);
+        m->token_bytes -= all - all / m->embed.rows;
+    }
+}
+
+lbrt_status lb_model_build(const unsigned char *data, size_t bytes, lb_map *map, const lbrt_model_options *options,
+                           lbrt_model **out, lbrt_error *err)
+{
+    lbrt_allocator a = lb_allocator_or_default(options->allocator);
+    lbrt_model *m = (lbrt_model *)lb_alloc_zero(&a, 1, sizeof *m);
+    if (!m) {
+        if (map) {
+            lb_map_close(map);
+        }
+        return lb_fail(err, LBRT_ERR_MEMORY, "out of memory");
+    }
+    m->allocator = a;
+    m->log = options->log;
+    m->log_user = options->log_user;
+    if (map) {
+        m->map = *map;
+    }
+    const char *isa = options->isa ? options->isa : getenv("LBRT_ISA");
+    isa = isa && isa[0] ? isa : NULL;
+    m->kernels = lb_kernels_for(isa);
+    lbrt_status s = LBRT_OK;
+    if (!m->kernels) {
+        s = lb_fail(err, LBRT_ERR_UNSUPPORTED, "instruction-set level '%s' is unknown, or this CPU lacks it", isa ? isa : "");
+    }
+    s = s == LBRT_OK ? lb_container_open(&m->file, data, bytes, &a, err) : s;
+    s = s == LBRT_OK && options->verify ? lb_container_verify(&m->file, err) : s;
+    s = s == LBRT_OK ? lb_hparams_read(&m->file, &m->hparams, err) : s;
+    if (s == LBRT_OK) {
+        m->q_dim = (size_t)m->hparams.n_heads * m->hparams.head_dim;
+        m->kv_dim = (size_t)m->hparams.n_kv_heads * m->hparams.head_dim;
+        s = bind_all(&(lb_binder){ .m = m, .err = err });
+    }
+    if (s == LBRT_OK && m->file.tokenizer.data) {
+        s = lb_tokenizer_open(m->file.tokenizer.data, m->file.tokenizer.bytes, &a, &m->tokenizer, err);
+        if (s == LBRT_OK && lb_tokenizer_count(m->tokenizer) > m->hparams.n_vocab) {
+            s = lb_fail(err, LBRT_ERR_FORMAT, "the tokenizer has %u tokens, the model %u",
+                        lb_tokenizer_count(m->tokenizer), m->hparams.n_vocab);
+        }
+    }
+    if (s != LBRT_OK) {
+        lbrt_model_close(m);
+        return s;
+    }
+    count_weights(m);
+    *out = m;
+    return LBRT_OK;
+}
+
+void lbrt_model_close(lbrt_model *m)
+{
+    if (!m) {
+        return;
+    }
+    lbrt_allocator a = m->allocator;
+    lb_tokenizer_close(m->tokenizer);
+    lb_free(&a, m->rope_frequency, lb_max(m->hparams.rope_dim / 2, 1) * sizeof(double));
+    lb_free(&a, m->layers, m->hparams.n_layers * sizeof *m->layers);
+    lb_free(&a, m->terms, m->n_terms * sizeof *m->terms);
+    lb_container_close(&m->file);
+    lb_map_close(&m->map);
+    lb_free(&a, m, sizeof *m);
+}

@@ -1,0 +1,46 @@
+/*
+ * An opened model: the file's tensors bound to the plans that the forward pass runs. Immutable after opening.
+ */
+#ifndef LB_MODEL_H
+#define LB_MODEL_H
+
+#include "../base/lb_os.h"
+#include "../text/lb_tokenizer.h"
+#include "lb_linear.h"
+
+typedef struct lb_layer {
+    lb_linear attn_q, attn_k, attn_v, attn_o, ffn_gate, ffn_up, ffn_down;
+    const float *attn_norm, *ffn_norm;
+    const float *attn_q_norm, *attn_k_norm;     /* NULL: none */
+    const float *attn_sub_norm, *ffn_sub_norm;  /* NULL: none */
+} lb_layer;
+
+struct lbrt_model {
+    lbrt_allocator allocator;
+    lb_map map; /* empty if the model was opened from memory */
+    lb_container file;
+    lb_hparams hparams;
+    const lb_kernels *kernels;
+    lb_tokenizer *tokenizer; /* NULL: token ids only */
+
+    lb_linear embed, head; /* head repeats embed if they are tied */
+    bool tied;
+    const float *out_norm;
+    lb_layer *layers;
+    double *rope_frequency; /* [rope_dim / 2] */
+
+    lb_linear_term *terms; /* of all layers */
+    size_t n_terms;
+
+    size_t q_dim, kv_dim;  /* n_heads * head_dim, n_kv_heads * head_dim */
+    uint64_t parameters, weight_bytes, token_bytes;
+
+    lbrt_log_fn log;
+    void *log_user;
+};
+
+/* Builds a model on a container's bytes; map (may be NULL) is closed with the model, on failure too. */
+lbrt_status lb_model_build(const unsigned char *data, size_t bytes, lb_map *map, const lbrt_model_options *options,
+                           lbrt_model **out, lbrt_error *err);
+
+#endif /* LB_MODEL_H */

@@ -1,0 +1,112 @@
+/* A session's memory: one slab, laid out by one function that both counts and assigns. */
+#include "lb_session.h"
+
+enum { MAX_BATCH = 4096, DEFAULT_BATCH = 256, DEFAULT_CONTEXT = 4096, DEFAULT_MAX_THREADS = 16 };
+
+static size_t stride_of(size_t n)
+{
+    return lb_round_up(n, LB_TILE_ROWS);
+}
+
+static float *take_rows(lb_arena *a, size_t rows, size_t stride)
+{
+    size_t floats;
+    if (!lb_mul_size(rows, stride, &floats)) {
+        a->overflow = true;
+        return NULL;
+    }
+    return (float *)lb_arena_take(a, floats, sizeof(float));
+}
+
+/* Options with their defaults filled in, checked. */
+static lbrt_status settle_options(const lbrt_model *m, const lbrt_session_options *in, lbrt_session_options *o,
+                                  lbrt_error *err)
+{
+    *o = (lbrt_session_options)LBRT_SESSION_OPTIONS_INIT;
+    if (in) {
+        LB_FAIL_IF(in->size == 0, err, LBRT_ERR_ARGUMENT, "session options without their size");
+        memcpy(o, in, lb_min(in->size, sizeof *o));
+    }
+    const lb_hparams *h = &m->hparams;
+    o->n_context = o->n_context ? o->n_context : (uint32_t)lb_min(h->n_context, DEFAULT_CONTEXT);
+    LB_FAIL_IF(o->n_context > 1u << 27, err, LBRT_ERR_ARGUMENT, "a context of %u tokens", o->n_context);
+    o->n_batch = o->n_batch ? o->n_batch : DEFAULT_BATCH;
+    LB_FAIL_IF(o->n_batch > MAX_BATCH, err, LBRT_ERR_ARGUMENT, "a batch of %u tokens, at most %u", o->n_batch, (unsigned)MAX_BATCH);
+    o->n_batch = (uint32_t)lb_min(o->n_batch, o->n_context);
+    o->n_threads = o->n_threads ? o->n_threads : (uint32_t)lb_min(lb_cpu_count(), DEFAULT_MAX_THREADS);
+    LB_FAIL_IF(o->n_threads > LB_MAX_THREADS, err, LBRT_ERR_ARGUMENT, "%u threads, at most %u", o->n_threads,
+               (unsigned)LB_MAX_THREADS);
+    o->n_logits = o->n_logits ? o->n_logits : 1;
+    LB_FAIL_IF(o->n_logits > o->n_context, err, LBRT_ERR_ARGUMENT, "logits of %u positions in a context of %u", o->n_logits,
+               o->n_context);
+    LB_FAIL_IF(!lb_kv_format_of(o->kv_key) || !lb_kv_format_of(o->kv_value), err, LBRT_ERR_UNSUPPORTED,
+               "this version lacks KV cache format %d/%d", (int)o->kv_key, (int)o->kv_value);
+    return LBRT_OK;
+}
+
+static void layout_activations(lbrt_session *s, const lbrt_model *m, lb_arena *a)
+{
+    const lb_hparams *h = &m->hparams;
+    size_t n = s->n_batch;
+    s->x_stride = stride_of(h->dim);
+    s->normed_stride = stride_of(lb_max(h->dim, m->q_dim));
+    s->q_stride = stride_of(m->q_dim);
+    s->kv_stride = stride_of(m->kv_dim);
+    s->ffn_stride = stride_of(h->ffn_dim);
+    s->x = take_rows(a, n, s->x_stride);
+    s->normed = take_rows(a, lb_max(n, 1), s->normed_stride);
+
+    /* q, k, v are dead when gate and up are computed: they share memory. */
+    lb_arena second = *a;
+    s->q = take_rows(a, n, s->q_stride);
+    s->k = take_rows(a, n, s->kv_stride);
+    s->v = take_rows(a, n, s->kv_stride);
+    s->gate = take_rows(&second, n, s->ffn_stride);
+    s->up = take_rows(&second, n, s->ffn_stride);
+    a->bytes = lb_max(a->bytes, second.bytes);
+    a->overflow |= second.overflow;
+
+    lb_prep_layout(&s->prep, a, n, lb_max(lb_max(h->dim, m->q_dim), h->ffn_dim));
+    s->angles = take_rows(a, n, h->rope_dim);
+    s->logits_stride = stride_of(h->n_vocab);
+    s->logits = take_rows(a, s->n_logits_max, s->logits_stride);
+    s->candidates = (lb_candidate *)lb_arena_take(a, h->n_vocab, sizeof(lb_candidate));
+    s->tokens = (lbrt_token *)lb_arena_take(a, s->n_context, sizeof(lbrt_token));
+}
+
+lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *options, lb_arena *a, lbrt_session **out,
+                            lbrt_error *err)
+{
+    lbrt_session_options o;
+    LB_TRY(settle_options(m, options, &o, err));
+    const lb_hparams *h = &m->hparams;
+    size_t group = h->n_heads / h->n_kv_heads;
+    lbrt_session s = { .model = m };
+    lbrt_session *self = (lbrt_session *)lb_arena_take(a, 1, sizeof s);
+    s.allocator = o.allocator ? lb_allocator_or_default(o.allocator) : m->allocator;
+    s.n_context = o.n_context;
+    s.n_batch = o.n_batch;
+    s.n_logits_max = o.n_logits;
+    s.exec.k = m->kernels;
+    s.exec.n_threads = o.n_threads;
+    s.exec.pool = (lb_pool *)lb_arena_take(a, 1, lb_pool_bytes(o.n_threads));
+    s.attn_rows = lb_max(group, LB_ATTN_ROWS / group * group);
+    s.attn_scratch_at = LB_MM_SCRATCH;
+    s.exec.scratch_stride = LB_MM_SCRATCH + lb_attn_scratch_bytes(h, s.attn_rows);
+    s.exec.scratch = (unsigned char *)lb_arena_take(a, o.n_threads, s.exec.scratch_stride);
+    layout_activations(&s, m, a);
+    s.n_partial = h->n_heads * ((s.n_context + LB_KV_CHUNK - 1) / LB_KV_CHUNK);
+    s.partial_stride = stride_of(stride_of(h->head_dim) + 2);
+    s.partial = take_rows(a, s.n_partial, s.partial_stride);
+    lb_kv_layout(&s.kv, a, h, lb_kv_format_of(o.kv_key), lb_kv_format_of(o.kv_value), s.n_context);
+    LB_FAIL_IF(a->overflow, err, LBRT_ERR_MEMORY, "a session of %u tokens does not fit this machine's addresses",
+               (unsigned)s.n_context);
+    s.slab_bytes = a->bytes;
+    if (self) {
+        memcpy((void *)self, &s, sizeof s);
+    }
+    if (out) {
+        *out = self;
+    }
+    return LBRT_OK;
+}
