@@ -1,0 +1,26 @@
+/* config.json of a Hugging Face model: hyperparameters, and what tensors to expect. */
+#ifndef LB_HF_CONFIG_H
+#define LB_HF_CONFIG_H
+
+#include "lb_import.h"
+#include "lb_json.h"
+
+/* How a checkpoint stores its linear layers. */
+typedef enum lb_hf_linear {
+    LB_HF_LINEAR_FLOAT,
+    LB_HF_LINEAR_TERNARY_MULTIPLY, /* uint8 codes; the weight is code times weight_scale ("autobitlinear") */
+    LB_HF_LINEAR_TERNARY_DIVIDE,   /* uint8 codes; the weight is code divided by weight_scale ("bitlinear") */
+    LB_HF_LINEAR_MASTER            /* floats that the model rounds to ternary when it runs */
+} lb_hf_linear;
+
+typedef struct lb_hf_config {
+    lb_hparams hparams;
+    lb_rule rules[LB_FEATURE_COUNT];
+    lb_hf_linear linear;
+    bool tied, tied_is_said; /* tie_word_embeddings, and whether config.json has it */
+} lb_hf_config;
+
+/* An architecture, activation, scaling, window or quantization that lbrt lacks is UNSUPPORTED, by name. */
+lbrt_status lb_hf_config_read(const lb_json *root, lb_hf_config *out, lbrt_error *err);
+
+#endif /* LB_HF_CONFIG_H */

@@ -1,0 +1,390 @@
+/*
+ * The table of tensors. A model of n layers has a fixed set of slots, so a name that comes twice, a shape
+ * that does not fit and a tensor that is missing are found by looking at its slot, in time linear in the
+ * file.
+ */
+#include "lb_import.h"
+
+/* A side of a tensor, in terms of the hyperparameters. */
+typedef enum slot_dim {
+    SLOT_ONE,
+    SLOT_DIM,
+    SLOT_VOCAB,
+    SLOT_Q,
+    SLOT_KV,
+    SLOT_HEAD,
+    SLOT_FFN,
+    SLOT_ROPE
+} slot_dim;
+
+typedef struct slot_desc {
+    const char *name;       /* canonical, without "layers.N." */
+    const char *in_file[2]; /* by lb_dialect, without "blk.N." and "model.layers.N."; NULL: has none there */
+    slot_dim rows, cols;
+    lb_feature feature;
+    bool linear;
+} slot_desc;
+
+static const slot_desc slot_global[] = {
+    { "tok_embed",
+      { "token_embd.weight", "model.embed_tokens.weight" },
+      SLOT_VOCAB,
+      SLOT_DIM,
+      LB_FEATURE_ALWAYS,
+      false },
+    { "out_norm",
+      { "output_norm.weight", "model.norm.weight" },
+      SLOT_ONE,
+      SLOT_DIM,
+      LB_FEATURE_ALWAYS,
+      false },
+    { "out_head", { "output.weight", "lm_head.weight" }, SLOT_VOCAB, SLOT_DIM, LB_FEATURE_HEAD, false },
+    { "rope_factors", { "rope_freqs.weight", NULL }, SLOT_ONE, SLOT_ROPE, LB_FEATURE_ROPE_FACTORS, false },
+};
+
+#define SLOT_VECTOR(name, gguf, hf, cols, feature)                                                           \
+    {                                                                                                        \
+        name, { gguf, hf }, SLOT_ONE, cols, feature, false                                                   \
+    }
+#define SLOT_MATRIX(name, gguf, hf, rows, cols)                                                              \
+    {                                                                                                        \
+        name, { gguf, hf }, rows, cols, LB_FEATURE_ALWAYS, true                                              \
+    }
+
+static const slot_desc slot_layer[] = {
+    SLOT_VECTOR("attn_norm", "attn_norm.weight", "input_layernorm.weight", SLOT_DIM, LB_FEATURE_ALWAYS),
+    SLOT_MATRIX("attn_q", "attn_q.weight", "self_attn.q_proj.weight", SLOT_Q, SLOT_DIM),
+    SLOT_VECTOR("attn_q_bias", "attn_q.bias", "self_attn.q_proj.bias", SLOT_Q, LB_FEATURE_QKV_BIAS),
+    SLOT_VECTOR("attn_q_norm", "attn_q_norm.weight", "self_attn.q_norm.weight", SLOT_HEAD,
+                LB_FEATURE_QK_NORM),
+    SLOT_MATRIX("attn_k", "attn_k.weight", "self_attn.k_proj.weight", SLOT_KV, SLOT_DIM),
+    SLOT_VECTOR("attn_k_bias", "attn_k.bias", "self_attn.k_proj.bias", SLOT_KV, LB_FEATURE_QKV_BIAS),
+    SLOT_VECTOR("attn_k_norm", "attn_k_norm.weight", "self_attn.k_norm.weight", SLOT_HEAD,
+                LB_FEATURE_QK_NORM),
+    SLOT_MATRIX("attn_v", "attn_v.weight", "self_attn.v_proj.weight", SLOT_KV, SLOT_DIM),
+    SLOT_VECTOR("attn_v_bias", "attn_v.bias", "self_attn.v_proj.bias", SLOT_KV, LB_FEATURE_QKV_BIAS),
+    SLOT_VECTOR("attn_sub_norm", "attn_sub_norm.weight", "self_attn.attn_sub_norm.weight", SLOT_Q,
+                LB_FEATURE_SUB_NORM),
+    SLOT_MATRIX("attn_o", "attn_output.weight", "self_attn.o_proj.weight", SLOT_DIM, SLOT_Q),
+    SLOT_VECTOR("attn_o_bias", "attn_output.bias", "self_attn.o_proj.bias", SLOT_DIM, LB_FEATURE_O_BIAS),
+    SLOT_VECTOR("ffn_norm", "ffn_norm.weight", "post_attention_layernorm.weight", SLOT_DIM,
+                LB_FEATURE_ALWAYS),
+    SLOT_MATRIX("ffn_gate", "ffn_gate.weight", "mlp.gate_proj.weight", SLOT_FFN, SLOT_DIM),
+    SLOT_VECTOR("ffn_gate_bias", "ffn_gate.bias", "mlp.gate_proj.bias", SLOT_FFN, LB_FEATURE_FFN_BIAS),
+    SLOT_MATRIX("ffn_up", "ffn_up.weight", "mlp.up_proj.weight", SLOT_FFN, SLOT_DIM),
+    SLOT_VECTOR("ffn_up_bias", "ffn_up.bias", "mlp.up_proj.bias", SLOT_FFN, LB_FEATURE_FFN_BIAS),
+    SLOT_VECTOR("ffn_sub_norm", "ffn_sub_norm.weight", "mlp.ffn_sub_norm.weight", SLOT_FFN,
+                LB_FEATURE_SUB_NORM),
+    SLOT_MATRIX("ffn_down", "ffn_down.weight", "mlp.down_proj.weight", SLOT_DIM, SLOT_FFN),
+    SLOT_VECTOR("ffn_down_bias", "ffn_down.bias", "mlp.down_proj.bias", SLOT_DIM, LB_FEATURE_FFN_BIAS),
+};
+
+#define SLOT_N_GLOBAL   (sizeof slot_global / sizeof slot_global[0])
+#define SLOT_N_LAYER    (sizeof slot_layer / sizeof slot_layer[0])
+#define SLOT_N_REQUIRED 9u /* in each layer: two norms and seven matrices */
+
+static const slot_desc *slot_describe(size_t slot)
+{
+    return slot < SLOT_N_GLOBAL ? &slot_global[slot] : &slot_layer[(slot - SLOT_N_GLOBAL) % SLOT_N_LAYER];
+}
+
+static size_t slot_layer_of(size_t slot)
+{
+    return (slot - SLOT_N_GLOBAL) / SLOT_N_LAYER;
+}
+
+/* The canonical name in full. */
+static void slot_name(size_t slot, char *out, size_t cap)
+{
+    if (slot < SLOT_N_GLOBAL) {
+        lb_format(out, cap, "%s", slot_describe(slot)->name);
+    } else {
+        lb_format(out, cap, "layers.%zu.%s", slot_layer_of(slot), slot_describe(slot)->name);
+    }
+}
+
+static uint64_t slot_side(const lb_hparams *h, slot_dim dim)
+{
+    switch (dim) {
+    case SLOT_DIM: return h->dim;
+    case SLOT_VOCAB: return h->n_vocab;
+    case SLOT_Q: return (uint64_t)h->n_heads * h->head_dim;
+    case SLOT_KV: return (uint64_t)h->n_kv_heads * h->head_dim;
+    case SLOT_HEAD: return h->head_dim;
+    case SLOT_FFN: return h->ffn_dim;
+    case SLOT_ROPE: return h->rope_dim / 2;
+    case SLOT_ONE: break;
+    }
+    return 1;
+}
+
+size_t lb_import_slot(const char *name, uint32_t layer)
+{
+    for (size_t i = 0; i < SLOT_N_GLOBAL; i++) {
+        if (strcmp(slot_global[i].name, name) == 0) {
+            return i;
+        }
+    }
+    size_t i = 0;
+    while (i + 1 < SLOT_N_LAYER && strcmp(slot_layer[i].name, name) != 0) {
+        i++;
+    }
+    return SLOT_N_GLOBAL + layer * SLOT_N_LAYER + i;
+}
+
+bool lb_import_is_linear(size_t slot)
+{
+    return slot_describe(slot)->linear;
+}
+
+/* ---------------------------------------------------------------- making and closing */
+
+lbrt_status lb_import_new(const lbrt_allocator *a, size_t n_maps, lb_import **out, lbrt_error *err)
+{
+    *out = NULL;
+    lbrt_allocator host = lb_allocator_or_default(a);
+    lb_import *im = lb_alloc_zero(&host, 1, sizeof *im);
+    LB_FAIL_IF(im == NULL, err, LBRT_ERR_MEMORY, "out of memory");
+    im->a = host;
+    im->source.close = lb_import_close;
+    if (n_maps > 0) {
+        im->maps = lb_alloc_zero(&host, n_maps, sizeof *im->maps);
+        if (im->maps == NULL) {
+            lb_import_close(&im->source);
+            return lb_fail(err, LBRT_ERR_MEMORY, "out of memory");
+        }
+        im->n_maps = n_maps;
+    }
+    *out = im;
+    return LBRT_OK;
+}
+
+void lb_import_close(lb_source *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    lb_import *im = (lb_import *)s;
+    lbrt_allocator a = im->a;
+    lb_tokdata_free(im->source.tokens);
+    for (size_t i = 0; i < im->n_maps; i++) {
+        lb_map_close(&im->maps[i]);
+    }
+    lb_free(&a, im->maps, im->n_maps * sizeof *im->maps);
+    lb_free(&a, im->slots, im->n_slots * sizeof *im->slots);
+    lb_free(&a, im->tensors, im->n_tensors * sizeof *im->tensors);
+    lb_free(&a, im->places, im->n_tensors * sizeof *im->places);
+    lb_free(&a, im, sizeof *im);
+}
+
+/* Bounds that keep every product of two of them within 64 bits, and far above any model. */
+#define IMPORT_MAX_SIDE  (1u << 26)
+#define IMPORT_MAX_VOCAB (1u << 28)
+
+static lbrt_status import_check_hparams(const lb_hparams *h, lbrt_error *err)
+{
+    LB_FAIL_IF(h->n_layers == 0 || h->n_layers > LB_MAX_LAYERS, err, LBRT_ERR_FORMAT,
+               "the model has %u layers; 1 to %u are possible", (unsigned)h->n_layers,
+               (unsigned)LB_MAX_LAYERS);
+    LB_FAIL_IF(h->n_vocab == 0 || h->n_vocab > IMPORT_MAX_VOCAB, err, LBRT_ERR_FORMAT,
+               "the model has a vocabulary of %u", (unsigned)h->n_vocab);
+    LB_FAIL_IF(h->dim == 0 || h->dim > IMPORT_MAX_SIDE || h->ffn_dim == 0 || h->ffn_dim > IMPORT_MAX_SIDE,
+               err, LBRT_ERR_FORMAT, "the model has the dimensions %u and %u", (unsigned)h->dim,
+               (unsigned)h->ffn_dim);
+    LB_FAIL_IF(h->n_heads == 0 || h->n_heads > IMPORT_MAX_SIDE || h->n_kv_heads == 0 ||
+                   h->n_heads % h->n_kv_heads != 0,
+               err, LBRT_ERR_FORMAT, "the model has %u heads and %u key-value heads", (unsigned)h->n_heads,
+               (unsigned)h->n_kv_heads);
+    LB_FAIL_IF(h->head_dim == 0 || h->head_dim % 2 != 0 || h->head_dim > IMPORT_MAX_SIDE ||
+                   (uint64_t)h->head_dim * h->n_heads > IMPORT_MAX_SIDE,
+               err, LBRT_ERR_FORMAT, "the model has %u heads of %u dimensions", (unsigned)h->n_heads,
+               (unsigned)h->head_dim);
+    LB_FAIL_IF(h->rope_dim == 0 || h->rope_dim % 2 != 0 || h->rope_dim > h->head_dim, err, LBRT_ERR_FORMAT,
+               "%u of %u dimensions of a head are rotated", (unsigned)h->rope_dim, (unsigned)h->head_dim);
+    LB_FAIL_IF(h->n_context == 0, err, LBRT_ERR_FORMAT, "the model does not say its context length");
+    LB_FAIL_IF(!isfinite(h->norm_eps) || h->norm_eps < 0.0f, err, LBRT_ERR_FORMAT,
+               "the model's norm epsilon is no number");
+    LB_FAIL_IF(!isfinite(h->rope_theta) || h->rope_theta <= 0.0f, err, LBRT_ERR_FORMAT,
+               "the base of the model's rotary embedding is no positive number");
+    LB_FAIL_IF(h->rope_scaling != LB_ROPE_NONE && (!isfinite(h->rope_factor) || h->rope_factor <= 0.0f), err,
+               LBRT_ERR_FORMAT, "the factor of the model's rotary embedding is no positive number");
+    LB_FAIL_IF(h->rope_scaling == LB_ROPE_LLAMA3 &&
+                   (!isfinite(h->rope_low_freq) || !isfinite(h->rope_high_freq) || h->rope_low_freq <= 0.0f ||
+                    h->rope_high_freq <= h->rope_low_freq || h->rope_original_context == 0),
+               err, LBRT_ERR_FORMAT, "the model's llama3 rotary scaling has impossible numbers");
+    return LBRT_OK;
+}
+
+lbrt_status lb_import_begin(lb_import *im, size_t n_in_file, lbrt_error *err)
+{
+    const lb_hparams *h = &im->source.hparams;
+    LB_TRY(import_check_hparams(h, err));
+    LB_FAIL_IF(h->n_layers > n_in_file / SLOT_N_REQUIRED, err, LBRT_ERR_FORMAT,
+               "the model says that it has %u layers, but %zu tensors cannot hold them",
+               (unsigned)h->n_layers, n_in_file);
+    size_t n = SLOT_N_GLOBAL + h->n_layers * SLOT_N_LAYER;
+    im->slots = lb_alloc_zero(&im->a, n, sizeof *im->slots);
+    LB_FAIL_IF(im->slots == NULL, err, LBRT_ERR_MEMORY, "out of memory");
+    im->n_slots = n;
+    return LBRT_OK;
+}
+
+bool lb_import_find(const lb_import *im, lb_dialect dialect, const char *name, size_t bytes, size_t *slot)
+{
+    const char *prefix = dialect == LB_DIALECT_GGUF ? "blk." : "model.layers.";
+    size_t n = strlen(prefix), layer = 0;
+    const slot_desc *table = slot_global;
+    size_t count = SLOT_N_GLOBAL, first = 0;
+    if (bytes > n && memcmp(name, prefix, n) == 0) {
+        size_t pos = n;
+        for (; pos < bytes && pos < n + 5 && name[pos] >= '0' && name[pos] <= '9'; pos++) {
+            layer = layer * 10 + (size_t)(name[pos] - '0');
+        }
+        /* "01" and "1" are not the same name. */
+        if (pos == n || pos == bytes || name[pos] != '.' || layer >= im->source.hparams.n_layers ||
+            (name[n] == '0' && pos > n + 1)) {
+            return false;
+        }
+        name += pos + 1;
+        bytes -= pos + 1;
+        table = slot_layer;
+        count = SLOT_N_LAYER;
+        first = SLOT_N_GLOBAL + layer * SLOT_N_LAYER;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *own = table[i].in_file[dialect];
+        if (own != NULL && strlen(own) == bytes && memcmp(own, name, bytes) == 0) {
+            *slot = first + i;
+            return true;
+        }
+    }
+    return false;
+}
+
+lbrt_status lb_import_put(lb_import *im, size_t slot, const char *name, size_t bytes, uint64_t rows,
+                          uint64_t cols, const lb_place *place, lbrt_error *err)
+{
+    const slot_desc *desc = slot_describe(slot);
+    lb_slot *s = &im->slots[slot];
+    int shown = (int)lb_min(bytes, 80);
+    uint64_t want_rows = slot_side(&im->source.hparams, desc->rows);
+    uint64_t want_cols = slot_side(&im->source.hparams, desc->cols);
+    LB_FAIL_IF(s->place.data != NULL, err, LBRT_ERR_FORMAT, "the file has tensor %.*s twice", shown, name);
+    LB_FAIL_IF(im->rules[desc->feature] == LB_RULE_ABSENT, err, LBRT_ERR_UNSUPPORTED,
+               "tensor %.*s does not belong to a model of this kind (%s)", shown, name,
+               im->source.hparams.architecture);
+    LB_FAIL_IF(rows != want_rows || cols != want_cols, err, LBRT_ERR_FORMAT,
+               "tensor %.*s has %llu rows of %llu; the model's hyperparameters ask for %llu of %llu", shown,
+               name, (unsigned long long)rows, (unsigned long long)cols, (unsigned long long)want_rows,
+               (unsigned long long)want_cols);
+    s->place = *place;
+    s->rows = rows;
+    s->cols = cols;
+    return LBRT_OK;
+}
+
+lbrt_status lb_import_finish(lb_import *im, bool tied, lbrt_error *err)
+{
+    lb_slot *embed = &im->slots[lb_import_slot("tok_embed", 0)],
+            *head = &im->slots[lb_import_slot("out_head", 0)];
+    if (tied && head->place.data != NULL) {
+        if (embed->place.data == NULL) {
+            *embed = *head;
+        }
+        memset(head, 0, sizeof *head);
+    }
+    im->rules[LB_FEATURE_ALWAYS] = LB_RULE_REQUIRED;
+    im->rules[LB_FEATURE_HEAD] = tied ? LB_RULE_OPTIONAL : LB_RULE_REQUIRED;
+    size_t n = 0;
+    for (size_t i = 0; i < im->n_slots; i++) {
+        if (im->slots[i].place.data != NULL) {
+            n++;
+        } else if (im->rules[slot_describe(i)->feature] == LB_RULE_REQUIRED) {
+            char name[64];
+            slot_name(i, name, sizeof name);
+            return lb_fail(err, LBRT_ERR_FORMAT, "the file lacks the tensor for %s", name);
+        }
+    }
+    im->tensors = lb_alloc_zero(&im->a, n, sizeof *im->tensors);
+    im->places = lb_alloc_zero(&im->a, n, sizeof *im->places);
+    im->n_tensors = n;
+    LB_FAIL_IF(im->tensors == NULL || im->places == NULL, err, LBRT_ERR_MEMORY, "out of memory");
+    n = 0;
+    for (size_t i = 0; i < im->n_slots; i++) {
+        const lb_slot *s = &im->slots[i];
+        if (s->place.data != NULL) {
+            lb_source_tensor *t = &im->tensors[n];
+            slot_name(i, t->name, sizeof t->name);
+            lb_format(t->type, sizeof t->type, "%s", s->place.type_name);
+            t->rows = s->rows;
+            t->cols = s->cols;
+            t->ternary = s->place.ternary || s->place.kind != LB_PLACE_ROWS;
+            t->ternary_scale = s->place.kind != LB_PLACE_ROWS ? s->place.scale : s->place.ternary_scale;
+            t->ternary_scale = t->ternary ? t->ternary_scale : 0.0f;
+            im->places[n++] = s->place;
+        }
+    }
+    lb_free(&im->a, im->slots, im->n_slots * sizeof *im->slots);
+    im->slots = NULL;
+    im->n_slots = 0;
+    im->source.n_tensors = n;
+    im->source.tensors = im->tensors;
+    im->source.read_rows = lb_import_read_rows;
+    return LBRT_OK;
+}
+
+void lb_import_name(lb_hparams *h, const char *path, const char *extension)
+{
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') {
+        end--;
+    }
+    size_t begin = end;
+    while (begin > 0 && path[begin - 1] != '/') {
+        begin--;
+    }
+    size_t n = extension == NULL ? 0 : strlen(extension);
+    if (n > 0 && end - begin > n && memcmp(path + end - n, extension, n) == 0) {
+        end -= n;
+    }
+    lb_format(h->name, sizeof h->name, "%.*s", (int)lb_min(end - begin, sizeof h->name - 1), path + begin);
+}
+
+/* ---------------------------------------------------------------- spans */
+
+static bool span_less(const lb_span *a, const lb_span *b)
+{
+    return a->begin != b->begin ? a->begin < b->begin : a->end < b->end;
+}
+
+static void span_sift(lb_span *spans, size_t root, size_t n)
+{
+    lb_span moving = spans[root];
+    for (;;) {
+        size_t child = 2 * root + 1;
+        if (child >= n) {
+            break;
+        }
+        child += child + 1 < n && span_less(&spans[child], &spans[child + 1]);
+        if (!span_less(&moving, &spans[child])) {
+            break;
+        }
+        spans[root] = spans[child];
+        root = child;
+    }
+    spans[root] = moving;
+}
+
+/* Heap sort: the C library's qsort may allocate, and may be quadratic. */
+void lb_span_sort(lb_span *spans, size_t n)
+{
+    for (size_t i = n / 2; i-- > 0;) {
+        span_sift(spans, i, n);
+    }
+    for (size_t i = n; i-- > 1;) {
+        lb_span top = spans[0];
+        spans[0] = spans[i];
+        spans[i] = top;
+        span_sift(spans, 0, i);
+    }
+}

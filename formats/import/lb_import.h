@@ -1,0 +1,150 @@
+/*
+ * What importers share: the table of tensors that a model can have, and a source that reads them from mapped
+ * files.
+ *
+ * An importer makes an lb_import, maps its files, fills hparams, calls begin, puts each tensor of the file
+ * where it belongs, and calls finish, which checks that nothing is missing. From then on it is an lb_source;
+ * on any error lb_import_close frees all of it.
+ */
+#ifndef LB_IMPORT_H
+#define LB_IMPORT_H
+
+#include <math.h>
+
+#include "../../runtime/base/lb_os.h"
+#include "lb_ggml_types.h"
+#include "lb_source.h"
+
+/* Tensors that not every architecture has; by default they may be there or not. */
+typedef enum lb_feature {
+    LB_FEATURE_ALWAYS, /* required */
+    LB_FEATURE_HEAD,
+    LB_FEATURE_ROPE_FACTORS,
+    LB_FEATURE_QKV_BIAS,
+    LB_FEATURE_O_BIAS,
+    LB_FEATURE_FFN_BIAS,
+    LB_FEATURE_QK_NORM,
+    LB_FEATURE_SUB_NORM,
+    LB_FEATURE_COUNT
+} lb_feature;
+
+typedef enum lb_rule { LB_RULE_OPTIONAL = 0, LB_RULE_REQUIRED, LB_RULE_ABSENT } lb_rule;
+
+/* Whose names for tensors. */
+typedef enum lb_dialect { LB_DIALECT_GGUF, LB_DIALECT_HF } lb_dialect;
+
+/* How the numbers of a tensor are stored. */
+typedef enum lb_place_kind {
+    LB_PLACE_ROWS,  /* rows of blocks of a ggml type */
+    LB_PLACE_I2_S,  /* the BitNet fork's: 2-bit codes, flat over the tensor in blocks of 128 */
+    LB_PLACE_U8_X4, /* Hugging Face BitNet: a byte holds rows r, r + rows / 4, ... of one column */
+    LB_PLACE_ROUND  /* floats that stand for round(w / scale), clipped to -1 .. 1, times scale */
+} lb_place_kind;
+
+typedef struct lb_place {
+    lb_place_kind kind;
+    const lb_ggml_type *type;  /* ROWS and ROUND */
+    const char *type_name;     /* for people */
+    const unsigned char *data; /* in a map */
+    float scale;               /* ROWS: numbers are multiplied by it (1: none); else the scale of the ternary
+                                  codes */
+    bool ternary;              /* ROWS: all numbers are ternary_scale times -1, 0 or 1; always so for the
+                                  other kinds */
+    float ternary_scale;
+} lb_place;
+
+typedef struct lb_slot {
+    lb_place place; /* data NULL: nothing was put here */
+    uint64_t rows, cols;
+    float scale; /* of a separate scale tensor that belongs to it; 0: there was none */
+} lb_slot;
+
+typedef struct lb_import {
+    lb_source source; /* first: an lb_source * is an lb_import * */
+    lbrt_allocator a;
+    lb_map *maps;
+    size_t n_maps;
+    lb_rule rules[LB_FEATURE_COUNT];
+    lb_slot *slots;
+    size_t n_slots;
+    lb_source_tensor *tensors;
+    lb_place *places;
+    size_t n_tensors;
+} lb_import;
+
+/* With room for n_maps maps, all empty. */
+lbrt_status lb_import_new(const lbrt_allocator *a, size_t n_maps, lb_import **out, lbrt_error *err);
+
+/* The close function of the source. */
+void lb_import_close(lb_source *s);
+
+/*
+ * hparams and rules are filled (n_vocab too): checks them and makes the table. n_in_file is the number of
+ * tensors that the file has; a model that needs more is refused before memory is taken for it.
+ */
+lbrt_status lb_import_begin(lb_import *im, size_t n_in_file, lbrt_error *err);
+
+/* The slot of a tensor by its name in the file; false if it is none that lbrt knows. */
+bool lb_import_find(const lb_import *im, lb_dialect dialect, const char *name, size_t bytes, size_t *slot);
+
+/*
+ * The slot of a canonical tensor; layer is ignored for those that are outside the layers. The name must
+ * exist.
+ */
+size_t lb_import_slot(const char *name, uint32_t layer);
+
+/* True for a matrix that BitNet models store as ternary codes. */
+bool lb_import_is_linear(size_t slot);
+
+/*
+ * Puts a tensor into its slot. FORMAT if one is there already or its shape is not what hparams ask for,
+ * UNSUPPORTED if the rules say that the model has no such tensor. name, for messages, is that of the file.
+ */
+lbrt_status lb_import_put(lb_import *im, size_t slot, const char *name, size_t bytes, uint64_t rows,
+                          uint64_t cols, const lb_place *place, lbrt_error *err);
+
+/*
+ * If the head is missing and `tied`, or the embedding is missing and the head is there, one tensor serves as
+ * both (under the name tok_embed). Then checks that every required tensor is there, and makes the source's
+ * table.
+ */
+lbrt_status lb_import_finish(lb_import *im, bool tied, lbrt_error *err);
+
+/* The read_rows of the finished source. */
+lbrt_status lb_import_read_rows(const lb_source *s, size_t i, uint64_t row, uint64_t n, float *out,
+                                lbrt_error *err);
+
+/* Sets hparams.name from the last part of a path, without the extension given (may be NULL). */
+void lb_import_name(lb_hparams *h, const char *path, const char *extension);
+
+/* Makes the model's tokenizer that of another file, whatever kind it is (hparams.n_vocab is known). */
+lbrt_status lb_import_other_tokens(lb_import *im, const char *path, lbrt_error *err);
+
+/*
+ * A tokenizer file of any kind: tokenizer.json, SentencePiece, GGUF, llama2.c's tokenizer.bin (which needs
+ * n_vocab).
+ */
+lbrt_status lb_import_load_tokens(const char *path, uint32_t n_vocab, const lbrt_allocator *a,
+                                  lb_tokdata **out, lbrt_error *err);
+
+/* Only the tokenizer of a GGUF file; *out is NULL if it has none. */
+lbrt_status lb_import_gguf_tokens(const lb_map *map, const lbrt_allocator *a, lb_tokdata **out,
+                                  lbrt_error *err);
+
+/* A double as a float; beyond the range of floats, where C leaves the conversion undefined, it is infinite.
+ */
+static inline float lb_import_f32(double v)
+{
+    return v > 0x1.fffffefffffffp127 ? HUGE_VALF : v < -0x1.fffffefffffffp127 ? -HUGE_VALF : (float)v;
+}
+
+/* A range of bytes, for overlap checks. */
+typedef struct lb_span {
+    uint64_t begin, end;
+    size_t index; /* the caller's */
+} lb_span;
+
+/* Sorts by begin, then end: in place, in n log n whatever the order was. */
+void lb_span_sort(lb_span *spans, size_t n);
+
+#endif /* LB_IMPORT_H */

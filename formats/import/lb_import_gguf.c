@@ -1,0 +1,439 @@
+/* GGUF models: whose architectures lbrt knows, their hyperparameters, tensors and vocabulary. */
+#include "lb_gguf.h"
+#include "lb_import.h"
+
+typedef struct gguf_arch {
+    const char *name;
+    bool interleaved; /* the converter permutes the rows of q and k so that pairs are neighbours */
+    lb_activation activation;
+    lb_rule qkv_bias, qk_norm, sub_norm;
+} gguf_arch;
+
+static const gguf_arch gguf_archs[] = {
+    { "llama", true, LB_ACT_SILU, LB_RULE_OPTIONAL, LB_RULE_ABSENT, LB_RULE_ABSENT },
+    { "qwen2", false, LB_ACT_SILU, LB_RULE_REQUIRED, LB_RULE_ABSENT, LB_RULE_ABSENT },
+    { "qwen3", false, LB_ACT_SILU, LB_RULE_OPTIONAL, LB_RULE_REQUIRED, LB_RULE_ABSENT },
+    { "bitnet", false, LB_ACT_SILU, LB_RULE_OPTIONAL, LB_RULE_ABSENT, LB_RULE_REQUIRED },
+    { "bitnet-b1.58", false, LB_ACT_RELU2, LB_RULE_OPTIONAL, LB_RULE_ABSENT, LB_RULE_REQUIRED },
+    { "bitnet-25", false, LB_ACT_RELU2, LB_RULE_OPTIONAL, LB_RULE_ABSENT, LB_RULE_REQUIRED },
+};
+
+/* ---------------------------------------------------------------- hyperparameters */
+
+typedef struct gguf_params {
+    const lb_gguf *g;
+    lb_gguf_string arch;
+    lbrt_error *err;
+} gguf_params;
+
+/* The key "<architecture>.<name>", NULL if the file has none. */
+static const lb_gguf_kv *params_find(const gguf_params *p, const char *name)
+{
+    char key[160];
+    lb_format(key, sizeof key, "%.*s.%s", (int)lb_min(p->arch.bytes, 64), p->arch.text, name);
+    return lb_gguf_find(p->g, key);
+}
+
+/* *out keeps its value if the key is absent. A value of another kind is an error. */
+static lbrt_status params_u32(const gguf_params *p, const char *name, uint32_t *out)
+{
+    const lb_gguf_kv *kv = params_find(p, name);
+    uint64_t v;
+    if (kv == NULL) {
+        return LBRT_OK;
+    }
+    LB_FAIL_IF(kv->type == LB_GGUF_ARRAY, p->err, LBRT_ERR_UNSUPPORTED,
+               "models whose %s differs from layer to layer are not supported", name);
+    LB_FAIL_IF(!lb_gguf_uint(kv, UINT32_MAX, &v), p->err, LBRT_ERR_FORMAT, "the GGUF file's %s is no number",
+               name);
+    *out = (uint32_t)v;
+    return LBRT_OK;
+}
+
+static lbrt_status params_f32(const gguf_params *p, const char *name, float *out)
+{
+    const lb_gguf_kv *kv = params_find(p, name);
+    double v;
+    if (kv == NULL) {
+        return LBRT_OK;
+    }
+    LB_FAIL_IF(!lb_gguf_float(kv, &v), p->err, LBRT_ERR_FORMAT, "the GGUF file's %s is no number", name);
+    *out = lb_import_f32(v);
+    return LBRT_OK;
+}
+
+/* Keys of things that the forward pass would have to know. They are harmless where they are 0. */
+static lbrt_status params_refuse(const gguf_params *p, const lb_hparams *h)
+{
+    static const char *const keys[] = {
+        "attention.scale", "attention.clamp_kqv", "attention.max_alibi_bias", "logit_scale",
+        "residual_scale",  "embedding_scale",     "attn_logit_softcapping",   "final_logit_softcapping",
+        "expert_count"
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        float v = 0.0f;
+        LB_TRY(params_f32(p, keys[i], &v));
+        LB_FAIL_IF(v != 0.0f && i + 1 == sizeof keys / sizeof keys[0], p->err, LBRT_ERR_UNSUPPORTED,
+                   "mixtures of experts are not supported");
+        LB_FAIL_IF(v != 0.0f, p->err, LBRT_ERR_UNSUPPORTED, "models with %s are not supported", keys[i]);
+    }
+    uint32_t window = 0, value_dim = h->head_dim;
+    LB_TRY(params_u32(p, "attention.sliding_window", &window));
+    LB_FAIL_IF(window > 0 && window < h->n_context, p->err, LBRT_ERR_UNSUPPORTED,
+               "sliding window attention (%u of %u tokens) is not supported", (unsigned)window,
+               (unsigned)h->n_context);
+    LB_TRY(params_u32(p, "attention.value_length", &value_dim));
+    LB_FAIL_IF(value_dim != h->head_dim, p->err, LBRT_ERR_UNSUPPORTED,
+               "heads with %u dimensions for keys and %u for values are not supported", (unsigned)h->head_dim,
+               (unsigned)value_dim);
+    return LBRT_OK;
+}
+
+static lbrt_status params_rope(const gguf_params *p, lb_hparams *h)
+{
+    h->rope_dim = h->head_dim;
+    LB_TRY(params_u32(p, "rope.dimension_count", &h->rope_dim));
+    h->rope_theta = 10000.0f;
+    LB_TRY(params_f32(p, "rope.freq_base", &h->rope_theta));
+    /* Old files have only the factor, under another name; then scaling is linear. */
+    float factor = 1.0f;
+    LB_TRY(params_f32(p, "rope.scale_linear", &factor));
+    LB_TRY(params_f32(p, "rope.scaling.factor", &factor));
+    const lb_gguf_kv *kv = params_find(p, "rope.scaling.type");
+    lb_gguf_string type = { "linear", 6 };
+    LB_FAIL_IF(kv != NULL && !lb_gguf_text(kv, &type), p->err, LBRT_ERR_FORMAT,
+               "the GGUF file's rope.scaling.type is no string");
+    bool none = type.bytes == 4 && memcmp(type.text, "none", 4) == 0;
+    LB_FAIL_IF(!none && (type.bytes != 6 || memcmp(type.text, "linear", 6) != 0), p->err,
+               LBRT_ERR_UNSUPPORTED, "rotary scaling of type %.*s is not supported",
+               (int)lb_min(type.bytes, 40), type.text);
+    if (!none && factor != 0.0f && factor != 1.0f) {
+        h->rope_scaling = LB_ROPE_LINEAR;
+        h->rope_factor = factor;
+    }
+    return LBRT_OK;
+}
+
+static lbrt_status params_read(const gguf_params *p, lb_hparams *h)
+{
+    LB_TRY(params_u32(p, "block_count", &h->n_layers));
+    LB_TRY(params_u32(p, "embedding_length", &h->dim));
+    LB_TRY(params_u32(p, "feed_forward_length", &h->ffn_dim));
+    LB_TRY(params_u32(p, "context_length", &h->n_context));
+    LB_TRY(params_u32(p, "attention.head_count", &h->n_heads));
+    h->n_kv_heads = h->n_heads;
+    LB_TRY(params_u32(p, "attention.head_count_kv", &h->n_kv_heads));
+    h->head_dim = h->n_heads == 0 ? 0 : h->dim / h->n_heads;
+    LB_TRY(params_u32(p, "attention.key_length", &h->head_dim));
+    h->norm_eps = 1e-5f;
+    LB_TRY(params_f32(p, "attention.layer_norm_rms_epsilon", &h->norm_eps));
+    LB_TRY(params_rope(p, h));
+    return params_refuse(p, h);
+}
+
+/* ---------------------------------------------------------------- tensors */
+
+static bool gguf_ends_with(const lb_gguf_string *s, const char *end)
+{
+    size_t n = strlen(end);
+    return s->bytes >= n && memcmp(s->text + s->bytes - n, end, n) == 0;
+}
+
+/* Tensors that say what the hyperparameters say already. */
+static bool gguf_is_ignored(const lb_gguf_string *name)
+{
+    return gguf_ends_with(name, "attn_rot_embd.weight") || gguf_ends_with(name, "rotary_emb.inv_freq") ||
+           gguf_ends_with(name, "rope.freqs");
+}
+
+/*
+ * "blk.3.attn_q.scale", one number that multiplies blk.3.attn_q.weight: how llama.cpp stores BitNet models
+ * whose weights are -1, 0 and 1. *is is false for other names.
+ */
+static lbrt_status gguf_put_scale(lb_import *im, const lb_gguf_tensor *t, bool *is, lbrt_error *err)
+{
+    char weight[64];
+    size_t slot;
+    size_t stem = t->name.bytes - lb_min(t->name.bytes, 6);
+    *is = gguf_ends_with(&t->name, ".scale") && stem + 8 < sizeof weight;
+    if (!*is) {
+        return LBRT_OK;
+    }
+    lb_format(weight, sizeof weight, "%.*s.weight", (int)stem, t->name.text);
+    *is = lb_import_find(im, LB_DIALECT_GGUF, weight, stem + 7, &slot) && lb_import_is_linear(slot);
+    if (!*is) {
+        return LBRT_OK;
+    }
+    LB_FAIL_IF(t->rows != 1 || t->cols != 1 || t->type->block != 1 || im->slots[slot].scale != 0.0f, err,
+               LBRT_ERR_FORMAT, "GGUF tensor %.*s is no single number", (int)t->name.bytes, t->name.text);
+    float scale;
+    t->type->dequantize(t->data, &scale, 1);
+    LB_FAIL_IF(!isfinite(scale) || scale == 0.0f, err, LBRT_ERR_FORMAT, "GGUF tensor %.*s is not a scale",
+               (int)t->name.bytes, t->name.text);
+    im->slots[slot].scale = scale;
+    return LBRT_OK;
+}
+
+static lbrt_status gguf_put(lb_import *im, const lb_gguf_tensor *t, lbrt_error *err)
+{
+    int shown = (int)lb_min(t->name.bytes, 80);
+    size_t slot;
+    bool is_scale;
+    LB_TRY(gguf_put_scale(im, t, &is_scale, err));
+    if (is_scale || gguf_is_ignored(&t->name)) {
+        return LBRT_OK;
+    }
+    LB_FAIL_IF(!lb_import_find(im, LB_DIALECT_GGUF, t->name.text, t->name.bytes, &slot), err,
+               LBRT_ERR_UNSUPPORTED, "GGUF tensor %.*s is unknown in a model of %u layers of architecture %s",
+               shown, t->name.text, (unsigned)im->source.hparams.n_layers, im->source.hparams.architecture);
+    LB_FAIL_IF(!t->is_matrix, err, LBRT_ERR_FORMAT, "GGUF tensor %.*s is no matrix", shown, t->name.text);
+    lb_place place = {
+        .kind = LB_PLACE_ROWS, .type = t->type, .type_name = t->type->name, .data = t->data, .scale = 1.0f
+    };
+    if (t->type->id == LB_GGML_I2_S) {
+        place.kind = LB_PLACE_I2_S;
+        place.scale = lb_load_f32(t->data + t->bytes - 32);
+        LB_FAIL_IF(!isfinite(place.scale), err, LBRT_ERR_FORMAT, "GGUF tensor %.*s has no finite scale",
+                   shown, t->name.text);
+    } else {
+        /* Looks at all of the tensor; other types than the ternary ones are left at once. */
+        place.ternary = lb_ggml_one_scale(t->type, t->data, t->rows * (t->cols / t->type->block),
+                                          &place.ternary_scale);
+    }
+    return lb_import_put(im, slot, t->name.text, t->name.bytes, t->rows, t->cols, &place, err);
+}
+
+/* Scale tensors may stand before or behind their weights; both are there now. */
+static void gguf_apply_scales(lb_import *im)
+{
+    for (size_t i = 0; i < im->n_slots; i++) {
+        lb_slot *s = &im->slots[i];
+        if (s->scale != 0.0f) {
+            s->place.scale *= s->scale;
+            s->place.ternary_scale *= s->scale;
+        }
+    }
+}
+
+static lbrt_status gguf_tensors(lb_import *im, const lb_gguf *g, lbrt_error *err)
+{
+    /* The embedding says how many tokens there are; vocab_size is not in every file. */
+    im->source.hparams.n_vocab = 0;
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        const lb_gguf_tensor *t = &g->tensors[i];
+        if (t->name.bytes == 17 && memcmp(t->name.text, "token_embd.weight", 17) == 0 &&
+            t->rows <= UINT32_MAX) {
+            im->source.hparams.n_vocab = (uint32_t)t->rows;
+        }
+    }
+    LB_FAIL_IF(im->source.hparams.n_vocab == 0, err, LBRT_ERR_FORMAT,
+               "the GGUF file lacks the tensor token_embd.weight");
+    LB_TRY(lb_import_begin(im, g->n_tensors, err));
+    for (size_t i = 0; i < g->n_tensors; i++) {
+        LB_TRY(gguf_put(im, &g->tensors[i], err));
+    }
+    gguf_apply_scales(im);
+    return lb_import_finish(im, im->slots[lb_import_slot("out_head", 0)].place.data == NULL, err);
+}
+
+/* ---------------------------------------------------------------- vocabulary */
+
+typedef struct gguf_vocab {
+    lb_tokdata_string *tokens, *merges;
+    float *scores;
+    int32_t *types;
+    size_t n_tokens, n_merges;
+} gguf_vocab;
+
+static lbrt_status vocab_strings(const lb_gguf *g, const lb_gguf_kv *kv, lb_tokdata_string **out, size_t *n,
+                                 lbrt_error *err)
+{
+    LB_FAIL_IF(kv->type != LB_GGUF_ARRAY || kv->item != LB_GGUF_STRING || kv->n == 0, err, LBRT_ERR_FORMAT,
+               "the GGUF file's %.*s is no array of strings", (int)kv->key.bytes, kv->key.text);
+    /* Every string has 8 bytes in the file, so n is bounded by its size. */
+    *out = lb_alloc_zero(&g->a, (size_t)kv->n, sizeof **out);
+    LB_FAIL_IF(*out == NULL, err, LBRT_ERR_MEMORY, "out of memory");
+    *n = (size_t)kv->n;
+    const unsigned char *at = kv->value;
+    for (size_t i = 0; i < *n; i++) {
+        lb_gguf_string s = lb_gguf_next_string(&at);
+        (*out)[i] = (lb_tokdata_string){ s.text, s.bytes };
+    }
+    return LBRT_OK;
+}
+
+static int64_t vocab_id(const lb_gguf *g, const char *key)
+{
+    uint64_t v;
+    return lb_gguf_uint(lb_gguf_find(g, key), INT32_MAX, &v) ? (int64_t)v : -1;
+}
+
+static int vocab_flag(const lb_gguf *g, const char *key)
+{
+    bool v;
+    return lb_gguf_bool(lb_gguf_find(g, key), &v) ? v : -1;
+}
+
+static lbrt_status vocab_arrays(const lb_gguf *g, gguf_vocab *v, lbrt_error *err)
+{
+    LB_TRY(vocab_strings(g, lb_gguf_find(g, "tokenizer.ggml.tokens"), &v->tokens, &v->n_tokens, err));
+    const lb_gguf_kv *merges = lb_gguf_find(g, "tokenizer.ggml.merges");
+    const lb_gguf_kv *scores = lb_gguf_find(g, "tokenizer.ggml.scores");
+    const lb_gguf_kv *types = lb_gguf_find(g, "tokenizer.ggml.token_type");
+    if (merges != NULL && merges->n > 0) {
+        LB_TRY(vocab_strings(g, merges, &v->merges, &v->n_merges, err));
+    }
+    if (scores != NULL) {
+        LB_FAIL_IF(scores->type != LB_GGUF_ARRAY || scores->item != LB_GGUF_F32 || scores->n != v->n_tokens,
+                   err, LBRT_ERR_FORMAT,
+                   "the GGUF file's tokenizer.ggml.scores are not one number for each token");
+        v->scores = lb_alloc_zero(&g->a, v->n_tokens, sizeof *v->scores);
+        LB_FAIL_IF(v->scores == NULL, err, LBRT_ERR_MEMORY, "out of memory");
+        for (size_t i = 0; i < v->n_tokens; i++) {
+            v->scores[i] = lb_gguf_item_float(scores, i);
+        }
+    }
+    if (types != NULL) {
+        LB_FAIL_IF(types->type != LB_GGUF_ARRAY ||
+                       (types->item != LB_GGUF_I32 && types->item != LB_GGUF_U32) || types->n != v->n_tokens,
+                   err, LBRT_ERR_FORMAT,
+                   "the GGUF file's tokenizer.ggml.token_type is not one number for each token");
+        v->types = lb_alloc_zero(&g->a, v->n_tokens, sizeof *v->types);
+        LB_FAIL_IF(v->types == NULL, err, LBRT_ERR_MEMORY, "out of memory");
+        for (size_t i = 0; i < v->n_tokens; i++) {
+            int64_t type = lb_gguf_item_int(types, i);
+            v->types[i] = type < 0 || type > INT32_MAX ? -1 : (int32_t)type;
+        }
+    }
+    return LBRT_OK;
+}
+
+static lb_tokdata_string vocab_text(const lb_gguf *g, const char *key)
+{
+    lb_gguf_string s;
+    return lb_gguf_text(lb_gguf_find(g, key), &s) ? (lb_tokdata_string){ s.text, s.bytes }
+                                                  : (lb_tokdata_string){ NULL, 0 };
+}
+
+static lbrt_status gguf_vocabulary(const lb_gguf *g, const lbrt_allocator *a, lb_tokdata **out,
+                                   lbrt_error *err)
+{
+    *out = NULL;
+    if (lb_gguf_find(g, "tokenizer.ggml.tokens") == NULL) {
+        return LBRT_OK;
+    }
+    gguf_vocab v = { 0 };
+    lbrt_status status = vocab_arrays(g, &v, err);
+    if (status == LBRT_OK) {
+        lb_tokdata_ggml in = LB_TOKDATA_GGML_INIT;
+        in.model = vocab_text(g, "tokenizer.ggml.model");
+        in.pre = vocab_text(g, "tokenizer.ggml.pre");
+        in.chat_template = vocab_text(g, "tokenizer.chat_template");
+        in.tokens = v.tokens;
+        in.n_tokens = v.n_tokens;
+        in.scores = v.scores;
+        in.types = v.types;
+        in.merges = v.merges;
+        in.n_merges = v.n_merges;
+        in.bos = vocab_id(g, "tokenizer.ggml.bos_token_id");
+        in.eos = vocab_id(g, "tokenizer.ggml.eos_token_id");
+        in.eot = vocab_id(g, "tokenizer.ggml.eot_token_id");
+        in.eom = vocab_id(g, "tokenizer.ggml.eom_token_id");
+        in.unk = vocab_id(g, "tokenizer.ggml.unknown_token_id");
+        in.pad = vocab_id(g, "tokenizer.ggml.padding_token_id");
+        in.add_bos = vocab_flag(g, "tokenizer.ggml.add_bos_token");
+        in.add_eos = vocab_flag(g, "tokenizer.ggml.add_eos_token");
+        in.add_space_prefix = vocab_flag(g, "tokenizer.ggml.add_space_prefix");
+        in.remove_extra_whitespaces = vocab_flag(g, "tokenizer.ggml.remove_extra_whitespaces");
+        status = lb_tokdata_from_ggml(&in, a, out, err);
+    }
+    lb_free(&g->a, v.tokens, v.n_tokens * sizeof *v.tokens);
+    lb_free(&g->a, v.merges, v.n_merges * sizeof *v.merges);
+    lb_free(&g->a, v.scores, v.n_tokens * sizeof *v.scores);
+    lb_free(&g->a, v.types, v.n_tokens * sizeof *v.types);
+    return status;
+}
+
+lbrt_status lb_import_gguf_tokens(const lb_map *map, const lbrt_allocator *a, lb_tokdata **out,
+                                  lbrt_error *err)
+{
+    *out = NULL;
+    lb_gguf g;
+    LB_TRY(lb_gguf_read(map->data, map->bytes, a, &g, err));
+    lbrt_status status = gguf_vocabulary(&g, a, out, err);
+    lb_gguf_free(&g);
+    return status;
+}
+
+/* ---------------------------------------------------------------- the source */
+
+static lbrt_status gguf_fill(lb_import *im, const lb_gguf *g, const char *path, const char *tokenizer_path,
+                             lbrt_error *err)
+{
+    lb_hparams *h = &im->source.hparams;
+    gguf_params p = { g, { NULL, 0 }, err };
+    LB_FAIL_IF(!lb_gguf_text(lb_gguf_find(g, "general.architecture"), &p.arch), err, LBRT_ERR_FORMAT,
+               "the GGUF file does not say its architecture");
+    const gguf_arch *arch = NULL;
+    for (size_t i = 0; i < sizeof gguf_archs / sizeof gguf_archs[0]; i++) {
+        if (strlen(gguf_archs[i].name) == p.arch.bytes &&
+            memcmp(gguf_archs[i].name, p.arch.text, p.arch.bytes) == 0) {
+            arch = &gguf_archs[i];
+        }
+    }
+    /* A vocabulary alone is as good from any architecture. */
+    LB_FAIL_IF(arch == NULL && g->n_tensors > 0, err, LBRT_ERR_UNSUPPORTED,
+               "architecture %.*s is not supported", (int)lb_min(p.arch.bytes, 64), p.arch.text);
+    lb_format(h->architecture, sizeof h->architecture, "%.*s",
+              (int)lb_min(p.arch.bytes, sizeof h->architecture - 1), p.arch.text);
+    lb_gguf_string name;
+    lb_import_name(h, path, ".gguf");
+    if (lb_gguf_text(lb_gguf_find(g, "general.name"), &name) && name.bytes > 0) {
+        lb_format(h->name, sizeof h->name, "%.*s", (int)lb_min(name.bytes, sizeof h->name - 1), name.text);
+    }
+    if (arch != NULL) {
+        LB_TRY(params_read(&p, h));
+        h->activation = arch->activation;
+        h->rope_interleaved = arch->interleaved;
+        im->rules[LB_FEATURE_QKV_BIAS] = arch->qkv_bias;
+        im->rules[LB_FEATURE_QK_NORM] = arch->qk_norm;
+        im->rules[LB_FEATURE_SUB_NORM] = arch->sub_norm;
+    }
+    if (g->n_tensors > 0) {
+        LB_TRY(gguf_tensors(im, g, err));
+    }
+    if (tokenizer_path != NULL) {
+        return lb_import_other_tokens(im, tokenizer_path, err);
+    }
+    LB_TRY(gguf_vocabulary(g, &im->a, &im->source.tokens, err));
+    if (g->n_tensors == 0) {
+        LB_FAIL_IF(im->source.tokens == NULL, err, LBRT_ERR_FORMAT,
+                   "the GGUF file has neither tensors nor a vocabulary");
+        h->n_vocab = im->source.tokens->n_tokens;
+        im->source.read_rows = lb_import_read_rows;
+    }
+    return LBRT_OK;
+}
+
+lbrt_status lb_source_open_gguf(const char *path, const char *tokenizer_path, const lbrt_allocator *a,
+                                lb_source **out, lbrt_error *err)
+{
+    *out = NULL;
+    lb_import *im;
+    LB_TRY(lb_import_new(a, 1, &im, err));
+    lbrt_status status = lb_map_open(path, &im->maps[0], err);
+    if (status == LBRT_OK) {
+        lb_gguf g;
+        status = lb_gguf_read(im->maps[0].data, im->maps[0].bytes, &im->a, &g, err);
+        if (status == LBRT_OK) {
+            status = gguf_fill(im, &g, path, tokenizer_path, err);
+            lb_gguf_free(&g);
+        }
+    }
+    if (status != LBRT_OK) {
+        lb_import_close(&im->source);
+        return status;
+    }
+    *out = &im->source;
+    return LBRT_OK;
+}

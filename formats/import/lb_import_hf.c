@@ -1,0 +1,307 @@
+/* Hugging Face folders: config.json, one or more safetensors files, and the tokenizer's files. */
+#include "lb_hf_config.h"
+#include "lb_import.h"
+#include "lb_json.h"
+#include "lb_safetensors.h"
+
+#define HF_MAX_FILES 1024u
+#define HF_MAX_PATH  4096u
+
+typedef struct hf_folder {
+    const char *path;
+    lb_import *im;
+    lb_hf_config config;
+    lb_json_doc *index; /* of a sharded checkpoint, else NULL */
+    lb_safetensors *files;
+    size_t n_files; /* as many as maps */
+    lbrt_error *err;
+} hf_folder;
+
+static lbrt_status hf_map(const hf_folder *f, const char *name, lb_map *out)
+{
+    char path[HF_MAX_PATH];
+    LB_FAIL_IF(!lb_path_join(path, sizeof path, f->path, name), f->err, LBRT_ERR_ARGUMENT,
+               "the folder's path is too long");
+    return lb_map_open(path, out, f->err);
+}
+
+static bool hf_has(const hf_folder *f, const char *name)
+{
+    char path[HF_MAX_PATH];
+    return lb_path_join(path, sizeof path, f->path, name) && lb_path_exists(path);
+}
+
+/* ---------------------------------------------------------------- files */
+
+static lbrt_status hf_read_config(hf_folder *f, const lbrt_allocator *a)
+{
+    lb_map map;
+    LB_TRY(hf_map(f, "config.json", &map));
+    lb_json_doc *doc = NULL;
+    lbrt_status status = lb_json_parse((const char *)map.data, map.bytes, a, &doc, f->err);
+    if (status == LBRT_OK) {
+        status = lb_hf_config_read(lb_json_root(doc), &f->config, f->err);
+    }
+    lb_json_free(doc);
+    lb_map_close(&map);
+    return status;
+}
+
+/* A shard's name comes from a file and must stay in the folder. */
+static bool hf_is_plain_name(const lb_json *node)
+{
+    return node->type == LB_JSON_STRING && node->bytes > 0 && node->bytes < 256 && node->text[0] != '.' &&
+           memchr(node->text, '/', node->bytes) == NULL && memchr(node->text, '\0', node->bytes) == NULL;
+}
+
+/* The different files that the index names, at most HF_MAX_FILES. */
+static lbrt_status hf_list_shards(const hf_folder *f, const char **names, size_t *n)
+{
+    const lb_json *map = lb_json_get(lb_json_root(f->index), "weight_map");
+    LB_FAIL_IF(map == NULL || map->type != LB_JSON_OBJECT || map->child == NULL, f->err, LBRT_ERR_FORMAT,
+               "model.safetensors.index.json has no weight_map");
+    *n = 0;
+    for (const lb_json *node = map->child; node != NULL; node = node->next) {
+        LB_FAIL_IF(!hf_is_plain_name(node), f->err, LBRT_ERR_FORMAT,
+                   "model.safetensors.index.json names a file that is none in the folder");
+        /* Neighbours are mostly in the same file, so look at the latest first. */
+        size_t i = *n;
+        while (i > 0 && strcmp(names[i - 1], node->text) != 0) {
+            i--;
+        }
+        if (i == 0) {
+            LB_FAIL_IF(*n == HF_MAX_FILES, f->err, LBRT_ERR_UNSUPPORTED, "the model has more than %u files",
+                       HF_MAX_FILES);
+            names[(*n)++] = node->text;
+        }
+    }
+    return LBRT_OK;
+}
+
+static lbrt_status hf_read_index(hf_folder *f, const lbrt_allocator *a)
+{
+    lb_map map;
+    LB_TRY(hf_map(f, "model.safetensors.index.json", &map));
+    lbrt_status status = lb_json_parse((const char *)map.data, map.bytes, a, &f->index, f->err);
+    lb_map_close(&map);
+    return status;
+}
+
+/* Makes f->im with a map for each file, and reads the files' tables. */
+static lbrt_status hf_open_files(hf_folder *f, const lbrt_allocator *a)
+{
+    const char *names[HF_MAX_FILES] = { "model.safetensors" };
+    size_t n = 1;
+    if (!hf_has(f, "model.safetensors")) {
+        if (hf_has(f, "model.safetensors.index.json")) {
+            LB_TRY(hf_read_index(f, a));
+            LB_TRY(hf_list_shards(f, names, &n));
+        } else {
+            LB_FAIL_IF(hf_has(f, "pytorch_model.bin") || hf_has(f, "pytorch_model.bin.index.json"), f->err,
+                       LBRT_ERR_UNSUPPORTED,
+                       "%s has its weights in pytorch_model.bin; convert them to safetensors first", f->path);
+            return lb_fail(f->err, LBRT_ERR_IO, "%s has no model.safetensors", f->path);
+        }
+    }
+    LB_TRY(lb_import_new(a, n, &f->im, f->err));
+    f->files = lb_alloc_zero(a, n, sizeof *f->files);
+    LB_FAIL_IF(f->files == NULL, f->err, LBRT_ERR_MEMORY, "out of memory");
+    f->n_files = n;
+    for (size_t i = 0; i < n; i++) {
+        LB_TRY(hf_map(f, names[i], &f->im->maps[i]));
+        LB_TRY(lb_safetensors_read(f->im->maps[i].data, f->im->maps[i].bytes, a, &f->files[i], f->err));
+    }
+    return LBRT_OK;
+}
+
+/* ---------------------------------------------------------------- tensors */
+
+static bool hf_ends_with(const lb_safetensor *t, const char *end)
+{
+    size_t n = strlen(end);
+    return t->name_bytes >= n && memcmp(t->name + t->name_bytes - n, end, n) == 0;
+}
+
+static bool hf_is_scale(const lb_safetensor *t)
+{
+    return hf_ends_with(t, ".weight_scale");
+}
+
+/* The scale of a ternary matrix, kept in the matrix's slot until that comes. */
+static lbrt_status hf_put_scale(hf_folder *f, const lb_safetensor *t)
+{
+    int shown = (int)lb_min(t->name_bytes, 80);
+    size_t slot;
+    /* ".weight_scale" without "_scale" is the matrix's name */
+    LB_FAIL_IF(!lb_import_find(f->im, LB_DIALECT_HF, t->name, t->name_bytes - 6, &slot) ||
+                   !lb_import_is_linear(slot) ||
+                   (f->config.linear != LB_HF_LINEAR_TERNARY_MULTIPLY &&
+                    f->config.linear != LB_HF_LINEAR_TERNARY_DIVIDE),
+               f->err, LBRT_ERR_UNSUPPORTED, "tensor %.*s is not expected in this model", shown, t->name);
+    LB_FAIL_IF(t->type == NULL || t->shape[0] * t->shape[1] * t->shape[2] * t->shape[3] != 1 ||
+                   f->im->slots[slot].scale != 0.0f,
+               f->err, LBRT_ERR_FORMAT, "tensor %.*s is no single number", shown, t->name);
+    float scale;
+    t->type->dequantize(t->data, &scale, 1);
+    LB_FAIL_IF(!isfinite(scale) || scale <= 0.0f || !isfinite(1.0f / scale), f->err, LBRT_ERR_FORMAT,
+               "tensor %.*s is no positive number", shown, t->name);
+    f->im->slots[slot].scale = f->config.linear == LB_HF_LINEAR_TERNARY_DIVIDE ? 1.0f / scale : scale;
+    return LBRT_OK;
+}
+
+/*
+ * What BitNet's quantizer divides by: the mean of the absolute values, at least 1e-5. Summed in double, so
+ * that the order does not matter to a float.
+ */
+static lbrt_status hf_mean_abs(const lb_safetensor *t, float *out, lbrt_error *err)
+{
+    enum { STEP = 512 };
+    float w[STEP];
+    uint64_t n = t->bytes / t->type->bytes;
+    double sum = 0.0;
+    for (uint64_t at = 0; at < n; at += STEP) {
+        size_t count = (size_t)(n - at < STEP ? n - at : STEP);
+        t->type->dequantize(t->data + at * t->type->bytes, w, count);
+        for (size_t i = 0; i < count; i++) {
+            sum += (double)fabsf(w[i]);
+        }
+    }
+    double mean = sum / (double)n;
+    LB_FAIL_IF(!isfinite(mean), err, LBRT_ERR_FORMAT, "tensor %.*s has numbers that are none",
+               (int)lb_min(t->name_bytes, 80), t->name);
+    *out = lb_import_f32(mean > 1e-5 ? mean : 1e-5);
+    return LBRT_OK;
+}
+
+static lbrt_status hf_put(hf_folder *f, const lb_safetensor *t)
+{
+    lb_import *im = f->im;
+    int shown = (int)lb_min(t->name_bytes, 80);
+    size_t slot;
+    if (hf_is_scale(t) || hf_ends_with(t, "rotary_emb.inv_freq")) {
+        return LBRT_OK;
+    }
+    LB_FAIL_IF(!lb_import_find(im, LB_DIALECT_HF, t->name, t->name_bytes, &slot), f->err,
+               LBRT_ERR_UNSUPPORTED, "tensor %.*s is unknown in a model of %u layers of architecture %s",
+               shown, t->name, (unsigned)im->source.hparams.n_layers, im->source.hparams.architecture);
+    LB_FAIL_IF(t->n_dims == 0 || t->n_dims > 2, f->err, LBRT_ERR_FORMAT, "tensor %.*s is no matrix", shown,
+               t->name);
+    uint64_t rows = t->n_dims == 2 ? t->shape[0] : 1, cols = t->shape[t->n_dims - 1];
+    lb_hf_linear how = lb_import_is_linear(slot) ? f->config.linear : LB_HF_LINEAR_FLOAT;
+    lb_place place = { .kind = LB_PLACE_ROWS, .type = t->type, .data = t->data, .scale = 1.0f };
+    if (how == LB_HF_LINEAR_TERNARY_MULTIPLY || how == LB_HF_LINEAR_TERNARY_DIVIDE) {
+        LB_FAIL_IF(strcmp(t->dtype, "U8") != 0, f->err, LBRT_ERR_FORMAT,
+                   "tensor %.*s has type %s; this BitNet model should have packed bytes", shown, t->name,
+                   t->dtype);
+        LB_FAIL_IF(im->slots[slot].scale == 0.0f, f->err, LBRT_ERR_FORMAT, "tensor %.*s has no weight_scale",
+                   shown, t->name);
+        LB_FAIL_IF(rows > UINT32_MAX, f->err, LBRT_ERR_FORMAT, "tensor %.*s is too large", shown, t->name);
+        rows *= 4;
+        place.kind = LB_PLACE_U8_X4;
+        place.type_name = "u8x4";
+        place.scale = im->slots[slot].scale;
+    } else {
+        LB_FAIL_IF(t->type == NULL, f->err, LBRT_ERR_UNSUPPORTED,
+                   "tensor %.*s has type %s, which holds no weights", shown, t->name, t->dtype);
+        place.type_name = t->type->name;
+        if (how == LB_HF_LINEAR_MASTER) {
+            place.kind = LB_PLACE_ROUND;
+            LB_TRY(hf_mean_abs(t, &place.scale, f->err));
+        }
+    }
+    return lb_import_put(im, slot, t->name, t->name_bytes, rows, cols, &place, f->err);
+}
+
+static lbrt_status hf_tensors(hf_folder *f)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < f->n_files; i++) {
+        n += f->files[i].n;
+    }
+    f->im->source.hparams = f->config.hparams;
+    memcpy(f->im->rules, f->config.rules, sizeof f->im->rules);
+    LB_TRY(lb_import_begin(f->im, n, f->err));
+    for (size_t i = 0; i < f->n_files; i++) {
+        for (size_t k = 0; k < f->files[i].n; k++) {
+            if (hf_is_scale(&f->files[i].tensors[k])) {
+                LB_TRY(hf_put_scale(f, &f->files[i].tensors[k]));
+            }
+        }
+    }
+    for (size_t i = 0; i < f->n_files; i++) {
+        for (size_t k = 0; k < f->files[i].n; k++) {
+            LB_TRY(hf_put(f, &f->files[i].tensors[k]));
+        }
+    }
+    /* A config that is silent about it and has no head can only mean that the embedding serves. */
+    bool no_head = f->im->slots[lb_import_slot("out_head", 0)].place.data == NULL;
+    return lb_import_finish(f->im, f->config.tied || (no_head && !f->config.tied_is_said), f->err);
+}
+
+/* ---------------------------------------------------------------- the tokenizer */
+
+static lbrt_status hf_apply_configs(hf_folder *f, lb_tokdata *t)
+{
+    static const char *const names[] = { "tokenizer_config.json", "generation_config.json", "config.json" };
+    lb_map maps[3] = { { NULL, 0 }, { NULL, 0 }, { NULL, 0 } };
+    lbrt_status status = LBRT_OK;
+    for (size_t i = 0; i < 3 && status == LBRT_OK; i++) {
+        if (hf_has(f, names[i])) {
+            status = hf_map(f, names[i], &maps[i]);
+        }
+    }
+    if (status == LBRT_OK) {
+        status = lb_tokdata_apply_hf_config(t, (const char *)maps[0].data, maps[0].bytes,
+                                            (const char *)maps[1].data, maps[1].bytes,
+                                            (const char *)maps[2].data, maps[2].bytes, f->err);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        lb_map_close(&maps[i]);
+    }
+    return status;
+}
+
+static lbrt_status hf_tokens(hf_folder *f, const char *tokenizer_path)
+{
+    char path[HF_MAX_PATH];
+    if (tokenizer_path == NULL) {
+        const char *name = hf_has(f, "tokenizer.json") ? "tokenizer.json" : "tokenizer.model";
+        if (!hf_has(f, name) || !lb_path_join(path, sizeof path, f->path, name)) {
+            return LBRT_OK;
+        }
+        tokenizer_path = path;
+    }
+    LB_TRY(lb_import_other_tokens(f->im, tokenizer_path, f->err));
+    return hf_apply_configs(f, f->im->source.tokens);
+}
+
+static lbrt_status hf_open(hf_folder *f, const char *tokenizer_path, const lbrt_allocator *a)
+{
+    LB_TRY(hf_read_config(f, a));
+    LB_TRY(hf_open_files(f, a));
+    LB_TRY(hf_tensors(f));
+    lb_import_name(&f->im->source.hparams, f->path, NULL);
+    return hf_tokens(f, tokenizer_path);
+}
+
+lbrt_status lb_source_open_hf(const char *folder, const char *tokenizer_path, const lbrt_allocator *a,
+                              lb_source **out, lbrt_error *err)
+{
+    *out = NULL;
+    lbrt_allocator host = lb_allocator_or_default(a);
+    hf_folder f = { .path = folder, .err = err };
+    lbrt_status status = hf_open(&f, tokenizer_path, &host);
+    for (size_t i = 0; i < f.n_files; i++) {
+        lb_safetensors_free(&f.files[i]);
+    }
+    lb_free(&host, f.files, f.n_files * sizeof *f.files);
+    lb_json_free(f.index);
+    if (status != LBRT_OK) {
+        if (f.im != NULL) {
+            lb_import_close(&f.im->source);
+        }
+        return status;
+    }
+    *out = &f.im->source;
+    return LBRT_OK;
+}
