@@ -1,0 +1,306 @@
+/*
+ * lbrt-bench: tokens per second of a model, beside what this machine's memory and integer units can do, measured in the same run.
+ *
+ * bandwidth_share = bytes read per decoded token * tokens/s, over the speed of a streaming read with as many threads.
+ * int8_share = 2 * multiply-adds of the linear layers per token * tokens/s, over the speed of an unrolled integer dot product on registers.
+ */
+#include <inttypes.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "../runtime/engine/lb_session.h"
+#include "../runtime/lb_args.h"
+#include "lb_kernel_bench.h"
+
+static const char program[] = "lbrt-bench";
+enum { MAX_REPEATS = 100, MAX_LIST = 16 };
+
+typedef struct bench_times {
+    double t[4 * MAX_REPEATS + 8];
+    size_t n;
+} bench_times;
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(bench_times *v)
+{
+    qsort(v->t, v->n, sizeof v->t[0], compare_doubles);
+    return v->n == 0 ? 0 : v->n % 2 ? v->t[v->n / 2] : 0.5 * (v->t[v->n / 2 - 1] + v->t[v->n / 2]);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* What the machine can do with a number of threads; reads are measured again beside every run, as they drift. */
+typedef struct bench_machine {
+    unsigned threads;
+    bench_times read_gbs;
+    double int8_gops;
+} bench_machine;
+
+typedef struct bench_run {
+    bool prefill;
+    uint32_t n, depth, threads;
+    const char *kv;
+    double median, min, max; /* tokens per second */
+    double bytes_per_token, gbs, bandwidth_share, int8_share;
+} bench_run;
+
+typedef struct bench_options {
+    const char *kv, *isa;
+    uint32_t repeats;
+    lbrt_kv_format key, value;
+} bench_options;
+
+static uint32_t parse_list(const lb_usage *u, const char *name, const char *text, uint32_t *out)
+{
+    uint32_t n = 0;
+    while (*text) {
+        char *end;
+        unsigned long v = strtoul(text, &end, 10);
+        if (end == text || v > 1u << 24 || n == MAX_LIST || (*end && *end != ',')) {
+            lb_usage_fail(u, "%s needs numbers separated by commas", name);
+        }
+        out[n++] = (uint32_t)v;
+        text = *end ? end + 1 : end;
+    }
+    return n;
+}
+
+/* Multiply-adds of the layers' matrices for one token, the head aside. */
+static double layer_macs(const lbrt_model *m)
+{
+    double macs = 0;
+    for (uint32_t i = 0; i < m->hparams.n_layers; i++) {
+        const lb_layer *l = &m->layers[i];
+        const lb_linear *all[] = { &l->attn_q, &l->attn_k, &l->attn_v, &l->attn_o, &l->ffn_gate, &l->ffn_up, &l->ffn_down };
+        for (size_t j = 0; j < sizeof all / sizeof all[0]; j++) {
+            macs += (double)all[j]->rows * (double)all[j]->cols;
+        }
+    }
+    return macs;
+}
+
+static void feed(lbrt_session *s, const lbrt_token *tokens, size_t n)
+{
+    if (lbrt_feed(s, tokens, n) != LBRT_OK) {
+        lb_program_fail(program, "%s", lbrt_session_error(s));
+    }
+}
+
+static bench_run measure(const lbrt_model *m, const bench_options *o, bench_machine *machine, bool prefill, uint32_t n, uint32_t depth)
+{
+    lbrt_session_options so = LBRT_SESSION_OPTIONS_INIT;
+    so.n_context = depth + n + 1;
+    so.n_threads = machine->threads;
+    so.kv_key = o->key;
+    so.kv_value = o->value;
+    lbrt_session *s;
+    lbrt_error err;
+    if (lbrt_session_create(m, &so, &s, &err) != LBRT_OK) {
+        lb_program_fail(program, "%s", err.text);
+    }
+    lbrt_token *tokens = (lbrt_token *)malloc((depth + n) * sizeof *tokens);
+    if (!tokens) {
+        lb_program_fail(program, "out of memory");
+    }
+    for (size_t i = 0; i < depth + n; i++) {
+        tokens[i] = (lbrt_token)((i * 7919 + 13) % m->hparams.n_vocab);
+    }
+    if (depth) {
+        feed(s, tokens, depth);
+    }
+    bench_run r = { .prefill = prefill, .n = n, .depth = depth, .threads = machine->threads, .kv = o->kv };
+    bench_times speeds = { .n = 0 };
+    for (uint32_t i = 0; i <= o->repeats; i++) { /* the first is a warm-up */
+        lbrt_rewind(s, depth);
+        double t = now();
+        if (prefill) {
+            feed(s, tokens + depth, n);
+        } else {
+            for (uint32_t j = 0; j < n; j++) {
+                feed(s, tokens + depth + j, 1);
+            }
+        }
+        t = now() - t;
+        if (i) {
+            speeds.t[speeds.n++] = n / t;
+            machine->read_gbs.t[machine->read_gbs.n++ % (sizeof machine->read_gbs.t / sizeof machine->read_gbs.t[0])] =
+                lb_bench_read_gbs(machine->threads);
+        }
+    }
+    r.median = median(&speeds);
+    r.min = speeds.t[0];
+    r.max = speeds.t[speeds.n - 1];
+    double kv = (double)lb_kv_read_bytes(&s->kv, depth + n / 2);
+    r.bytes_per_token = prefill ? (double)m->token_bytes / n : (double)m->token_bytes + kv;
+    r.gbs = r.bytes_per_token * r.median * 1e-9;
+    r.bandwidth_share = r.gbs / median(&machine->read_gbs);
+    r.int8_share = 2e-9 * (layer_macs(m) + (prefill ? 0.0 : (double)m->head.rows * (double)m->head.cols)) * r.median / machine->int8_gops;
+    free(tokens);
+    lbrt_session_free(s);
+    return r;
+}
+
+static void cpu_name(char *out, size_t cap)
+{
+    snprintf(out, cap, "unknown");
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    char line[256];
+    while (f && fgets(line, sizeof line, f)) {
+        if (strncmp(line, "model name", 10) == 0 || strncmp(line, "Model", 5) == 0) {
+            const char *colon = strchr(line, ':');
+            if (colon) {
+                snprintf(out, cap, "%s", colon + 2);
+                out[strcspn(out, "\n")] = 0;
+                break;
+            }
+        }
+    }
+    if (f) {
+        fclose(f);
+    }
+}
+
+static void print_json(const lbrt_model *m, bench_machine *machines, size_t n_machines, const bench_run *runs, size_t n_runs)
+{
+    char cpu[256];
+    cpu_name(cpu, sizeof cpu);
+    lbrt_model_info info = LBRT_MODEL_INFO_INIT;
+    lbrt_model_describe(m, &info);
+    printf("{\"machine\":{\"cpu\":");
+    lb_json_print(stdout, cpu);
+    printf(",\"isa\":\"%s\",\"read_gbs\":{", info.isa);
+    for (size_t i = 0; i < n_machines; i++) {
+        printf("%s\"%u\":%.4g", i ? "," : "", machines[i].threads, median(&machines[i].read_gbs));
+    }
+    printf("},\"int8_gops\":{");
+    for (size_t i = 0; i < n_machines; i++) {
+        printf("%s\"%u\":%.5g", i ? "," : "", machines[i].threads, machines[i].int8_gops);
+    }
+    printf("}},\"model\":{\"name\":");
+    lb_json_print(stdout, info.name);
+    printf(",\"bytes\":%" PRIu64 ",\"bits_per_weight\":%.5g},\"runs\":[", info.file_bytes, info.bits_per_weight);
+    for (size_t i = 0; i < n_runs; i++) {
+        const bench_run *r = &runs[i];
+        printf("%s{\"kind\":\"%s\",\"n\":%u,\"depth\":%u,\"threads\":%u,\"kv\":\"%s\",\"tps\":{\"median\":%.5g,\"min\":%.5g,\"max\":%.5g},"
+               "\"bytes_per_token\":%.6g,\"gbs\":%.4g,\"bandwidth_share\":%.4g,\"int8_share\":%.4g}",
+               i ? "," : "", r->prefill ? "prefill" : "decode", r->n, r->depth, r->threads, r->kv, r->median, r->min, r->max,
+               r->bytes_per_token, r->gbs, r->bandwidth_share, r->int8_share);
+    }
+    printf("]}\n");
+}
+
+static void print_run(const bench_run *r)
+{
+    printf("%-8s %5u  depth %6u  threads %2u  kv %-7s %9.2f t/s (%.2f..%.2f)  %6.2f GB/s  memory %3.0f%%  int8 %3.0f%%\n",
+           r->prefill ? "prefill" : "decode", r->n, r->depth, r->threads, r->kv, r->median, r->min, r->max, r->gbs,
+           100.0 * r->bandwidth_share, 100.0 * r->int8_share);
+    fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    const char *prefill = "512", *decode = "64", *depths = "0", *threads = NULL;
+    bench_options o = { .kv = "f16", .repeats = 5 };
+    bool json = false, kernels = false;
+    const lb_arg args[] = {
+        { "-p", "--prefill", LB_ARG_STRING, &prefill, "N,..", "prompt lengths to measure (default 512; 0: none)" },
+        { "-n", "--decode", LB_ARG_STRING, &decode, "N,..", "numbers of decoded tokens (default 64; 0: none)" },
+        { "-d", "--depth", LB_ARG_STRING, &depths, "N,..", "tokens already in the context (default 0)" },
+        { "-t", "--threads", LB_ARG_STRING, &threads, "N,..", "numbers of threads (default: 1 and all processors)" },
+        { "-r", "--repeats", LB_ARG_UINT, &o.repeats, "N", "counted runs of each, after a warm-up (default 5)" },
+        { "--isa", NULL, LB_ARG_STRING, &o.isa, "LEVEL", "instruction-set level (default: the best)" },
+        { "--kv", NULL, LB_ARG_STRING, &o.kv, "F", "KV cache format (default f16)" },
+        { "--kernels", NULL, LB_ARG_FLAG, &kernels, NULL, "measure each kernel alone, for every level; needs no model" },
+        { "--json", NULL, LB_ARG_FLAG, &json, NULL, "one JSON object on standard output" },
+    };
+    const lb_usage usage = { program, "[options] MODEL.lbrt   |   --kernels", "Measures speed, beside what the machine can do.", args,
+                             sizeof args / sizeof args[0], 0, 1 };
+    const char *path = NULL;
+    unsigned n_words = lb_args_parse(&usage, argc, argv, &path);
+    uint32_t list[4][MAX_LIST], n_list[4];
+    char default_threads[32];
+    if (!threads) {
+        unsigned all = lb_cpu_count();
+        snprintf(default_threads, sizeof default_threads, all > 1 ? "1,%u" : "%u", all);
+        threads = default_threads;
+    }
+    n_list[0] = parse_list(&usage, "-t", threads, list[0]);
+    n_list[1] = parse_list(&usage, "-d", depths, list[1]);
+    n_list[2] = parse_list(&usage, "-p", prefill, list[2]);
+    n_list[3] = parse_list(&usage, "-n", decode, list[3]);
+    int key, value;
+    if (!lb_arg_kv(o.kv, &key, &value)) {
+        lb_usage_fail(&usage, "unknown KV format '%s'", o.kv);
+    }
+    o.key = (lbrt_kv_format)key;
+    o.value = (lbrt_kv_format)value;
+    if (o.repeats == 0 || o.repeats > MAX_REPEATS) {
+        lb_usage_fail(&usage, "-r must be 1..%d", (int)MAX_REPEATS);
+    }
+    if (kernels) {
+        return lb_kernel_bench(o.isa, json) ? 0 : 1;
+    }
+    if (n_words != 1) {
+        lb_usage_fail(&usage, "a model is needed");
+    }
+
+    lbrt_model_options mo = LBRT_MODEL_OPTIONS_INIT;
+    mo.isa = o.isa;
+    lbrt_model *m;
+    lbrt_error err;
+    if (lbrt_model_open(path, &mo, &m, &err) != LBRT_OK) {
+        lb_program_fail(program, "%s: %s", path, err.text);
+    }
+    bench_machine *machines = (bench_machine *)calloc(n_list[0] ? n_list[0] : 1, sizeof *machines);
+    bench_run *runs = (bench_run *)calloc(4 * MAX_LIST * MAX_LIST * MAX_LIST, sizeof *runs);
+    if (!machines || !runs) {
+        lb_program_fail(program, "out of memory");
+    }
+    size_t n_runs = 0;
+    for (uint32_t t = 0; t < n_list[0]; t++) {
+        bench_machine *machine = &machines[t];
+        machine->threads = list[0][t];
+        machine->int8_gops = lb_bench_int8_gops(m->kernels->isa, machine->threads);
+        machine->read_gbs.t[machine->read_gbs.n++] = lb_bench_read_gbs(machine->threads);
+        for (uint32_t kind = 2; kind < 4; kind++) {
+            for (uint32_t d = 0; d < n_list[1]; d++) {
+                for (uint32_t i = 0; i < n_list[kind]; i++) {
+                    if (list[kind][i] == 0) {
+                        continue;
+                    }
+                    runs[n_runs] = measure(m, &o, machine, kind == 2, list[kind][i], list[1][d]);
+                    if (!json) {
+                        print_run(&runs[n_runs]);
+                    }
+                    n_runs++;
+                }
+            }
+        }
+        if (!json) {
+            printf("machine with %u thread%s: reads %.1f GB/s, int8 %.0f Gop/s (%s)\n", machine->threads, machine->threads == 1 ? "" : "s",
+                   median(&machine->read_gbs), machine->int8_gops, m->kernels->isa);
+        }
+    }
+    if (json) {
+        print_json(m, machines, n_list[0], runs, n_runs);
+    } else {
+        struct rusage use;
+        getrusage(RUSAGE_SELF, &use);
+        printf("peak memory %.0f MB (read buffers of the measurement included), file %.0f MB\n", (double)use.ru_maxrss / 1024.0,
+               (double)m->file.bytes * 1e-6);
+    }
+    free(machines);
+    free(runs);
+    lbrt_model_close(m);
+    return 0;
+}

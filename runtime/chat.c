@@ -1,0 +1,357 @@
+/*
+ * chat: talk to a model in a terminal. Uses the public header only; read it as an example of an application.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../include/lbrt.h"
+#include "lb_args.h"
+
+static const char program[] = "chat";
+
+/* The session that Ctrl-C cancels while an answer is being written; at the prompt Ctrl-C ends the program as usual. */
+static lbrt_session *volatile answering;
+
+static void on_interrupt(int signal_number)
+{
+    lbrt_session *s = answering;
+    if (s) {
+        lbrt_cancel(s);
+    } else {
+        signal(signal_number, SIG_DFL);
+        raise(signal_number);
+    }
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+typedef struct chat_options {
+    const char *prompt, *system, *kv;
+    uint32_t n, threads, context;
+    lbrt_sampling sampling;
+    bool raw, stats;
+} chat_options;
+
+/* An answer on its way to the terminal, kept for the conversation. */
+typedef struct chat_answer {
+    lbrt_utf8 gate;
+    char *text;
+    size_t bytes, cap;
+    size_t tokens;
+    double first; /* when the first token came */
+    struct chat_state *c;
+} chat_answer;
+
+/* What the session holds, so that a turn feeds only what is new. */
+typedef struct chat_state {
+    const lbrt_model *model;
+    lbrt_session *session;
+    const chat_options *o;
+    lbrt_token *held;
+    size_t n_held;
+} chat_state;
+
+static void *grow(void *p, size_t bytes)
+{
+    p = realloc(p, bytes ? bytes : 1);
+    if (!p) {
+        lb_program_fail(program, "out of memory");
+    }
+    return p;
+}
+
+static void hold(chat_state *c, const lbrt_token *tokens, size_t n)
+{
+    c->held = (lbrt_token *)grow(c->held, (c->n_held + n) * sizeof *tokens);
+    memcpy(c->held + c->n_held, tokens, n * sizeof *tokens);
+    c->n_held += n;
+}
+
+static bool on_token(void *user, lbrt_token token, const char *text, size_t bytes)
+{
+    chat_answer *a = (chat_answer *)user;
+    if (a->tokens++ == 0) {
+        a->first = now();
+    }
+    hold(a->c, &token, 1);
+    char *out = (char *)grow(NULL, 3 * (bytes + 4));
+    size_t n = bytes ? lbrt_utf8_push(&a->gate, text, bytes, out) : 0;
+    fwrite(out, 1, n, stdout);
+    fflush(stdout);
+    if (a->bytes + n + 1 > a->cap) {
+        a->cap = 2 * (a->bytes + n + 64);
+        a->text = (char *)grow(a->text, a->cap);
+    }
+    memcpy(a->text + a->bytes, out, n);
+    a->bytes += n;
+    a->text[a->bytes] = 0;
+    free(out);
+    return true;
+}
+
+static lbrt_token *tokenize(const lbrt_model *model, const char *text, unsigned flags, size_t *n)
+{
+    lbrt_error err;
+    lbrt_token *tokens = NULL;
+    lbrt_status s = lbrt_tokenize(model, text, strlen(text), flags, NULL, 0, n, &err);
+    if (s == LBRT_ERR_BUFFER || s == LBRT_OK) {
+        tokens = (lbrt_token *)grow(NULL, *n * sizeof *tokens);
+        s = lbrt_tokenize(model, text, strlen(text), flags, tokens, *n, n, &err);
+    }
+    if (s != LBRT_OK) {
+        lb_program_fail(program, "%s", err.text);
+    }
+    return tokens;
+}
+
+static void print_stats(size_t prompt, double t0, const chat_answer *a, size_t held, size_t room)
+{
+    double end = now();
+    double prefill = (a->tokens ? a->first : end) - t0, decode = a->tokens > 1 ? end - a->first : 0;
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+    fprintf(stderr, "\n[prompt %zu tokens in %.2f s, %.1f/s; answer %zu tokens, %.1f/s; context %zu of %zu; peak memory %.0f MB]\n",
+            prompt, prefill, prefill > 0 ? (double)prompt / prefill : 0.0, a->tokens,
+            decode > 0 ? (double)(a->tokens - 1) / decode : 0.0, held, room, (double)use.ru_maxrss / 1024.0);
+}
+
+/* Makes the session hold `tokens` (reusing the common beginning) and generates. The answer's text is the caller's. */
+static lbrt_status answer(chat_state *c, const lbrt_token *tokens, size_t n, chat_answer *a)
+{
+    size_t same = 0, most = lbrt_session_length(c->session);
+    most = most < c->n_held ? most : c->n_held;
+    while (same < most && same + 1 < n && c->held[same] == tokens[same]) {
+        same++;
+    }
+    lbrt_status s = lbrt_rewind(c->session, same);
+    c->n_held = same;
+    hold(c, tokens + same, n - same);
+    a->c = c;
+    lbrt_generation how = LBRT_GENERATION_INIT;
+    how.sampling = &c->o->sampling;
+    how.max_tokens = c->o->n;
+    double t0 = now();
+    if (s == LBRT_OK) {
+        answering = c->session;
+        s = lbrt_generate(c->session, tokens + same, n - same, &how, on_token, a);
+        answering = NULL;
+    }
+    char rest[64];
+    size_t m = lbrt_utf8_push(&a->gate, NULL, 0, rest);
+    fwrite(rest, 1, m, stdout);
+    fflush(stdout);
+    if (c->o->stats) {
+        print_stats(n - same, t0, a, lbrt_session_length(c->session), lbrt_session_capacity(c->session));
+    }
+    if (s != LBRT_OK && s != LBRT_CANCELLED) {
+        fprintf(stderr, "\n%s: %s\n", program, lbrt_session_error(c->session));
+    }
+    return s;
+}
+
+static lbrt_status one_shot(chat_state *c)
+{
+    size_t n;
+    const chat_options *o = c->o;
+    lbrt_model_info info = LBRT_MODEL_INFO_INIT;
+    lbrt_model_describe(c->model, &info);
+    lbrt_token *tokens;
+    chat_answer a = { .tokens = 0 };
+    if (o->raw || !info.has_chat_template) {
+        tokens = tokenize(c->model, o->prompt, LBRT_TOKENIZE_BOS, &n);
+        fputs(o->prompt, stdout); /* a continuation reads on from its beginning */
+    } else {
+        lbrt_message messages[2] = { { "system", o->system }, { "user", o->prompt } };
+        size_t skip = o->system ? 0 : 1, bytes;
+        lbrt_error err;
+        lbrt_status s = lbrt_chat_format(c->model, messages + skip, 2 - skip, true, NULL, 0, &bytes, &err);
+        char *text = (char *)grow(NULL, bytes + 1);
+        if (s == LBRT_ERR_BUFFER) {
+            s = lbrt_chat_format(c->model, messages + skip, 2 - skip, true, text, bytes, &bytes, &err);
+        }
+        if (s != LBRT_OK) {
+            lb_program_fail(program, "%s", err.text);
+        }
+        text[bytes] = 0;
+        tokens = tokenize(c->model, text, LBRT_TOKENIZE_BOS | LBRT_TOKENIZE_SPECIAL, &n);
+        free(text);
+    }
+    if (n == 0) {
+        lb_program_fail(program, "the prompt is empty");
+    }
+    lbrt_status s = answer(c, tokens, n, &a);
+    putchar('\n');
+    free(tokens);
+    free(a.text);
+    return s;
+}
+
+/* The whole conversation so far, formatted. */
+typedef struct chat_history {
+    lbrt_message *messages;
+    size_t n;
+} chat_history;
+
+static void history_add(chat_history *h, const char *role, const char *content)
+{
+    h->messages = (lbrt_message *)grow(h->messages, (h->n + 1) * sizeof *h->messages);
+    char *copy = (char *)grow(NULL, strlen(content) + 1);
+    strcpy(copy, content);
+    h->messages[h->n++] = (lbrt_message){ role, copy };
+}
+
+static lbrt_token *format_history(const chat_state *c, const chat_history *h, size_t *n)
+{
+    lbrt_error err;
+    size_t bytes;
+    char *text = NULL;
+    lbrt_status s = lbrt_chat_format(c->model, h->messages, h->n, true, NULL, 0, &bytes, &err);
+    if (s == LBRT_ERR_BUFFER) {
+        text = (char *)grow(NULL, bytes + 1);
+        s = lbrt_chat_format(c->model, h->messages, h->n, true, text, bytes, &bytes, &err);
+    }
+    if (s != LBRT_OK) {
+        lb_program_fail(program, "%s", err.text);
+    }
+    text[bytes] = 0;
+    lbrt_token *tokens = tokenize(c->model, text, LBRT_TOKENIZE_BOS | LBRT_TOKENIZE_SPECIAL, n);
+    free(text);
+    return tokens;
+}
+
+static void converse(chat_state *c)
+{
+    lbrt_model_info info = LBRT_MODEL_INFO_INIT;
+    lbrt_model_describe(c->model, &info);
+    bool formatted = info.has_chat_template && !c->o->raw;
+    bool terminal = isatty(0);
+    chat_history h = { NULL, 0 };
+    if (formatted && c->o->system) {
+        history_add(&h, "system", c->o->system);
+    }
+    if (terminal) {
+        fprintf(stderr, "%s (%s, %.1f MB, %s). %s /new starts over, Ctrl-C stops an answer, Ctrl-D ends.\n", info.name, info.architecture,
+                (double)info.file_bytes * 1e-6, info.isa,
+                formatted ? "Ask something." : "This model has no chat template: it continues what you write.");
+    }
+    char *line = NULL;
+    size_t cap = 0;
+    for (;;) {
+        if (terminal) {
+            fprintf(stderr, "\n> ");
+        }
+        ssize_t got = getline(&line, &cap, stdin);
+        if (got < 0) {
+            break;
+        }
+        while (got > 0 && (line[got - 1] == '\n' || line[got - 1] == '\r')) {
+            line[--got] = 0;
+        }
+        if (got == 0) {
+            continue;
+        }
+        if (strcmp(line, "/new") == 0) {
+            size_t keep = formatted && c->o->system ? 1 : 0;
+            while (h.n > keep) {
+                free((void *)(uintptr_t)h.messages[--h.n].content);
+            }
+            c->n_held = 0;
+            continue;
+        }
+        size_t n;
+        lbrt_token *tokens;
+        if (formatted) {
+            history_add(&h, "user", line);
+            tokens = format_history(c, &h, &n);
+        } else {
+            tokens = tokenize(c->model, line, LBRT_TOKENIZE_BOS, &n);
+        }
+        chat_answer a = { .tokens = 0 };
+        lbrt_status s = n ? answer(c, tokens, n, &a) : LBRT_OK;
+        putchar('\n');
+        if (formatted) {
+            if (s == LBRT_OK || s == LBRT_CANCELLED) {
+                history_add(&h, "assistant", a.text ? a.text : "");
+            } else {
+                free((void *)(uintptr_t)h.messages[--h.n].content); /* the turn did not happen */
+            }
+        }
+        free(tokens);
+        free(a.text);
+    }
+    while (h.n) {
+        free((void *)(uintptr_t)h.messages[--h.n].content);
+    }
+    free(h.messages);
+    free(line);
+}
+
+int main(int argc, char **argv)
+{
+    chat_options o = { .sampling = LBRT_SAMPLING_INIT };
+    o.sampling.temperature = 0.8f;
+    o.sampling.top_p = 0.95f;
+    o.sampling.top_k = 40;
+    uint64_t seed = UINT64_MAX;
+    const lb_arg args[] = {
+        { "-p", "--prompt", LB_ARG_STRING, &o.prompt, "TEXT", "answer this and end" },
+        { "-n", "--tokens", LB_ARG_UINT, &o.n, "N", "at most N tokens per answer (default: until it ends)" },
+        { "-t", "--threads", LB_ARG_UINT, &o.threads, "N", "threads (default: all processors, at most 16)" },
+        { "-c", "--context", LB_ARG_UINT, &o.context, "N", "context length in tokens (default: the model's, at most 4096)" },
+        { "--temp", NULL, LB_ARG_FLOAT, &o.sampling.temperature, "T", "temperature (default 0.8); 0: always the likeliest token" },
+        { "--top-p", NULL, LB_ARG_FLOAT, &o.sampling.top_p, "P", "nucleus sampling (default 0.95)" },
+        { "--top-k", NULL, LB_ARG_UINT, &o.sampling.top_k, "K", "sample among the K likeliest (default 40; 0: all)" },
+        { "--min-p", NULL, LB_ARG_FLOAT, &o.sampling.min_p, "P", "drop tokens less likely than P times the likeliest" },
+        { "--repeat-penalty", NULL, LB_ARG_FLOAT, &o.sampling.repeat_penalty, "R", "make recent tokens less likely (1.1 is usual)" },
+        { "--seed", NULL, LB_ARG_U64, &seed, "S", "seed of the random numbers (default: the time)" },
+        { "--system", NULL, LB_ARG_STRING, &o.system, "TEXT", "system message" },
+        { "--raw", NULL, LB_ARG_FLAG, &o.raw, NULL, "continue the text as it is, without a chat template" },
+        { "--kv", NULL, LB_ARG_STRING, &o.kv, "F", "KV cache format: f16 (default), f32, or keys/values as in f16/f32" },
+        { "--stats", NULL, LB_ARG_FLAG, &o.stats, NULL, "show speed and memory after each answer" },
+    };
+    const lb_usage usage = { program, "[options] MODEL.lbrt", "Talks to a language model.", args, sizeof args / sizeof args[0], 1, 1 };
+    const char *path;
+    lb_args_parse(&usage, argc, argv, &path);
+    o.sampling.seed = seed != UINT64_MAX ? seed : (uint64_t)time(NULL);
+
+    lbrt_error err;
+    lbrt_model *model;
+    if (lbrt_model_open(path, NULL, &model, &err) != LBRT_OK) {
+        lb_program_fail(program, "%s: %s", path, err.text);
+    }
+    lbrt_session_options so = LBRT_SESSION_OPTIONS_INIT;
+    so.n_context = o.context;
+    so.n_threads = o.threads;
+    int key = 0, value = 0;
+    if (o.kv && !lb_arg_kv(o.kv, &key, &value)) {
+        lb_usage_fail(&usage, "unknown KV format '%s'", o.kv);
+    }
+    so.kv_key = (lbrt_kv_format)key;
+    so.kv_value = (lbrt_kv_format)value;
+    lbrt_session *session;
+    if (lbrt_session_create(model, &so, &session, &err) != LBRT_OK) {
+        lb_program_fail(program, "%s", err.text);
+    }
+    struct sigaction interrupt = { .sa_handler = on_interrupt, .sa_flags = SA_RESTART };
+    sigaction(SIGINT, &interrupt, NULL);
+
+    chat_state c = { .model = model, .session = session, .o = &o };
+    lbrt_status s = LBRT_OK;
+    if (o.prompt) {
+        s = one_shot(&c);
+    } else {
+        converse(&c);
+    }
+    free(c.held);
+    lbrt_session_free(session);
+    lbrt_model_close(model);
+    return s == LBRT_OK || s == LBRT_CANCELLED ? 0 : 1;
+}
