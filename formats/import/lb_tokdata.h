@@ -118,6 +118,9 @@ lbrt_status lb_tokdata_pretokenizer_named(const char *name, size_t bytes, lb_pre
 /* Adds to the tokens that end an answer (once; -1 is ignored; silently full after 16). */
 void lb_tokdata_add_end(lb_tokdata *t, int32_t id);
 
+/* Adds the CONTROL tokens whose names are known to end an answer: <|eot_id|>, <|im_end|>, <end_of_turn>, ... */
+void lb_tokdata_add_usual_ends(lb_tokdata *t);
+
 /* Id of the CONTROL, USER or NORMAL token with that text, or -1. Linear in the size of the vocabulary. */
 int32_t lb_tokdata_find(const lb_tokdata *t, const char *text, size_t bytes);
 

@@ -83,43 +83,26 @@ enum { LB_TOK_TYPE_MASK = 15, LB_TOK_LSTRIP = 16, LB_TOK_RSTRIP = 32 };
  *     text:  h = 2166136261; for each byte: h = (h ^ byte) * 16777619; hash = h ^ h >> 15
  *     pair:  h = (left * 0x9e3779b1 ^ right) * 0x85ebca77; h ^= h >> 15; h *= 0xc2b2ae3d; hash = h ^ h >> 13
  *
- * Chat: u32 flags (LB_CHAT_...), then LB_CHAT_STRINGS strings, each u32 length and its bytes (no filling), in the order of lb_chat_string.
+ * Chat: a table of gaps. A conversation is its messages' contents with a gap before, between and behind them, which depends on the
+ * roles on its two sides. LB_CHAT_GAPS gaps, [before][after] in the order of lb_chat_side with `after` running faster, each:
+ *     u8 flags (LB_GAP_...), u8 zero, u16 zero, u32 length, length bytes (no filling)
+ * before is START, SYSTEM, USER or ASSISTANT; after is SYSTEM, USER, ASSISTANT, CLOSE (the end, if no answer is asked for) or ANSWER (the end,
+ * if one is). A gap before the first message may begin with the text of bos, which is left out if the tokenizer adds bos.
  */
 enum { LB_TOK_SECTION_VERSION = 1, LB_TOK_HEADER_BYTES = 144, LB_TOK_MAX_ENDS = 16, LB_TOK_MAX_RUN = 1024, LB_TOK_MAX_TEXT = 65535 };
 
-/*
- * The declarative chat form. A conversation is: begin; the system message; each message as prefix + content + suffix of its role; then
- * answer (if asked for) or close.
- * A role's first message (of all, without the system message) may be opened and closed in another way (..._FIRST).
- */
-typedef enum lb_chat_string {
-    LB_CHAT_BEGIN,            /* before everything, if there is a system message (given or by default) */
-    LB_CHAT_BEGIN_PLAIN,      /* the same if there is none */
-    LB_CHAT_SYSTEM_PREFIX,    /* around a system message at the beginning */
-    LB_CHAT_SYSTEM_SUFFIX,
-    LB_CHAT_DEFAULT_SYSTEM,   /* what stands between begin and the messages if no system message is given */
-    LB_CHAT_MERGE_PREFIX,     /* LB_CHAT_SYSTEM_IN_USER: around the system message inside the first user message */
-    LB_CHAT_MERGE_SUFFIX,
-    LB_CHAT_USER_PREFIX,
-    LB_CHAT_USER_SUFFIX,
-    LB_CHAT_USER_FIRST,       /* the prefix of a user message that is the first message */
-    LB_CHAT_ASSISTANT_PREFIX,
-    LB_CHAT_ASSISTANT_SUFFIX,
-    LB_CHAT_ANSWER,           /* the opening of the assistant's next turn */
-    LB_CHAT_CLOSE,            /* behind the last message if no answer is asked for */
-    LB_CHAT_BOS,              /* text of the bos token: taken off the front if the tokenizer adds bos */
-    LB_CHAT_STRINGS
-} lb_chat_string;
+typedef enum lb_chat_side {
+    LB_CHAT_START = 0,                                          /* before */
+    LB_CHAT_SYSTEM = 1, LB_CHAT_USER = 2, LB_CHAT_ASSISTANT = 3, /* before and after */
+    LB_CHAT_CLOSE = 4, LB_CHAT_ANSWER = 5,                      /* after */
+    LB_CHAT_GAPS = 4 * 5
+} lb_chat_side;
 
 enum {
-    LB_CHAT_TRIM_SYSTEM = 1, /* white space at both ends of the content is dropped */
-    LB_CHAT_TRIM_USER = 2,
-    LB_CHAT_TRIM_ASSISTANT = 4,
-    LB_CHAT_NO_SYSTEM = 8,       /* a system message is an error */
-    LB_CHAT_SYSTEM_IN_USER = 16, /* it stands inside the first user message, behind its prefix */
-    LB_CHAT_ALTERNATE = 32,      /* user, assistant, user, ...: anything else is an error */
-    LB_CHAT_SYSTEM_ANYWHERE = 64, /* system messages are allowed later too, in the same form; without it they are an error */
-    LB_CHAT_ALL_FLAGS = 127
+    LB_GAP_ALLOWED = 1,     /* without it, this order of roles is an error and the gap is empty */
+    LB_GAP_TRIM_BEFORE = 2, /* white space at the end of the content before the gap is dropped */
+    LB_GAP_TRIM_AFTER = 4,  /* white space at the beginning of the content behind the gap is dropped */
+    LB_GAP_ALL_FLAGS = 7
 };
 
 typedef struct lb_tokenizer lb_tokenizer;
@@ -141,6 +124,14 @@ lbrt_status lb_tokenizer_encode(const lb_tokenizer *t, const char *text, size_t 
 lbrt_status lb_tokenizer_token_text(const lb_tokenizer *t, lbrt_token id, bool special, const char **text, size_t *bytes);
 lbrt_status lb_tokenizer_decode(const lb_tokenizer *t, const lbrt_token *ids, size_t n, char *text, size_t cap,
                                 size_t *bytes, lbrt_error *err);
+
+/*
+ * Formats by a chat form (see above) alone; bos (n_bos bytes) is taken off the front. Used by lb_tokenizer_chat_format and, to check
+ * a form, by the converter. The form must have been checked by lb_chat_check.
+ */
+lbrt_status lb_chat_render(const char *form, const lbrt_message *messages, size_t n, bool answer, const char *bos, size_t n_bos,
+                           char *text, size_t cap, size_t *bytes, lbrt_error *err);
+lbrt_status lb_chat_check(const char *form, size_t bytes, lbrt_error *err);
 
 bool lb_tokenizer_has_chat(const lb_tokenizer *t);
 lbrt_status lb_tokenizer_chat_format(const lb_tokenizer *t, const lbrt_message *messages, size_t n, bool answer,
