@@ -1,13 +1,17 @@
 /* See make_models.h. */
 #include "make_models.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "../kernels/lb_math.h"
 #include "../runtime/base/lb_base.h"
+#include "lb_test.h"
 
 void mk_put(mk_blob *b, const void *data, size_t n)
 {
@@ -64,10 +68,13 @@ void mk_free(mk_blob *b)
     *b = (mk_blob){ NULL, 0, 0 };
 }
 
+/* In place: a file system that sees a file cut to nothing and written anew may wait for the disk, and some
+ * tests write 50,000. */
 void mk_write(const char *path, const void *data, size_t n)
 {
-    FILE *f = fopen(path, "wb");
-    if (f == NULL || fwrite(data, 1, n, f) != n || fclose(f) != 0) {
+    int fd = open(path, O_WRONLY | O_CREAT, 0666);
+    if (fd < 0 || (n > 0 && write(fd, data, n) != (ssize_t)n) || ftruncate(fd, (off_t)n) != 0 ||
+        close(fd) != 0) {
         perror(path);
         abort();
     }
@@ -354,6 +361,22 @@ const char mk_tokenizer_json[] =
     "\"<s>\": 1,"
     " \"</s>\": 2, \"<0x0A>\": 3, \"\xe2\x96\x81\": 4, \"a\": 5, \"b\": 6, \"ab\": 7}, \"merges\": [\"a "
     "b\"]}}\n";
+
+const char *mk_folder(const char *name, const mk_blob *config, const mk_blob *weights)
+{
+    char path[512];
+    const char *folder = lb_test_temp(name);
+    mkdir(folder, 0777);
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    mk_write(path, config->data, config->n);
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    if (weights != NULL) {
+        mk_write(path, weights->data, weights->n);
+    }
+    snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+    mk_write(path, mk_tokenizer_json, strlen(mk_tokenizer_json));
+    return folder;
+}
 
 /* ---------------------------------------------------------------- llama2.c */
 

@@ -78,6 +78,9 @@ void mk_config(const char *architecture, const char *more, mk_blob *out);
 /* tokenizer.json with the eight tokens. */
 extern const char mk_tokenizer_json[];
 
+/* A fresh folder with these files and the tokenizer (weights may be NULL); its path is lb_test_temp's. */
+const char *mk_folder(const char *name, const mk_blob *config, const mk_blob *weights);
+
 void mk_llama2c(bool version1, bool tied, mk_blob *out);
 
 #endif /* MAKE_MODELS_H */
