@@ -26,6 +26,20 @@
 #error "lbrt needs gcc or clang"
 #endif
 
+/* Unrolls the loop that follows wholly. gcc needs to be told below -O3, clang does it by itself. */
+#if defined(__clang__)
+#define LB_UNROLL _Pragma("unroll")
+#else
+#define LB_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+#define LB_TARGET(x) __attribute__((target(x)))
+
+#define LB_CAT2_(a, b) a##b
+#define LB_CAT2(a, b) LB_CAT2_(a, b)
+#define LB_CAT4_(a, b, c, d) a##b##c##d
+#define LB_CAT4(a, b, c, d) LB_CAT4_(a, b, c, d)
+
 /* Our own bugs only, never a file, prompt, parameter or allocation; compiled in by -DLB_DEBUG. */
 #if defined(LB_DEBUG)
 #define LB_ASSERT(x) do { if (!(x)) __builtin_trap(); } while (0)

@@ -10,31 +10,91 @@
 
 #include <string.h>
 
-#define LB_ROWS_REF(R)                                                                                                \
-    R(gemv[LB_W_F32], lb_gemm_f32)                                                                                    \
-    R(gemv[LB_W_F16], lb_gemm_f16)                                                                                    \
-    R(gemv[LB_W_BF16], lb_gemm_bf16)                                                                                  \
-    R(gemv[LB_W_Q8], lb_gemm_q8)                                                                                      \
-    R(gemv[LB_W_Q4], lb_gemm_q4)                                                                                      \
-    R(gemm[LB_W_F32], lb_gemm_f32)                                                                                    \
-    R(gemm[LB_W_F16], lb_gemm_f16)                                                                                    \
-    R(gemm[LB_W_BF16], lb_gemm_bf16)                                                                                  \
-    R(gemm[LB_W_Q8], lb_gemm_q8)                                                                                      \
-    R(gemm[LB_W_Q4], lb_gemm_q4)                                                                                      \
-    R(quantize_a8, lb_quantize_a8)                                                                                    \
-    R(rmsnorm, lb_rmsnorm)                                                                                            \
-    R(add, lb_add)                                                                                                    \
-    R(scale, lb_scale)                                                                                                \
-    R(silu_mul, lb_silu_mul)                                                                                          \
-    R(rope, lb_rope)                                                                                                  \
-    R(softmax_chunk, lb_softmax_chunk)                                                                                \
-    R(axpby, lb_axpby)                                                                                                \
-    R(f32_to_f16, lb_f32_to_f16)                                                                                      \
-    R(f16_to_f32, lb_f16_to_f32)                                                                                      \
-    R(argmax, lb_argmax)
+#define LB_ENTRY_(entry, op, suffix) .entry = op##_##suffix,
 
-#define LB_COL_REF(entry, op) .entry = op##_ref,
-static const lb_kernels lb_table_scalar = {.isa = "scalar", LB_ROWS_REF(LB_COL_REF)};
+#if defined(__x86_64__)
+
+/*    entry              function           scalar sse     avx2   avx512  vnni        vbmi */
+#define LB_ROWS(R)                                                                                                    \
+    R(gemv[LB_W_F32],    lb_gemv_f32,       ref,  ref,     ref,   avx512, avx512,     avx512)                         \
+    R(gemv[LB_W_F16],    lb_gemv_f16,       ref,  ref,     ref,   avx512, avx512,     avx512)                         \
+    R(gemv[LB_W_BF16],   lb_gemv_bf16,      ref,  ref,     ref,   avx512, avx512,     avx512)                         \
+    R(gemv[LB_W_Q8],     lb_gemv_q8,        ref,  ref,     ref,   ref,    avx512vnni, avx512vnni)                     \
+    R(gemv[LB_W_Q4],     lb_gemv_q4,        ref,  ref,     ref,   ref,    avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_F32],    lb_gemm_f32,       ref,  ref,     ref,   avx512, avx512,     avx512)                         \
+    R(gemm[LB_W_F16],    lb_gemm_f16,       ref,  ref,     ref,   avx512, avx512,     avx512)                         \
+    R(gemm[LB_W_BF16],   lb_gemm_bf16,      ref,  ref,     ref,   avx512, avx512,     avx512)                         \
+    R(gemm[LB_W_Q8],     lb_gemm_q8,        ref,  ref,     ref,   ref,    avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_Q4],     lb_gemm_q4,        ref,  ref,     ref,   ref,    avx512vnni, avx512vnni)                     \
+    R(quantize_a8,       lb_quantize_a8,    ref,  ref,     ref,   avx512, avx512,     avx512)                         \
+    R(rmsnorm,           lb_rmsnorm,        ref,  ref,     ref,   avx512, avx512,     avx512)                         \
+    R(add,               lb_add,            ref,  ref,     ref,   avx512, avx512,     avx512)                         \
+    R(scale,             lb_scale,          ref,  ref,     ref,   avx512, avx512,     avx512)                         \
+    R(silu_mul,          lb_silu_mul,       ref,  ref,     ref,   avx512, avx512,     avx512)                         \
+    R(rope,              lb_rope,           ref,  ref,     ref,   avx512, avx512,     avx512)                         \
+    R(softmax_chunk,     lb_softmax_chunk,  ref,  ref,     ref,   avx512, avx512,     avx512)                         \
+    R(axpby,             lb_axpby,          ref,  ref,     ref,   avx512, avx512,     avx512)                         \
+    R(f32_to_f16,        lb_f32_to_f16,     ref,  ref,     ref,   avx512, avx512,     avx512)                         \
+    R(f16_to_f32,        lb_f16_to_f32,     ref,  ref,     ref,   avx512, avx512,     avx512)                         \
+    R(argmax,            lb_argmax,         ref,  ref,     ref,   avx512, avx512,     avx512)
+
+LB_DECLARE_MATMUL(sse);
+LB_DECLARE_VECTOR(sse);
+LB_DECLARE_MATMUL(avx2);
+LB_DECLARE_VECTOR(avx2);
+LB_DECLARE_MATMUL(avx512);
+LB_DECLARE_VECTOR(avx512);
+LB_DECLARE_MATMUL(avx512vnni);
+
+#define LB_COL_SCALAR(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, a)
+#define LB_COL_SSE(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, b)
+#define LB_COL_AVX2(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, c)
+#define LB_COL_AVX512(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, d)
+#define LB_COL_AVX512VNNI(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, v)
+#define LB_COL_AVX512VBMI(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, w)
+
+static const lb_kernels lb_table_scalar = {.isa = "scalar", LB_ROWS(LB_COL_SCALAR)};
+static const lb_kernels lb_table_sse = {.isa = "sse", LB_ROWS(LB_COL_SSE)};
+static const lb_kernels lb_table_avx2 = {.isa = "avx2", LB_ROWS(LB_COL_AVX2)};
+static const lb_kernels lb_table_avx512 = {.isa = "avx512", LB_ROWS(LB_COL_AVX512)};
+static const lb_kernels lb_table_avx512vnni = {.isa = "avx512vnni", LB_ROWS(LB_COL_AVX512VNNI)};
+static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_COL_AVX512VBMI)};
+
+#define LB_LEVELS                                                                                                     \
+    {LB_CPU_SCALAR, &lb_table_scalar}, {LB_CPU_SSE, &lb_table_sse}, {LB_CPU_AVX2, &lb_table_avx2},                    \
+    {LB_CPU_AVX512, &lb_table_avx512}, {LB_CPU_AVX512VNNI, &lb_table_avx512vnni},                                     \
+    {LB_CPU_AVX512VBMI, &lb_table_avx512vbmi},
+
+#else
+
+#define LB_ROWS(R)                                                                                                    \
+    R(gemv[LB_W_F32], lb_gemv_f32, ref)                                                                               \
+    R(gemv[LB_W_F16], lb_gemv_f16, ref)                                                                               \
+    R(gemv[LB_W_BF16], lb_gemv_bf16, ref)                                                                             \
+    R(gemv[LB_W_Q8], lb_gemv_q8, ref)                                                                                 \
+    R(gemv[LB_W_Q4], lb_gemv_q4, ref)                                                                                 \
+    R(gemm[LB_W_F32], lb_gemm_f32, ref)                                                                               \
+    R(gemm[LB_W_F16], lb_gemm_f16, ref)                                                                               \
+    R(gemm[LB_W_BF16], lb_gemm_bf16, ref)                                                                             \
+    R(gemm[LB_W_Q8], lb_gemm_q8, ref)                                                                                 \
+    R(gemm[LB_W_Q4], lb_gemm_q4, ref)                                                                                 \
+    R(quantize_a8, lb_quantize_a8, ref)                                                                               \
+    R(rmsnorm, lb_rmsnorm, ref)                                                                                       \
+    R(add, lb_add, ref)                                                                                               \
+    R(scale, lb_scale, ref)                                                                                           \
+    R(silu_mul, lb_silu_mul, ref)                                                                                     \
+    R(rope, lb_rope, ref)                                                                                             \
+    R(softmax_chunk, lb_softmax_chunk, ref)                                                                           \
+    R(axpby, lb_axpby, ref)                                                                                           \
+    R(f32_to_f16, lb_f32_to_f16, ref)                                                                                 \
+    R(f16_to_f32, lb_f16_to_f32, ref)                                                                                 \
+    R(argmax, lb_argmax, ref)
+
+#define LB_COL_SCALAR(e, op, a) LB_ENTRY_(e, op, a)
+static const lb_kernels lb_table_scalar = {.isa = "scalar", LB_ROWS(LB_COL_SCALAR)};
+#define LB_LEVELS {LB_CPU_SCALAR, &lb_table_scalar},
+
+#endif
 
 typedef struct lb_level {
     lb_cpu_level cpu;
@@ -42,9 +102,7 @@ typedef struct lb_level {
 } lb_level;
 
 /* Rising: the last that the CPU runs is the best. */
-static const lb_level lb_levels[] = {
-    {LB_CPU_SCALAR, &lb_table_scalar},
-};
+static const lb_level lb_levels[] = {LB_LEVELS};
 
 #define LB_N_LEVELS (sizeof lb_levels / sizeof lb_levels[0])
 

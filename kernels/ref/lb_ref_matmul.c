@@ -115,3 +115,34 @@ void lb_gemm_q4_ref(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, 
     (void)scratch;
     lb_ref_matmul_group(w, tile_bytes, n_tiles, k, x, y, y_stride, add, lb_ref_code_q4);
 }
+
+/* One token is no special case here. */
+void lb_gemv_f32_ref(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
+                     size_t y_stride, bool add, void *scratch)
+{
+    lb_gemm_f32_ref(w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch);
+}
+
+void lb_gemv_f16_ref(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
+                     size_t y_stride, bool add, void *scratch)
+{
+    lb_gemm_f16_ref(w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch);
+}
+
+void lb_gemv_bf16_ref(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
+                     size_t y_stride, bool add, void *scratch)
+{
+    lb_gemm_bf16_ref(w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch);
+}
+
+void lb_gemv_q8_ref(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
+                     size_t y_stride, bool add, void *scratch)
+{
+    lb_gemm_q8_ref(w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch);
+}
+
+void lb_gemv_q4_ref(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
+                     size_t y_stride, bool add, void *scratch)
+{
+    lb_gemm_q4_ref(w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch);
+}

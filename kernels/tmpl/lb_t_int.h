@@ -1,0 +1,307 @@
+/*
+ * Template: matrix products of the integer formats. Parameters, besides those of README:
+ *     LB_T_BIAS    LB_DOT_BIAS_LEVEL of LB_TD
+ *     LB_T_TOKENS  tokens of the register block for many tokens: 12, 8, 4 or 2
+ *     LB_T_AHEAD   bytes of software prefetch ahead of the codes in gemv
+ *
+ * A b vector is a quad of columns of a tile: lane (row) r holds the codes of columns 4 j .. 4 j + 3. `quad` broadcasts the
+ * same four activations to all rows, so that one dot product step adds 4 columns for 16 rows and no sum crosses lanes.
+ *
+ * One token (gemv): codes go straight from the tile into the dot products.
+ * Many tokens (gemm): per tile and chunk of LB_PANEL_GROUPS groups, the codes become a panel once, shared by all formats:
+ *     u8 panel[quad][16][4]   integer weight + 128
+ *     f32 scale[group][16]    mini(group_scale)
+ * and blocks of LB_T_TOKENS tokens are multiplied with it while it is in the first-level cache. Partial sums of a tile
+ * (f32 acc[token][16]) wait in `scratch` between chunks.
+ */
+#define LB_V(op) LB_CAT4(lb_v_, LB_TV, _, op)
+#define LB_D(op) LB_CAT4(lb_v_, LB_TD, _, op)
+#define LB_N(name) LB_CAT2(name, LB_T)
+#define LB_F LB_V(f)
+#define LB_I LB_V(i)
+#define LB_B LB_V(b)
+
+#ifndef LB_PANEL_GROUPS
+#define LB_PANEL_GROUPS ((size_t)16)
+#define LB_PANEL_BYTES (LB_PANEL_GROUPS * LB_GROUP * LB_TILE_ROWS)
+typedef struct lb_panel {
+    uint8_t code[LB_PANEL_BYTES];
+    float scale[LB_PANEL_GROUPS * LB_TILE_ROWS];
+    float acc[LB_MM_MAX_N * LB_TILE_ROWS];
+} lb_panel;
+_Static_assert(sizeof(lb_panel) <= LB_MM_SCRATCH, "LB_MM_SCRATCH is too small");
+#endif
+
+/* mini() of 16 rows */
+LB_ALWAYS_INLINE LB_T_TARGET LB_F LB_N(lb_t_mini_)(const uint8_t *p)
+{
+    return LB_V(from_bits)(LB_V(add_i)(LB_V(sll_i)(LB_V(load_u8)(p), 19), LB_V(set1_i)(112 << 23)));
+}
+
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_finish_)(LB_F acc, const void *tile, float *y, bool add)
+{
+    LB_F v = LB_V(mul)(acc, LB_V(load)((const float *)tile));
+    LB_V(store)(y, add ? LB_V(add)(LB_V(load)(y), v) : v);
+}
+
+/* ---------------------------------------------------------------- one token */
+
+/* One group of q4: 4 loads of 8 columns x 16 rows, even quads in low nibbles, odd quads in high ones */
+LB_ALWAYS_INLINE LB_T_TARGET LB_I LB_N(lb_t_q4_group_)(const uint8_t *codes, const int8_t *q, LB_I zero, int32_t sum)
+{
+    LB_D(small) lo = LB_D(small_zero)(), hi = LB_D(small_zero)();
+    LB_UNROLL
+    for (size_t j = 0; j < 4; j++) {
+        const LB_B v = LB_V(load_b)(codes + 64 * j);
+        lo = LB_D(small_dot)(lo, LB_V(low_nibbles)(v), LB_V(quad)(q + 8 * j));
+        hi = LB_D(small_dot)(hi, LB_V(high_nibbles)(v), LB_V(quad)(q + 8 * j + 4));
+    }
+    const LB_I dot = LB_D(small_sum)(lo, hi); /* |sum| <= 32 * 127 fits 16 bits */
+    return LB_V(sub_i)(LB_V(add_i)(dot, dot), LB_V(mul_s16)(zero, LB_V(set1_i)(sum)));
+}
+
+LB_T_TARGET void LB_N(lb_gemv_q4_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
+                                   size_t y_stride, bool add, void *scratch)
+{
+    (void)scratch;
+    (void)y_stride;
+    const size_t n_pairs = lb_round_up64(k) / 64;
+    for (size_t i = 0; i < n_tiles; i++) {
+        const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
+        const uint8_t *scales = tile + LB_Q_SCALES_AT, *zeros = tile + lb_q4_zeros_at(k), *codes = tile + lb_q4_codes_at(k);
+        const int8_t *q = x->q;
+        LB_F acc = LB_V(set1)(0.0f);
+        for (size_t p = 0; p < n_pairs; p++) {
+            LB_I zero_a, zero_b;
+            LB_V(q4_zeros)(zeros + p * 16, &zero_a, &zero_b);
+            LB_UNROLL
+            for (size_t j = 0; j < 512; j += 64) {
+                __builtin_prefetch(codes + LB_T_AHEAD + j);
+            }
+            const LB_I a = LB_N(lb_t_q4_group_)(codes, q, zero_a, x->sum[2 * p]);
+            const LB_I b = LB_N(lb_t_q4_group_)(codes + 256, q + 32, zero_b, x->sum[2 * p + 1]);
+            const LB_F sa = LB_V(mul)(LB_N(lb_t_mini_)(scales + p * 32), LB_V(set1)(x->scale[2 * p]));
+            const LB_F sb = LB_V(mul)(LB_N(lb_t_mini_)(scales + p * 32 + 16), LB_V(set1)(x->scale[2 * p + 1]));
+            acc = LB_V(fma)(sa, LB_V(to_float)(a), acc);
+            acc = LB_V(fma)(sb, LB_V(to_float)(b), acc);
+            codes += 512;
+            q += 64;
+        }
+        LB_N(lb_t_finish_)(acc, tile, y + i * LB_TILE_ROWS, add);
+    }
+}
+
+LB_T_TARGET void LB_N(lb_gemv_q8_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
+                                   size_t y_stride, bool add, void *scratch)
+{
+    (void)scratch;
+    (void)y_stride;
+    const size_t n_groups = lb_round_up64(k) / LB_GROUP;
+    for (size_t i = 0; i < n_tiles; i++) {
+        const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
+        const uint8_t *scales = tile + LB_Q_SCALES_AT, *codes = tile + lb_q8_codes_at(k);
+        const int8_t *q = x->q;
+        LB_F acc = LB_V(set1)(0.0f);
+        for (size_t g = 0; g < n_groups; g++) {
+            LB_I a = LB_V(set1_i)(0), b = a;
+            LB_UNROLL
+            for (size_t j = 0; j < 8; j += 2) {
+                __builtin_prefetch(codes + LB_T_AHEAD + 64 * j);
+                __builtin_prefetch(codes + LB_T_AHEAD + 64 * j + 64);
+                a = LB_D(dot)(a, LB_V(load_b)(codes + 64 * j), LB_V(quad)(q + 4 * j));
+                b = LB_D(dot)(b, LB_V(load_b)(codes + 64 * j + 64), LB_V(quad)(q + 4 * j + 4));
+            }
+            a = LB_V(add_i)(a, b);
+            if (LB_T_BIAS) { /* |LB_T_BIAS * sum| < 2^20 */
+                a = LB_V(sub_i)(a, LB_V(set1_i)(LB_T_BIAS * x->sum[g]));
+            }
+            const LB_F s = LB_V(mul)(LB_N(lb_t_mini_)(scales + g * 16), LB_V(set1)(x->scale[g]));
+            acc = LB_V(fma)(s, LB_V(to_float)(a), acc);
+            codes += 512;
+            q += 32;
+        }
+        LB_N(lb_t_finish_)(acc, tile, y + i * LB_TILE_ROWS, add);
+    }
+}
+
+/* ---------------------------------------------------------------- many tokens */
+
+/* acc[token][16] += panel x tokens, for n_groups groups from `first` on. `tokens` is a constant. */
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, const float *scales, size_t n_groups, size_t first,
+                                                    const lb_input *x, size_t token, float *acc, const size_t tokens)
+{
+    float xscale[12][LB_PANEL_GROUPS];
+    int32_t bias[12][LB_PANEL_GROUPS];
+    const float *from_scale = x->scale + token * x->group_stride + first;
+    const int32_t *from_sum = x->sum + token * x->group_stride + first;
+    if (LB_LIKELY(n_groups == LB_PANEL_GROUPS)) {
+        LB_UNROLL
+        for (size_t t = 0; t < tokens; t++) {
+            LB_V(store)(xscale[t], LB_V(load)(from_scale + t * x->group_stride));
+            if (LB_T_BIAS) {
+                const LB_I s = LB_V(load_i)(from_sum + t * x->group_stride);
+                LB_V(store_i)(bias[t], LB_V(sub_i)(LB_V(set1_i)(0), LB_V(sll_i)(s, 7)));
+            }
+        }
+    } else {
+        for (size_t t = 0; t < tokens; t++) {
+            for (size_t g = 0; g < n_groups; g++) {
+                xscale[t][g] = from_scale[t * x->group_stride + g];
+                bias[t][g] = -LB_T_BIAS * from_sum[t * x->group_stride + g];
+            }
+        }
+    }
+    const int8_t *q = x->q + token * x->q_stride + first * LB_GROUP;
+    const int8_t *q0 = q, *q3 = q + 3 * x->q_stride, *q6 = q + 6 * x->q_stride, *q9 = q + 9 * x->q_stride;
+    LB_F f[12];
+    LB_UNROLL
+    for (size_t t = 0; t < tokens; t++) {
+        f[t] = LB_V(load)(acc + t * LB_TILE_ROWS);
+    }
+    for (size_t g = 0; g < n_groups; g++) {
+        /* Opaque here, so that tokens are addressed from 4 pointers and this stride instead of 12 pointers on the stack */
+        size_t stride = x->q_stride;
+        __asm__("" : "+r"(stride));
+        LB_I a[12];
+        LB_UNROLL
+        for (size_t t = 0; t < tokens; t++) {
+            a[t] = LB_V(set1_i)(LB_T_BIAS ? bias[t][g] : 0);
+        }
+        LB_UNROLL
+        for (size_t j = 0; j < 8; j++) {
+            const LB_B w = LB_V(load_b)(codes + 64 * j);
+            LB_UNROLL
+            for (size_t t = 0; t < tokens; t++) {
+                const int8_t *from = (t < 3 ? q0 : t < 6 ? q3 : t < 9 ? q6 : q9) + t % 3 * stride;
+                a[t] = LB_D(dot)(a[t], w, LB_V(quad)(from + 4 * j));
+            }
+        }
+        const LB_F s = LB_V(load)(scales);
+        LB_UNROLL
+        for (size_t t = 0; t < tokens; t++) {
+            f[t] = LB_V(fma)(LB_V(mul)(s, LB_V(set1)(xscale[t][g])), LB_V(to_float)(a[t]), f[t]);
+        }
+        codes += 512;
+        scales += LB_TILE_ROWS;
+        q0 += LB_GROUP;
+        q3 += LB_GROUP;
+        q6 += LB_GROUP;
+        q9 += LB_GROUP;
+    }
+    LB_UNROLL
+    for (size_t t = 0; t < tokens; t++) {
+        LB_V(store)(acc + t * LB_TILE_ROWS, f[t]);
+    }
+}
+
+/* All tokens with one panel */
+static LB_T_TARGET void LB_N(lb_t_panel_tokens_)(const uint8_t *codes, const float *scales, size_t n_groups, size_t first,
+                                                 const lb_input *x, float *acc)
+{
+    size_t t = 0;
+#define LB_T_RUN(N)                                                                                                   \
+    for (; t + N <= x->n; t += N) {                                                                                   \
+        LB_N(lb_t_panel_)(codes, scales, n_groups, first, x, t, acc + t * LB_TILE_ROWS, N);                           \
+    }
+#if LB_T_TOKENS >= 12
+    LB_T_RUN(12)
+#endif
+#if LB_T_TOKENS >= 6
+    LB_T_RUN(6)
+#endif
+#if LB_T_TOKENS >= 3
+    LB_T_RUN(3)
+#endif
+    LB_T_RUN(2)
+    LB_T_RUN(1)
+#undef LB_T_RUN
+}
+
+LB_T_TARGET void LB_N(lb_gemm_q8_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
+                                   size_t y_stride, bool add, void *scratch)
+{
+    lb_panel *panel = scratch;
+    const size_t n_groups = lb_round_up64(k) / LB_GROUP;
+    for (size_t i = 0; i < n_tiles; i++) {
+        const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
+        const uint8_t *scales = tile + LB_Q_SCALES_AT, *codes = tile + lb_q8_codes_at(k);
+        memset(panel->acc, 0, x->n * LB_TILE_ROWS * sizeof(float));
+        for (size_t g = 0; g < n_groups; g += LB_PANEL_GROUPS) {
+            const size_t n = n_groups - g < LB_PANEL_GROUPS ? n_groups - g : LB_PANEL_GROUPS;
+            for (size_t j = 0; j < n; j++) {
+                LB_V(store)(panel->scale + j * LB_TILE_ROWS, LB_N(lb_t_mini_)(scales + (g + j) * LB_TILE_ROWS));
+            }
+            LB_N(lb_t_panel_tokens_)(codes + g * 512, panel->scale, n, g, x, panel->acc);
+        }
+        for (size_t t = 0; t < x->n; t++) {
+            LB_N(lb_t_finish_)(LB_V(load)(panel->acc + t * LB_TILE_ROWS), tile, y + t * y_stride + i * LB_TILE_ROWS, add);
+        }
+    }
+}
+
+/* Two groups of q4 to panel form: 2 code - zero + 128 is 103 .. 158 */
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_q4_panel_)(uint8_t *out, const uint8_t *codes, const uint8_t *zeros)
+{
+    LB_I zero[2];
+    LB_V(q4_zeros)(zeros, &zero[0], &zero[1]);
+    LB_UNROLL
+    for (size_t h = 0; h < 2; h++) {
+        const LB_B add = LB_V(sub_b)(LB_V(set1_b)(128), LB_V(spread)(zero[h]));
+        LB_UNROLL
+        for (size_t j = 4 * h; j < 4 * h + 4; j++) {
+            const LB_B v = LB_V(load_b)(codes + 64 * j);
+            const LB_B lo = LB_V(low_nibbles)(v), hi = LB_V(high_nibbles)(v);
+            LB_V(store_b)(out + 128 * j, LB_V(add_b)(LB_V(add_b)(lo, lo), add));
+            LB_V(store_b)(out + 128 * j + 64, LB_V(add_b)(LB_V(add_b)(hi, hi), add));
+        }
+    }
+}
+
+LB_T_TARGET void LB_N(lb_gemm_q4_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
+                                   size_t y_stride, bool add, void *scratch)
+{
+    lb_panel *panel = scratch;
+    const size_t n_groups = lb_round_up64(k) / LB_GROUP;
+    for (size_t i = 0; i < n_tiles; i++) {
+        const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
+        const uint8_t *scales = tile + LB_Q_SCALES_AT, *zeros = tile + lb_q4_zeros_at(k), *codes = tile + lb_q4_codes_at(k);
+        if (x->n <= LB_T_DIRECT) { /* too few tokens to pay for a panel */
+            for (size_t t = 0; t < x->n; t++) {
+                const lb_input one = {.n = 1,
+                                      .q = x->q + t * x->q_stride,
+                                      .scale = x->scale + t * x->group_stride,
+                                      .sum = x->sum + t * x->group_stride};
+                LB_N(lb_gemv_q4_)(tile, tile_bytes, 1, k, &one, y + t * y_stride + i * LB_TILE_ROWS, y_stride, add, scratch);
+            }
+            continue;
+        }
+        memset(panel->acc, 0, x->n * LB_TILE_ROWS * sizeof(float));
+        for (size_t g = 0; g < n_groups; g += LB_PANEL_GROUPS) {
+            const size_t n = n_groups - g < LB_PANEL_GROUPS ? n_groups - g : LB_PANEL_GROUPS;
+            for (size_t j = 0; j < n; j += 2) {
+                LB_V(store)(panel->scale + j * LB_TILE_ROWS, LB_N(lb_t_mini_)(scales + (g + j) * LB_TILE_ROWS));
+                LB_V(store)(panel->scale + (j + 1) * LB_TILE_ROWS, LB_N(lb_t_mini_)(scales + (g + j + 1) * LB_TILE_ROWS));
+                LB_N(lb_t_q4_panel_)(panel->code + j * 512, codes + (g + j) * 256, zeros + (g + j) / 2 * 16);
+            }
+            LB_N(lb_t_panel_tokens_)(panel->code, panel->scale, n, g, x, panel->acc);
+        }
+        for (size_t t = 0; t < x->n; t++) {
+            LB_N(lb_t_finish_)(LB_V(load)(panel->acc + t * LB_TILE_ROWS), tile, y + t * y_stride + i * LB_TILE_ROWS, add);
+        }
+    }
+}
+
+#undef LB_V
+#undef LB_D
+#undef LB_N
+#undef LB_F
+#undef LB_I
+#undef LB_B
+#undef LB_T
+#undef LB_TV
+#undef LB_TD
+#undef LB_T_TARGET
+#undef LB_T_BIAS
+#undef LB_T_TOKENS
+#undef LB_T_AHEAD
+#undef LB_T_DIRECT
