@@ -83,8 +83,8 @@ static void check_names(void)
     static const struct {
         uint32_t id;
         const char *name;
-    } known[] = { { 9, "q8_1" }, { 15, "q8_k" }, { 16, "iq2_xxs" }, { 19, "iq1_s" }, { 21, "iq3_s" },
-                  { 24, "i8" }, { 29, "iq1_m" }, { 40, "nvfp4" }, { 42, "q2_0" } };
+    } known[] = { { 9, "q8_1" }, { 15, "q8_k" },  { 16, "iq2_xxs" }, { 19, "iq1_s" }, { 21, "iq3_s" },
+                  { 24, "i8" },  { 29, "iq1_m" }, { 40, "nvfp4" },   { 42, "q2_0" } };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         const lb_ggml_type *type = lb_ggml_type_find(known[i].id);
         LB_CHECK(type != NULL && strcmp(type->name, known[i].name) == 0 && type->dequantize == NULL, "%s",
@@ -103,7 +103,7 @@ static void check_one_scale(void)
     for (size_t b = 0; b < 3; b++) {
         lb_store_u16(src + 66 * b + 64, b == 1 ? 0 : 0x3800); /* 0.5, and no scale for the block of zeros */
     }
-    src[0] = 0x64;        /* 0, 1, 2, 1: one weight -1, one 1 */
+    src[0] = 0x64; /* 0, 1, 2, 1: one weight -1, one 1 */
     src[2 * 66 + 9] = 0x51;
     LB_CHECK(lb_ggml_one_scale(type, src, 3, &scale) && scale == 0.5f, "scale %g", (double)scale);
     src[66 + 3] = 0x54;
@@ -113,7 +113,19 @@ static void check_one_scale(void)
     LB_CHECK(lb_ggml_one_scale(type, src, 3, &scale), "one again");
     src[66 + 3] = 0x57; /* the fourth code stands for 2 */
     LB_CHECK(!lb_ggml_one_scale(type, src, 3, &scale), "a code that is not ternary");
-    LB_CHECK(!lb_ggml_one_scale(lb_ggml_type_find(LB_GGML_F16), src, 3, &scale), "no ternary type");
+    LB_CHECK(!lb_ggml_one_scale(lb_ggml_type_find(8), src, 3, &scale), "no ternary type");
+    float w[1000] = { 0 };
+    type = lb_ggml_type_find(LB_GGML_F32);
+    LB_CHECK(!lb_ggml_one_scale(type, (unsigned char *)w, 1000, &scale), "only zeros");
+    w[3] = -0.75f;
+    w[998] = 0.75f;
+    LB_CHECK(lb_ggml_one_scale(type, (unsigned char *)w, 1000, &scale) && scale == 0.75f, "floats");
+    w[999] = NAN;
+    LB_CHECK(!lb_ggml_one_scale(type, (unsigned char *)w, 1000, &scale), "not a number");
+    w[999] = INFINITY;
+    LB_CHECK(!lb_ggml_one_scale(type, (unsigned char *)w, 1000, &scale), "infinity");
+    w[999] = 0.5f;
+    LB_CHECK(!lb_ggml_one_scale(type, (unsigned char *)w, 1000, &scale), "another size");
 }
 
 void test_ggml_types(void)

@@ -1,7 +1,6 @@
 /* The importers: tiny models made here, with weights known by name; and the shared models, whose forms must
  * agree. */
 #include <math.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -558,52 +557,6 @@ static void check_opens(const char *relative, uint32_t n_vocab, size_t n_tensors
     }
 }
 
-/* ---------------------------------------------------------------- threads */
-
-typedef struct reading {
-    const lb_source *s;
-    size_t wrong;
-} reading;
-
-static void *read_thread(void *arg)
-{
-    reading *r = arg;
-    float w[MK_FFN * MK_DIM];
-    for (int round = 0; round < 50; round++) {
-        for (size_t i = 0; i < r->s->n_tensors; i++) {
-            const lb_source_tensor *t = &r->s->tensors[i];
-            r->wrong += r->s->read_rows(r->s, i, 0, t->rows, w, NULL) != LBRT_OK;
-            r->wrong += w[t->cols - 1] != mk_weight(t->name, (size_t)t->cols - 1);
-        }
-    }
-    return NULL;
-}
-
-static void check_threads(void)
-{
-    lb_test_case("four threads read at once");
-    mk_blob b = { NULL, 0, 0 };
-    mk_gguf_model("llama", LB_GGML_F16, &b);
-    lb_source *s = open_blob("threads.gguf", &b, NULL);
-    mk_free(&b);
-    if (s == NULL) {
-        return;
-    }
-    pthread_t threads[4];
-    reading state[4];
-    for (size_t i = 0; i < 4; i++) {
-        state[i] = (reading){ s, 0 };
-        if (pthread_create(&threads[i], NULL, read_thread, &state[i]) != 0) {
-            abort();
-        }
-    }
-    for (size_t i = 0; i < 4; i++) {
-        pthread_join(threads[i], NULL);
-        LB_CHECK(state[i].wrong == 0, "thread %zu: %zu wrong", i, state[i].wrong);
-    }
-    s->close(s);
-}
-
 void test_import(void)
 {
     check_gguf("llama", LB_GGML_F32, true);
@@ -631,5 +584,4 @@ void test_import(void)
     check_opens("tokenizers/gpt-2/vocab.gguf", 50257, 0);
     check_opens("tokenizers/llama-spm/vocab.gguf", 32000, 0);
     check_opens("tokenizers/deepseek-llm/vocab.gguf", 102400, 0);
-    check_threads();
 }

@@ -3,6 +3,7 @@
  * may open or not, but never crash, leak, or take memory that the file does not justify (the runs under the
  * sanitizers see the rest).
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -464,6 +465,54 @@ static void hostile_all_memory(void)
     mk_free(&config);
 }
 
+/* ---------------------------------------------------------------- threads */
+
+typedef struct reading {
+    const lb_source *s;
+    size_t wrong;
+} reading;
+
+static void *read_thread(void *arg)
+{
+    reading *r = arg;
+    float w[MK_FFN * MK_DIM];
+    for (int round = 0; round < 50; round++) {
+        for (size_t i = 0; i < r->s->n_tensors; i++) {
+            const lb_source_tensor *t = &r->s->tensors[i];
+            r->wrong += r->s->read_rows(r->s, i, 0, t->rows, w, NULL) != LBRT_OK;
+            r->wrong += w[t->cols - 1] != mk_weight(t->name, (size_t)t->cols - 1);
+        }
+    }
+    return NULL;
+}
+
+static void check_threads(void)
+{
+    lb_test_case("four threads read at once");
+    mk_blob b = { NULL, 0, 0 };
+    mk_gguf_model("llama", LB_GGML_F16, &b);
+    const char *path = lb_test_temp("threads.gguf");
+    mk_write(path, b.data, b.n);
+    mk_free(&b);
+    lb_source *s = NULL;
+    if (!LB_CHECK(lb_source_open(path, NULL, NULL, &s, NULL) == LBRT_OK, "opens")) {
+        return;
+    }
+    pthread_t threads[4];
+    reading state[4];
+    for (size_t i = 0; i < 4; i++) {
+        state[i] = (reading){ s, 0 };
+        if (pthread_create(&threads[i], NULL, read_thread, &state[i]) != 0) {
+            abort();
+        }
+    }
+    for (size_t i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+        LB_CHECK(state[i].wrong == 0, "thread %zu: %zu wrong", i, state[i].wrong);
+    }
+    s->close(s);
+}
+
 void test_import_hostile(void)
 {
     check_gguf_refusals();
@@ -472,4 +521,5 @@ void test_import_hostile(void)
     check_safetensors_refusals();
     check_mutations();
     hostile_all_memory();
+    check_threads();
 }

@@ -328,34 +328,28 @@ static void ggml_rows_tq2_0(const unsigned char *src, float *out, size_t blocks)
 
 bool lb_ggml_one_scale(const lb_ggml_type *type, const unsigned char *src, uint64_t blocks, float *scale)
 {
-    bool found = false;
-    *scale = 0.0f;
-    if (type->id != LB_GGML_TQ1_0 && type->id != LB_GGML_TQ2_0) {
+    bool coded = type->id == LB_GGML_TQ1_0 || type->id == LB_GGML_TQ2_0;
+    if (!coded && type->id != LB_GGML_F32 && type->id != LB_GGML_F16 && type->id != LB_GGML_BF16) {
         return false;
     }
-    for (; blocks > 0; blocks--, src += type->bytes) {
+    float found = 0.0f;
+    uint64_t step = coded ? 1 : GGML_SUPER;
+    for (uint64_t at = 0; at < blocks; at += step) {
         float w[GGML_SUPER];
-        float d = ggml_half(src + type->bytes - 2);
-        if (!isfinite(d)) {
-            return false;
-        }
-        type->dequantize(src, w, 1);
-        bool zeros = true;
-        for (size_t i = 0; i < GGML_SUPER; i++) {
-            if (w[i] != 0.0f && w[i] != d && w[i] != -d) {
+        size_t n = (size_t)(blocks - at < step ? blocks - at : step);
+        type->dequantize(src + at * type->bytes, w, n);
+        for (size_t i = 0; i < n * type->block; i++) {
+            float size = fabsf(w[i]);
+            if (found == 0.0f && isfinite(size)) {
+                found = size;
+            }
+            if (size != 0.0f && size != found) { /* NaN and infinity too: ordinary weights end here at once */
                 return false;
             }
-            zeros = zeros && w[i] == 0.0f;
-        }
-        if (!zeros && found && d != *scale) {
-            return false;
-        }
-        if (!zeros) {
-            found = true;
-            *scale = d;
         }
     }
-    return true;
+    *scale = found;
+    return found != 0.0f;
 }
 
 /* ---------------------------------------------------------------- the table */

@@ -36,8 +36,9 @@ typedef struct lb_ggml_type {
 const lb_ggml_type *lb_ggml_type_find(uint32_t id);
 
 /*
- * True if every block of a TQ1_0 or TQ2_0 tensor holds only -1, 0 and 1 times one and the same scale, a
- * finite one (blocks of zeros may have any scale). Reads the whole tensor.
+ * True if all weights of a TQ1_0, TQ2_0, F32, F16 or BF16 tensor are -1, 0 or 1 times one number, written to
+ * *scale: a positive and finite one. Reads on while that holds, so the whole tensor if it is true and hardly
+ * any of it if it is not.
  */
 bool lb_ggml_one_scale(const lb_ggml_type *type, const unsigned char *src, uint64_t blocks, float *scale);
 

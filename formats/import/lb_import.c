@@ -283,6 +283,20 @@ lbrt_status lb_import_put(lb_import *im, size_t slot, const char *name, size_t b
     return LBRT_OK;
 }
 
+/* Also float files hold ternary models: converters write BitNet's weights as plus and minus the scale. */
+static void import_find_ternary(const lb_slot *s, bool linear, lb_source_tensor *t)
+{
+    const lb_place *p = &s->place;
+    t->ternary = p->kind != LB_PLACE_ROWS;
+    t->ternary_scale = t->ternary ? p->scale : 0.0f;
+    float scale;
+    if (!t->ternary && linear &&
+        lb_ggml_one_scale(p->type, p->data, s->rows * (s->cols / p->type->block), &scale)) {
+        t->ternary = true;
+        t->ternary_scale = scale * p->scale;
+    }
+}
+
 lbrt_status lb_import_finish(lb_import *im, bool tied, lbrt_error *err)
 {
     lb_slot *embed = &im->slots[lb_import_slot("tok_embed", 0)],
@@ -318,9 +332,7 @@ lbrt_status lb_import_finish(lb_import *im, bool tied, lbrt_error *err)
             lb_format(t->type, sizeof t->type, "%s", s->place.type_name);
             t->rows = s->rows;
             t->cols = s->cols;
-            t->ternary = s->place.ternary || s->place.kind != LB_PLACE_ROWS;
-            t->ternary_scale = s->place.kind != LB_PLACE_ROWS ? s->place.scale : s->place.ternary_scale;
-            t->ternary_scale = t->ternary ? t->ternary_scale : 0.0f;
+            import_find_ternary(s, slot_describe(i)->linear, t);
             im->places[n++] = s->place;
         }
     }

@@ -48,9 +48,6 @@ typedef struct lb_place {
     const unsigned char *data; /* in a map */
     float scale;               /* ROWS: numbers are multiplied by it (1: none); else the scale of the ternary
                                   codes */
-    bool ternary;              /* ROWS: all numbers are ternary_scale times -1, 0 or 1; always so for the
-                                  other kinds */
-    float ternary_scale;
 } lb_place;
 
 typedef struct lb_slot {

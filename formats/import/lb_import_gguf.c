@@ -195,10 +195,6 @@ static lbrt_status gguf_put(lb_import *im, const lb_gguf_tensor *t, lbrt_error *
         place.scale = lb_load_f32(t->data + t->bytes - 32);
         LB_FAIL_IF(!isfinite(place.scale), err, LBRT_ERR_FORMAT, "GGUF tensor %.*s has no finite scale",
                    shown, t->name.text);
-    } else {
-        /* Looks at all of the tensor; other types than the ternary ones are left at once. */
-        place.ternary = lb_ggml_one_scale(t->type, t->data, t->rows * (t->cols / t->type->block),
-                                          &place.ternary_scale);
     }
     return lb_import_put(im, slot, t->name.text, t->name.bytes, t->rows, t->cols, &place, err);
 }
@@ -208,10 +204,7 @@ static void gguf_apply_scales(lb_import *im)
 {
     for (size_t i = 0; i < im->n_slots; i++) {
         lb_slot *s = &im->slots[i];
-        if (s->scale != 0.0f) {
-            s->place.scale *= s->scale;
-            s->place.ternary_scale *= s->scale;
-        }
+        s->place.scale *= s->scale != 0.0f ? s->scale : 1.0f;
     }
 }
 
