@@ -67,30 +67,29 @@ typedef struct chat_found {
     uint32_t bytes;
 } chat_found;
 
-/* The stretch of a rendering between mark n - 2 (or the beginning) and mark n - 1 (or, if `open`, between mark n - 1 and the end). */
-static bool chat_stretch(const chat_text *text, size_t n, bool open, const char **from, const char **to)
+/* The stretch of a rendering before mark `at`, from the mark before it or the beginning; of n marks, the end is mark n. */
+static bool chat_stretch(const chat_text *text, size_t n, size_t at, const char **from, const char **to)
 {
-    const size_t first = open ? n : n - 1; // number of marks before the stretch
     *from = text->data;
     *to = text->data + text->bytes;
-    if (first) {
-        const char *mark = chat_find_mark(text, first - 1);
+    if (at) {
+        const char *mark = chat_find_mark(text, at - 1);
         if (!mark) {
             return false;
         }
         *from = mark + CHAT_MARK_BYTES;
     }
-    if (!open) {
-        *to = chat_find_mark(text, n - 1);
+    if (at < n) {
+        *to = chat_find_mark(text, at);
     }
     return *to && *to >= *from;
 }
 
 /*
- * One gap: `roles` ends with the two roles on its sides, or (open) with the one before it. Not allowed if the template refuses or
- * drops a message.
+ * One gap: the one before message `at` of a conversation, or behind the last. Not allowed if the template refuses the conversation or
+ * drops a message beside the gap.
  */
-static lbrt_status chat_find_gap_of(const chat_asker *q, const char *roles, bool open, bool answer, chat_found *gap)
+static lbrt_status chat_find_gap_of(const chat_asker *q, const char *roles, size_t at, bool answer, chat_found *gap)
 {
     const size_t n = strlen(roles);
     chat_text plain = { NULL, 0, 0 }, padded = { NULL, 0, 0 };
@@ -99,10 +98,10 @@ static lbrt_status chat_find_gap_of(const chat_asker *q, const char *roles, bool
         status = chat_ask(q, roles, true, answer, &padded);
     }
     const char *from, *to, *padded_from, *padded_to;
-    if (status == LBRT_OK && plain.bytes && chat_stretch(&plain, n, open, &from, &to) &&
-        chat_stretch(&padded, n, open, &padded_from, &padded_to)) {
+    if (status == LBRT_OK && plain.bytes && chat_stretch(&plain, n, at, &from, &to) &&
+        chat_stretch(&padded, n, at, &padded_from, &padded_to)) {
         const size_t bytes = (size_t)(to - from), padded_bytes = (size_t)(padded_to - padded_from);
-        const bool has_before = open || n > 1, has_after = !open;
+        const bool has_before = at > 0, has_after = at < n;
         for (uint32_t trims = 0; trims < 4 && !gap->flags; trims++) {
             const size_t left = has_before && !(trims & 1) ? CHAT_PAD : 0, right = has_after && !(trims & 2) ? CHAT_PAD : 0;
             if ((!has_before && (trims & 1)) || (!has_after && (trims & 2)) || padded_bytes != left + bytes + right) {
@@ -128,9 +127,12 @@ static lbrt_status chat_find_gap_of(const chat_asker *q, const char *roles, bool
     return status == LBRT_ERR_FORMAT ? LBRT_OK : status;
 }
 
-/* The shortest conversations that lead to each gap, [before][after]; closing and answering are asked of the same with `open`. */
-static const char *const chat_paths[4][3] = { { "s", "u", "a" }, { "ss", "su", "sa" }, { "us", "uu", "ua" }, { "uas", "uau", "uaa" } };
-static const char *const chat_open_paths[4] = { "", "s", "u", "ua" };
+/* Short conversations that have each gap, [before][after]: the gap is before message [before]'s place plus one. */
+static const char *const chat_paths[4][5] = { { "su", "u", "a", NULL, NULL },
+                                              { "ss", "su", "sa", "s", "s" },
+                                              { "us", "uu", "ua", "u", "u" },
+                                              { "uas", "uau", "uaa", "ua", "ua" } };
+static const size_t chat_places[4] = { 0, 1, 1, 2 };
 
 /* Longer conversations that the table must get right, or refuse. */
 static const char *const chat_checks[] = { "u",   "su",   "ua",    "sua",    "uau",  "suau", "uaua",  "suaua",   "uauau",
@@ -226,6 +228,7 @@ static lbrt_status chat_settle(const chat_asker *q, chat_found gaps[4][5], void 
         }
         lb_free(q->a, *out, *bytes);
         *out = NULL;
+        *bytes = 0;
         LB_TRY(status);
         LB_FAIL_IF(!chat_forbid(gaps, roles), q->err, LBRT_ERR_UNSUPPORTED,
                    "chat template: what stands between two messages depends on more than their roles");
@@ -258,10 +261,8 @@ lbrt_status lb_tokdata_chat_form(const lb_tokdata *t, const lbrt_allocator *a, v
     lbrt_status status = LBRT_OK;
     for (int before = 0; before < 4; before++) {
         for (int after = 0; after < 5 && status == LBRT_OK; after++) {
-            if (after < 3) {
-                status = chat_find_gap_of(&q, chat_paths[before][after], false, false, &gaps[before][after]);
-            } else if (before) {
-                status = chat_find_gap_of(&q, chat_open_paths[before], true, after == 4, &gaps[before][after]);
+            if (chat_paths[before][after]) {
+                status = chat_find_gap_of(&q, chat_paths[before][after], chat_places[before], after == 4, &gaps[before][after]);
             }
         }
     }

@@ -1,0 +1,223 @@
+/* Chat templates: published ones against what Jinja2 makes of them (tests/data/chat.json, written by tests/gen_chat.py). */
+#include "lb_test.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../formats/import/lb_jinja.h"
+#include "../formats/import/lb_json.h"
+#include "../formats/import/lb_tokdata.h"
+
+/* A tokenizer of three tokens with that chat template; NULL if something fails. *section is to be freed by free_tokenizer. */
+static lb_tokenizer *chat_tokenizer(const char *template, const char *bos, const char *eos, uint32_t flags, const lbrt_allocator *a,
+                                    void **section, size_t *bytes, lbrt_status *status)
+{
+    lbrt_error err;
+    lb_tokdata *t;
+    lb_tokenizer *tokenizer = NULL;
+    *section = NULL;
+    *status = lb_tokdata_new(3, a, &t, &err);
+    if (*status != LBRT_OK) {
+        return NULL;
+    }
+    t->model = LB_TOK_SPM;
+    t->flags = flags;
+    const char *const names[3] = { bos, eos, "x" };
+    for (uint32_t i = 0; i < 3 && *status == LBRT_OK; i++) {
+        *status = lb_tokdata_set(t, i, names[i], strlen(names[i]), 0, i < 2 ? LB_TOKEN_CONTROL : LB_TOKEN_NORMAL, &err);
+    }
+    t->bos = *bos ? 0 : -1;
+    t->eos = 1;
+    t->chat_template = *status == LBRT_OK ? lb_alloc(&t->allocator, strlen(template) + 1) : NULL;
+    if (t->chat_template) {
+        strcpy(t->chat_template, template);
+        *status = lb_tokdata_write(t, a, section, bytes, &err);
+    } else {
+        *status = LBRT_ERR_MEMORY;
+    }
+    if (*status == LBRT_OK) {
+        *status = lb_tokenizer_open(*section, *bytes, a, &tokenizer, &err);
+    }
+    lb_tokdata_free(t);
+    return tokenizer;
+}
+
+static void free_tokenizer(lb_tokenizer *t, const lbrt_allocator *a, void *section, size_t bytes)
+{
+    const lbrt_allocator allocator = lb_allocator_or_default(a);
+    lb_tokenizer_close(t);
+    lb_free(&allocator, section, bytes);
+}
+
+static void check_case(const lb_tokenizer *t, const char *bos, const lb_json *c, bool system)
+{
+    lbrt_message messages[16];
+    size_t n = 0;
+    for (const lb_json *m = lb_json_get(c, "messages")->child; m && n < 16; m = m->next, n++) {
+        messages[n].role = lb_json_get(m, "role")->text;
+        messages[n].content = lb_json_get(m, "content")->text;
+    }
+    const bool answer = lb_json_bool(lb_json_get(c, "answer"), false);
+    const lb_json *want = lb_json_get(c, "text");
+    static char text[65536];
+    size_t bytes;
+    lbrt_error err = { 0 };
+    const lbrt_status status = lb_tokenizer_chat_format(t, messages, n, answer, text, sizeof text, &bytes, &err);
+    const bool must = lb_json_bool(lb_json_get(c, "usual"), false) || (system && lb_json_bool(lb_json_get(c, "usual_system"), false));
+    if (want->type != LB_JSON_STRING) {
+        LB_CHECK(status == LBRT_ERR_ARGUMENT, "%zu messages: refused by the template, %s here", n, lbrt_status_name(status));
+    } else if (status == LBRT_ERR_ARGUMENT) {
+        LB_CHECK(!must, "%zu messages: %s", n, err.text);
+    } else {
+        LB_CHECK(status == LBRT_OK && bytes == want->bytes && memcmp(text, want->text, bytes) == 0,
+                 "%zu messages, answer %d: %s\n got [%.*s]\nwant [%.*s]", n, answer, lbrt_status_name(status), (int)bytes, text,
+                 (int)want->bytes, want->text);
+        if (status == LBRT_OK && bytes > 0) { // the size alone; too small a buffer
+            size_t need = 0;
+            LB_CHECK(lb_tokenizer_chat_format(t, messages, n, answer, NULL, 0, &need, NULL) == LBRT_ERR_BUFFER && need == bytes, "size");
+            text[bytes - 1] = '#';
+            LB_CHECK(lb_tokenizer_chat_format(t, messages, n, answer, text, bytes - 1, &need, NULL) == LBRT_ERR_BUFFER &&
+                         text[bytes - 1] == '#',
+                     "wrote behind the buffer");
+        }
+    }
+    (void)bos;
+}
+
+static void test_published(void)
+{
+    size_t bytes;
+    char *data = lb_test_read("tests/data/chat.json", &bytes);
+    lb_test_case("chat: published templates");
+    if (!LB_CHECK(data != NULL, "tests/data/chat.json is missing")) {
+        return;
+    }
+    lb_json_doc *doc;
+    lbrt_error err;
+    if (!LB_CHECK(lb_json_parse(data, bytes, NULL, &doc, &err) == LBRT_OK, "chat.json: %s", err.text)) {
+        free(data);
+        return;
+    }
+    for (const lb_json *e = lb_json_root(doc)->child; e; e = e->next) {
+        lb_test_case("chat: %s", lb_json_get(e, "name")->text);
+        const lb_json *template = lb_json_get(e, "template"), *file = lb_json_get(e, "file");
+        char *file_data = NULL;
+        lb_json_doc *file_doc = NULL;
+        if (file) {
+            size_t n;
+            file_data = lb_test_read(lb_test_shared(file->text), &n);
+            if (!file_data || lb_json_parse(file_data, n, NULL, &file_doc, &err) != LBRT_OK) {
+                lb_test_skip("no %s", file->text);
+                free(file_data);
+                continue;
+            }
+            template = lb_json_get(lb_json_root(file_doc), "chat_template");
+        }
+        const char *bos = lb_json_get(e, "bos")->text, *eos = lb_json_get(e, "eos")->text;
+        void *section;
+        size_t section_bytes;
+        lbrt_status status;
+        lb_tokenizer *t = chat_tokenizer(template->text, bos, eos, 0, NULL, &section, &section_bytes, &status);
+        if (LB_CHECK(t != NULL, "%s", lbrt_status_name(status))) {
+            const bool known = lb_json_bool(lb_json_get(e, "known"), false);
+            LB_CHECK(lb_tokenizer_has_chat(t) == known, "has_chat");
+            for (const lb_json *c = known ? lb_json_get(e, "cases")->child : NULL; c; c = c->next) {
+                check_case(t, bos, c, lb_json_bool(lb_json_get(e, "system"), false));
+            }
+            free_tokenizer(t, NULL, section, section_bytes);
+        }
+        lb_json_free(file_doc);
+        free(file_data);
+    }
+    lb_json_free(doc);
+    free(data);
+}
+
+static const char plain_template[] =
+    "{{ bos_token }}{% for message in messages %}{{ '<' ~ message.role ~ '>' ~ (message.content | trim) ~ eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
+
+static void test_bos_and_errors(void)
+{
+    lb_test_case("chat: bos is left out if the tokenizer adds it");
+    void *section;
+    size_t bytes, n;
+    lbrt_status status;
+    char text[256];
+    lbrt_error err;
+    const lbrt_message messages[] = { { "user", " a " }, { "assistant", "b" } };
+    for (uint32_t add = 0; add < 2; add++) {
+        lb_tokenizer *t = chat_tokenizer(plain_template, "<s>", "</s>", add ? LB_TOK_ADD_BOS : 0, NULL, &section, &bytes, &status);
+        const char *want = "<s><user>a</s><assistant>b</s>" + 3 * add;
+        LB_CHECK(t && lb_tokenizer_chat_format(t, messages, 2, false, text, sizeof text, &n, &err) == LBRT_OK && n == strlen(want) &&
+                     memcmp(text, want, n) == 0,
+                 "got [%.*s]", (int)n, text);
+        lb_test_case("chat: wrong messages");
+        const lbrt_message wrong[] = { { "tool", "x" }, { NULL, "x" }, { "user", NULL } };
+        for (int i = 0; i < 3; i++) {
+            LB_CHECK(lb_tokenizer_chat_format(t, &wrong[i], 1, true, text, sizeof text, &n, &err) == LBRT_ERR_ARGUMENT, "case %d", i);
+        }
+        LB_CHECK(lb_tokenizer_chat_format(t, wrong, 0, true, text, sizeof text, &n, &err) == LBRT_ERR_ARGUMENT, "no messages");
+        free_tokenizer(t, NULL, section, bytes);
+    }
+}
+
+static void test_hostile_templates(void)
+{
+    lb_test_case("chat: templates that do not end, and mutated ones");
+    static const char *const bombs[] = {
+        "{% for a in range(4000) %}{% for b in range(4000) %}{% for c in range(4000) %}x{% endfor %}{% endfor %}{% endfor %}",
+        "{% set x = 'aaaaaaaaaaaaaaaa' %}{% for i in range(100) %}{% set x = x + x %}{{ x }}{% endfor %}",
+        "{% set ns = namespace(x='aaaaaaaaaaaaaaaa') %}{% for i in range(100) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+        "{{ ((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((1", "{{ not not not", "{{ - - -1 }}", "{% if", "{%", "{", "",
+        "{{ messages[", "{{ 'abc", "{% for", "{% set", "{{ a.b.c }}", "{{ messages[0][0][0] }}", "{{ 1 // 0 }}", "{{ loop.index }}",
+    };
+    void *section;
+    size_t bytes;
+    lbrt_status status;
+    for (size_t i = 0; i < sizeof bombs / sizeof *bombs; i++) {
+        lb_tokenizer *t = chat_tokenizer(bombs[i], "<s>", "</s>", 0, NULL, &section, &bytes, &status);
+        LB_CHECK(t && !lb_tokenizer_has_chat(t), "template %zu: %s", i, lbrt_status_name(status));
+        free_tokenizer(t, NULL, section, bytes);
+    }
+    char mutated[sizeof plain_template];
+    for (int i = 0; i < 3000; i++) {
+        memcpy(mutated, plain_template, sizeof mutated);
+        for (uint64_t k = lb_test_random() % 4 + 1; k > 0; k--) {
+            static const char signs[] = "{}%'|~.[]() n\n-+#\\";
+            mutated[lb_test_random() % (sizeof mutated - 1)] = signs[lb_test_random() % (sizeof signs - 1)];
+        }
+        lb_tokenizer *t = chat_tokenizer(mutated, "<s>", "</s>", 0, NULL, &section, &bytes, &status);
+        LB_CHECK(t != NULL, "%s: [%s]", lbrt_status_name(status), mutated);
+        free_tokenizer(t, NULL, section, bytes);
+    }
+}
+
+static void test_chat_memory(void)
+{
+    lb_test_case("chat: every allocation fails once");
+    lbrt_status status = LBRT_ERR_MEMORY;
+    for (uint64_t fail = 1; status != LBRT_OK; fail++) {
+        const lbrt_allocator *a = lb_test_allocator(fail);
+        void *section;
+        size_t bytes = 0;
+        lb_tokenizer *t = chat_tokenizer(plain_template, "<s>", "</s>", 0, a, &section, &bytes, &status);
+        LB_CHECK(status == LBRT_OK || (status == LBRT_ERR_MEMORY && !t), "allocation %llu: %s", (unsigned long long)fail,
+                 lbrt_status_name(status));
+        free_tokenizer(t, a, section, bytes);
+        LB_CHECK(lb_test_alloc_alive() == 0, "allocation %llu leaks", (unsigned long long)fail);
+        if (fail > 100000) {
+            LB_CHECK(false, "never succeeds");
+            break;
+        }
+    }
+    lb_test_allocator(0);
+}
+
+void test_chat(void)
+{
+    test_published();
+    test_bos_and_errors();
+    test_hostile_templates();
+    test_chat_memory();
+}
