@@ -503,9 +503,17 @@ void lb_tok_emit_bytes(lb_tok_run *run, const char *text, size_t bytes)
     }
     uint32_t cp;
     if (lb_utf8_decode(text, bytes, &cp) == 1 && cp == LB_UTF8_INVALID) {
-        const int32_t replacement = lb_tok_find(t, "\xef\xbf\xbd", 3);
-        if (replacement >= 0) {
-            lb_tok_emit(run, replacement);
+        static const unsigned char replacement[3] = { 0xef, 0xbf, 0xbd };
+        const int32_t id = lb_tok_find(t, (const char *)replacement, 3);
+        const bool spelled = t->byte_token[0xef] >= 0 && t->byte_token[0xbf] >= 0 && t->byte_token[0xbd] >= 0;
+        if (id >= 0) {
+            lb_tok_emit(run, id);
+            return;
+        }
+        for (size_t i = 0; spelled && i < 3; i++) {
+            lb_tok_emit(run, t->byte_token[replacement[i]]);
+        }
+        if (spelled) {
             return;
         }
     }
