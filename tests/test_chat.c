@@ -148,7 +148,7 @@ static void test_bos_and_errors(void)
     const lbrt_message messages[] = { { "user", " a " }, { "assistant", "b" } };
     for (uint32_t add = 0; add < 2; add++) {
         lb_tokenizer *t = chat_tokenizer(plain_template, "<s>", "</s>", add ? LB_TOK_ADD_BOS : 0, NULL, &section, &bytes, &status);
-        const char *want = "<s><user>a</s><assistant>b</s>" + 3 * add;
+        const char *want = &"<s><user>a</s><assistant>b</s>"[3 * add];
         LB_CHECK(t && lb_tokenizer_chat_format(t, messages, 2, false, text, sizeof text, &n, &err) == LBRT_OK && n == strlen(want) &&
                      memcmp(text, want, n) == 0,
                  "got [%.*s]", (int)n, text);

@@ -190,7 +190,7 @@ void lb_tokdata_add_usual_ends(lb_tokdata *t)
 {
     static const char *const names[] = { "<|eot_id|>", "<|im_end|>",      "<|end|>", "<end_of_turn>", "<|endoftext|>",
                                          "<|eom_id|>", "<|end_of_text|>", "<EOT>",   "<|EOT|>",
-                                         "<\xef\xbd\x9c" "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>" };
+                                         "<\xef\xbd\x9c\x65nd\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>" };
     for (uint32_t i = 0; i < t->n_tokens; i++) {
         const lb_tokdata_token *token = &t->tokens[i];
         for (size_t k = 0; token->type == LB_TOKEN_CONTROL && k < sizeof names / sizeof *names; k++) {
