@@ -9,8 +9,9 @@
 #include "../formats/import/lb_tokdata.h"
 
 /* A tokenizer of three tokens with that chat template; NULL if something fails. *section is to be freed by free_tokenizer. */
-static lb_tokenizer *chat_tokenizer(const char *template, const char *bos, const char *eos, uint32_t flags, const lbrt_allocator *a,
-                                    void **section, size_t *bytes, lbrt_status *status)
+static lb_tokenizer *chat_tokenizer(const char *template, const char *bos, const char *eos, uint32_t flags,
+                                    const lbrt_allocator *a, void **section, size_t *bytes,
+                                    lbrt_status *status)
 {
     lbrt_error err;
     lb_tokdata *t;
@@ -24,7 +25,8 @@ static lb_tokenizer *chat_tokenizer(const char *template, const char *bos, const
     t->flags = flags;
     const char *const names[3] = { bos, eos, "x" };
     for (uint32_t i = 0; i < 3 && *status == LBRT_OK; i++) {
-        *status = lb_tokdata_set(t, i, names[i], strlen(names[i]), 0, i < 2 ? LB_TOKEN_CONTROL : LB_TOKEN_NORMAL, &err);
+        *status = lb_tokdata_set(t, i, names[i], strlen(names[i]), 0,
+                                 i < 2 ? LB_TOKEN_CONTROL : LB_TOKEN_NORMAL, &err);
     }
     t->bos = *bos ? 0 : -1;
     t->eos = 1;
@@ -62,21 +64,28 @@ static void check_case(const lb_tokenizer *t, const char *bos, const lb_json *c,
     static char text[65536];
     size_t bytes;
     lbrt_error err = { 0 };
-    const lbrt_status status = lb_tokenizer_chat_format(t, messages, n, answer, text, sizeof text, &bytes, &err);
-    const bool must = lb_json_bool(lb_json_get(c, "usual"), false) || (system && lb_json_bool(lb_json_get(c, "usual_system"), false));
+    const lbrt_status status =
+        lb_tokenizer_chat_format(t, messages, n, answer, text, sizeof text, &bytes, &err);
+    const bool must = lb_json_bool(lb_json_get(c, "usual"), false) ||
+                      (system && lb_json_bool(lb_json_get(c, "usual_system"), false));
     if (want->type != LB_JSON_STRING) {
-        LB_CHECK(status == LBRT_ERR_ARGUMENT, "%zu messages: refused by the template, %s here", n, lbrt_status_name(status));
+        LB_CHECK(status == LBRT_ERR_ARGUMENT, "%zu messages: refused by the template, %s here", n,
+                 lbrt_status_name(status));
     } else if (status == LBRT_ERR_ARGUMENT) {
         LB_CHECK(!must, "%zu messages: %s", n, err.text);
     } else {
         LB_CHECK(status == LBRT_OK && bytes == want->bytes && memcmp(text, want->text, bytes) == 0,
-                 "%zu messages, answer %d: %s\n got [%.*s]\nwant [%.*s]", n, answer, lbrt_status_name(status), (int)bytes, text,
-                 (int)want->bytes, want->text);
+                 "%zu messages, answer %d: %s\n got [%.*s]\nwant [%.*s]", n, answer, lbrt_status_name(status),
+                 (int)bytes, text, (int)want->bytes, want->text);
         if (status == LBRT_OK && bytes > 0) { // the size alone; too small a buffer
             size_t need = 0;
-            LB_CHECK(lb_tokenizer_chat_format(t, messages, n, answer, NULL, 0, &need, NULL) == LBRT_ERR_BUFFER && need == bytes, "size");
+            LB_CHECK(lb_tokenizer_chat_format(t, messages, n, answer, NULL, 0, &need, NULL) ==
+                             LBRT_ERR_BUFFER &&
+                         need == bytes,
+                     "size");
             text[bytes - 1] = '#';
-            LB_CHECK(lb_tokenizer_chat_format(t, messages, n, answer, text, bytes - 1, &need, NULL) == LBRT_ERR_BUFFER &&
+            LB_CHECK(lb_tokenizer_chat_format(t, messages, n, answer, text, bytes - 1, &need, NULL) ==
+                             LBRT_ERR_BUFFER &&
                          text[bytes - 1] == '#',
                      "wrote behind the buffer");
         }
@@ -117,7 +126,8 @@ static void test_published(void)
         void *section;
         size_t section_bytes;
         lbrt_status status;
-        lb_tokenizer *t = chat_tokenizer(template->text, bos, eos, 0, NULL, &section, &section_bytes, &status);
+        lb_tokenizer *t =
+            chat_tokenizer(template->text, bos, eos, 0, NULL, &section, &section_bytes, &status);
         if (LB_CHECK(t != NULL, "%s", lbrt_status_name(status))) {
             const bool known = lb_json_bool(lb_json_get(e, "known"), false);
             LB_CHECK(lb_tokenizer_has_chat(t) == known, "has_chat");
@@ -133,9 +143,9 @@ static void test_published(void)
     free(data);
 }
 
-static const char plain_template[] =
-    "{{ bos_token }}{% for message in messages %}{{ '<' ~ message.role ~ '>' ~ (message.content | trim) ~ eos_token }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
+static const char plain_template[] = "{{ bos_token }}{% for message in messages %}{{ '<' ~ message.role ~ "
+                                     "'>' ~ (message.content | trim) ~ eos_token }}{% endfor %}"
+                                     "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}";
 
 static void test_bos_and_errors(void)
 {
@@ -147,17 +157,23 @@ static void test_bos_and_errors(void)
     lbrt_error err;
     const lbrt_message messages[] = { { "user", " a " }, { "assistant", "b" } };
     for (uint32_t add = 0; add < 2; add++) {
-        lb_tokenizer *t = chat_tokenizer(plain_template, "<s>", "</s>", add ? LB_TOK_ADD_BOS : 0, NULL, &section, &bytes, &status);
+        lb_tokenizer *t = chat_tokenizer(plain_template, "<s>", "</s>", add ? LB_TOK_ADD_BOS : 0, NULL,
+                                         &section, &bytes, &status);
         const char *want = &"<s><user>a</s><assistant>b</s>"[3 * add];
-        LB_CHECK(t && lb_tokenizer_chat_format(t, messages, 2, false, text, sizeof text, &n, &err) == LBRT_OK && n == strlen(want) &&
-                     memcmp(text, want, n) == 0,
-                 "got [%.*s]", (int)n, text);
+        LB_CHECK(
+            t && lb_tokenizer_chat_format(t, messages, 2, false, text, sizeof text, &n, &err) == LBRT_OK &&
+                n == strlen(want) && memcmp(text, want, n) == 0,
+            "got [%.*s]", (int)n, text);
         lb_test_case("chat: wrong messages");
         const lbrt_message wrong[] = { { "tool", "x" }, { NULL, "x" }, { "user", NULL } };
         for (int i = 0; i < 3; i++) {
-            LB_CHECK(lb_tokenizer_chat_format(t, &wrong[i], 1, true, text, sizeof text, &n, &err) == LBRT_ERR_ARGUMENT, "case %d", i);
+            LB_CHECK(lb_tokenizer_chat_format(t, &wrong[i], 1, true, text, sizeof text, &n, &err) ==
+                         LBRT_ERR_ARGUMENT,
+                     "case %d", i);
         }
-        LB_CHECK(lb_tokenizer_chat_format(t, wrong, 0, true, text, sizeof text, &n, &err) == LBRT_ERR_ARGUMENT, "no messages");
+        LB_CHECK(lb_tokenizer_chat_format(t, wrong, 0, true, text, sizeof text, &n, &err) ==
+                     LBRT_ERR_ARGUMENT,
+                 "no messages");
         free_tokenizer(t, NULL, section, bytes);
     }
 }
@@ -166,11 +182,26 @@ static void test_hostile_templates(void)
 {
     lb_test_case("chat: templates that do not end, and mutated ones");
     static const char *const bombs[] = {
-        "{% for a in range(4000) %}{% for b in range(4000) %}{% for c in range(4000) %}x{% endfor %}{% endfor %}{% endfor %}",
+        "{% for a in range(4000) %}{% for b in range(4000) %}{% for c in range(4000) %}x{% endfor %}{% "
+        "endfor %}{% endfor %}",
         "{% set x = 'aaaaaaaaaaaaaaaa' %}{% for i in range(100) %}{% set x = x + x %}{{ x }}{% endfor %}",
-        "{% set ns = namespace(x='aaaaaaaaaaaaaaaa') %}{% for i in range(100) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
-        "{{ ((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((1", "{{ not not not", "{{ - - -1 }}", "{% if", "{%", "{", "",
-        "{{ messages[", "{{ 'abc", "{% for", "{% set", "{{ a.b.c }}", "{{ messages[0][0][0] }}", "{{ 1 // 0 }}", "{{ loop.index }}",
+        "{% set ns = namespace(x='aaaaaaaaaaaaaaaa') %}{% for i in range(100) %}{% set ns.x = ns.x + ns.x "
+        "%}{% endfor %}",
+        "{{ ((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((1",
+        "{{ not not not",
+        "{{ - - -1 }}",
+        "{% if",
+        "{%",
+        "{",
+        "",
+        "{{ messages[",
+        "{{ 'abc",
+        "{% for",
+        "{% set",
+        "{{ a.b.c }}",
+        "{{ messages[0][0][0] }}",
+        "{{ 1 // 0 }}",
+        "{{ loop.index }}",
     };
     void *section;
     size_t bytes;
@@ -202,8 +233,8 @@ static void test_chat_memory(void)
         void *section;
         size_t bytes = 0;
         lb_tokenizer *t = chat_tokenizer(plain_template, "<s>", "</s>", 0, a, &section, &bytes, &status);
-        LB_CHECK(status == LBRT_OK || (status == LBRT_ERR_MEMORY && !t), "allocation %llu: %s", (unsigned long long)fail,
-                 lbrt_status_name(status));
+        LB_CHECK(status == LBRT_OK || (status == LBRT_ERR_MEMORY && !t), "allocation %llu: %s",
+                 (unsigned long long)fail, lbrt_status_name(status));
         free_tokenizer(t, a, section, bytes);
         LB_CHECK(lb_test_alloc_alive() == 0, "allocation %llu leaks", (unsigned long long)fail);
         if (fail > 100000) {

@@ -50,10 +50,24 @@ static size_t make_spm(unsigned char *out, bool collapse)
         float score;
         int type;
     } pieces[] = {
-        { "<unk>", 0, 2 },         { "<s>", 0, 3 },         { "</s>", 0, 3 },      { "\xe2\x96\x81", -10, 1 }, { "h", -11, 1 },
-        { "e", -12, 1 },           { "l", -13, 1 },         { "o", -14, 1 },       { "he", -1, 1 },            { "ll", -2, 1 },
-        { "hell", -3, 5 },         { "hello", -4, 1 },      { "\xe2\x96\x81h", -5, 1 }, { "\xe2\x96\x81hello", -6, 1 },
-        { "<user>", 0, 4 },        { "\xe2\x96\x81\xe2\x96\x81", -7, 1 }, { "\xc3\xa9", -15, 1 }, { "o\xe2\x96\x81", -20, 1 },
+        { "<unk>", 0, 2 },
+        { "<s>", 0, 3 },
+        { "</s>", 0, 3 },
+        { "\xe2\x96\x81", -10, 1 },
+        { "h", -11, 1 },
+        { "e", -12, 1 },
+        { "l", -13, 1 },
+        { "o", -14, 1 },
+        { "he", -1, 1 },
+        { "ll", -2, 1 },
+        { "hell", -3, 5 },
+        { "hello", -4, 1 },
+        { "\xe2\x96\x81h", -5, 1 },
+        { "\xe2\x96\x81hello", -6, 1 },
+        { "<user>", 0, 4 },
+        { "\xe2\x96\x81\xe2\x96\x81", -7, 1 },
+        { "\xc3\xa9", -15, 1 },
+        { "o\xe2\x96\x81", -20, 1 },
     };
     size_t n = 0;
     for (int i = 0; i < (int)(sizeof pieces / sizeof *pieces) + 256; i++) {
@@ -83,11 +97,15 @@ static size_t make_spm(unsigned char *out, bool collapse)
 
 static const char small_json[] =
     "{\"added_tokens\":[{\"id\":20,\"content\":\"<|end|>\",\"special\":true,\"rstrip\":true},"
-    "{\"id\":21,\"content\":\"<|e\",\"special\":false},{\"id\":22,\"content\":\"<tool>\",\"special\":false,\"lstrip\":true}],"
-    "\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true},"
-    "\"decoder\":{\"type\":\"ByteLevel\"},\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<|end|>\"}},"
+    "{\"id\":21,\"content\":\"<|e\",\"special\":false},{\"id\":22,\"content\":\"<tool>\",\"special\":false,"
+    "\"lstrip\":true}],"
+    "\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":"
+    "true},"
+    "\"decoder\":{\"type\":\"ByteLevel\"},\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{"
+    "\"SpecialToken\":{\"id\":\"<|end|>\"}},"
     "{\"Sequence\":{\"id\":\"A\"}}]},"
-    "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"\\u0120\":3,\"ab\":4,\"abc\":5,\"\\u0120a\":6,\"bc\":7,\"\\u00c3\":8,"
+    "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"\\u0120\":3,\"ab\":4,\"abc\":5,"
+    "\"\\u0120a\":6,\"bc\":7,\"\\u00c3\":8,"
     "\"\\u00a9\":9,\"\\u00c3\\u00a9\":10,\"<\":11,\"|\":12,\"e\":13},"
     "\"merges\":[\"a b\",\"\\u0120 a\",\"b c\",[\"ab\",\"c\"],\"\\u00c3 \\u00a9\"]}}";
 
@@ -96,7 +114,8 @@ static void make_json(char *out, bool pairs)
 {
     strcpy(out, small_json);
     char *merges = strstr(out, "\"merges\":");
-    strcpy(merges, pairs ? "\"merges\":[[\"a\",\"b\"],[\"\\u0120\",\"a\"],[\"b\",\"c\"],[\"ab\",\"c\"],[\"\\u00c3\",\"\\u00a9\"]]}}"
+    strcpy(merges, pairs ? "\"merges\":[[\"a\",\"b\"],[\"\\u0120\",\"a\"],[\"b\",\"c\"],[\"ab\",\"c\"],["
+                           "\"\\u00c3\",\"\\u00a9\"]]}}"
                          : "\"merges\":[\"a b\",\"\\u0120 a\",\"b c\",\"ab c\",\"\\u00c3 \\u00a9\"]}}");
 }
 
@@ -112,7 +131,8 @@ static bool ids_are(const opened *o, const char *text, unsigned flags, const cha
     for (size_t i = 0; i < n && status == LBRT_OK; i++) {
         at += (size_t)snprintf(got + at, sizeof got - at, "%s%d", i ? " " : "", ids[i]);
     }
-    return LB_CHECK(status == LBRT_OK && strcmp(got, want) == 0, "[%s]: %s, wanted %s %s", text, got, want, err.text);
+    return LB_CHECK(status == LBRT_OK && strcmp(got, want) == 0, "[%s]: %s, wanted %s %s", text, got, want,
+                    err.text);
 }
 
 static void test_small_spm(void)
@@ -140,19 +160,29 @@ static void test_small_spm(void)
         lbrt_token ids[16] = { 1, 269, 259, 264 };
         char text[64];
         size_t n;
-        LB_CHECK(lb_tokenizer_decode(o.t, ids, 4, text, sizeof text, &n, &err) == LBRT_OK && n == 8 && memcmp(text, "hello he", 8) == 0,
+        LB_CHECK(lb_tokenizer_decode(o.t, ids, 4, text, sizeof text, &n, &err) == LBRT_OK && n == 8 &&
+                     memcmp(text, "hello he", 8) == 0,
                  "decode: [%.*s]", (int)n, text);
-        LB_CHECK(lb_tokenizer_decode(o.t, ids, 4, NULL, 0, &n, &err) == LBRT_ERR_BUFFER && n == 8, "size of a text");
+        LB_CHECK(lb_tokenizer_decode(o.t, ids, 4, NULL, 0, &n, &err) == LBRT_ERR_BUFFER && n == 8,
+                 "size of a text");
         ids[1] = 9999;
-        LB_CHECK(lb_tokenizer_decode(o.t, ids, 4, text, sizeof text, &n, &err) == LBRT_ERR_ARGUMENT, "a token that is none");
+        LB_CHECK(lb_tokenizer_decode(o.t, ids, 4, text, sizeof text, &n, &err) == LBRT_ERR_ARGUMENT,
+                 "a token that is none");
         const char *piece;
-        LB_CHECK(lb_tokenizer_token_text(o.t, 1, false, &piece, &n) == LBRT_OK && n == 0, "control tokens have no text");
-        LB_CHECK(lb_tokenizer_token_text(o.t, 1, true, &piece, &n) == LBRT_OK && n == 3 && memcmp(piece, "<s>", 3) == 0, "but a name");
-        LB_CHECK(lb_tokenizer_token_text(o.t, 259, false, &piece, &n) == LBRT_OK && n == 1 && piece[0] == ' ', "space");
-        LB_CHECK(lb_tokenizer_token_text(o.t, 13, false, &piece, &n) == LBRT_OK && n == 1 && piece[0] == '\n', "byte");
+        LB_CHECK(lb_tokenizer_token_text(o.t, 1, false, &piece, &n) == LBRT_OK && n == 0,
+                 "control tokens have no text");
+        LB_CHECK(lb_tokenizer_token_text(o.t, 1, true, &piece, &n) == LBRT_OK && n == 3 &&
+                     memcmp(piece, "<s>", 3) == 0,
+                 "but a name");
+        LB_CHECK(lb_tokenizer_token_text(o.t, 259, false, &piece, &n) == LBRT_OK && n == 1 && piece[0] == ' ',
+                 "space");
+        LB_CHECK(lb_tokenizer_token_text(o.t, 13, false, &piece, &n) == LBRT_OK && n == 1 && piece[0] == '\n',
+                 "byte");
         LB_CHECK(lb_tokenizer_token_text(o.t, -1, false, &piece, &n) == LBRT_ERR_ARGUMENT, "-1");
-        LB_CHECK(lb_tokenizer_ends(o.t, 2) && !lb_tokenizer_ends(o.t, 1) && !lb_tokenizer_ends(o.t, -1), "ends");
-        LB_CHECK(!lb_tokenizer_has_chat(o.t) && lb_tokenizer_chat_format(o.t, NULL, 0, true, NULL, 0, &n, &err) == LBRT_ERR_UNSUPPORTED,
+        LB_CHECK(lb_tokenizer_ends(o.t, 2) && !lb_tokenizer_ends(o.t, 1) && !lb_tokenizer_ends(o.t, -1),
+                 "ends");
+        LB_CHECK(!lb_tokenizer_has_chat(o.t) &&
+                     lb_tokenizer_chat_format(o.t, NULL, 0, true, NULL, 0, &n, &err) == LBRT_ERR_UNSUPPORTED,
                  "chat without a template");
     }
     close_opened(&o);
@@ -182,10 +212,13 @@ static void test_small_bpe(void)
             ids_are(&o, "abc abc", LBRT_TOKENIZE_BOS, "20 5 3 5"); // "a b" before "\u0120 a"
             ids_are(&o, "\xc3\xa9", 0, "10");
             ids_are(&o, "<|end|>  a", LBRT_TOKENIZE_SPECIAL, "20 0");
-            ids_are(&o, "<|end", LBRT_TOKENIZE_SPECIAL, "21");  // a shorter special token inside a longer one; n and d have no token
-            ids_are(&o, "<|end|>", 0, "21 12");                 // control tokens are text unless asked for
+            ids_are(&o, "<|end", LBRT_TOKENIZE_SPECIAL,
+                    "21"); // a shorter special token inside a longer one; n and d have no token
+            ids_are(&o, "<|end|>", 0, "21 12"); // control tokens are text unless asked for
             ids_are(&o, "a  <tool> b", 0, "0 22 3 1");
-            LB_CHECK(lb_tokenizer_count(o.t) == 23 && lb_tokenizer_bos(o.t) == 20 && lb_tokenizer_adds_bos(o.t), "counts");
+            LB_CHECK(lb_tokenizer_count(o.t) == 23 && lb_tokenizer_bos(o.t) == 20 &&
+                         lb_tokenizer_adds_bos(o.t),
+                     "counts");
         }
         close_opened(&o);
     }
@@ -203,11 +236,14 @@ static void test_small_bpe(void)
         make_json(json, false);
         const char *hit = strstr(json, wrong[i][0]);
         if (LB_CHECK(hit != NULL, "case %zu", i)) {
-            snprintf(changed, sizeof changed, "%.*s%s%s", (int)(hit - json), json, wrong[i][1], hit + strlen(wrong[i][0]));
+            snprintf(changed, sizeof changed, "%.*s%s%s", (int)(hit - json), json, wrong[i][1],
+                     hit + strlen(wrong[i][0]));
             lb_tokdata *data = NULL;
             lbrt_error err = { 0 };
-            LB_CHECK(lb_tokdata_from_hf_json(changed, strlen(changed), NULL, &data, &err) == LBRT_ERR_UNSUPPORTED && !data, "case %zu: %s",
-                     i, err.text);
+            LB_CHECK(lb_tokdata_from_hf_json(changed, strlen(changed), NULL, &data, &err) ==
+                             LBRT_ERR_UNSUPPORTED &&
+                         !data,
+                     "case %zu: %s", i, err.text);
         }
     }
 }
@@ -278,8 +314,8 @@ static void check_reference(const opened *o, const char *folder)
         LB_CHECK(same && i == n, "case %zu: [%.*s]", count, (int)bytes, p);
         char text[16384];
         size_t back;
-        LB_CHECK(lb_tokenizer_decode(o->t, ids, n, text, sizeof text, &back, &err) == LBRT_OK && back == bytes &&
-                     memcmp(text, p, bytes) == 0,
+        LB_CHECK(lb_tokenizer_decode(o->t, ids, n, text, sizeof text, &back, &err) == LBRT_OK &&
+                     back == bytes && memcmp(text, p, bytes) == 0,
                  "case %zu: decoding gives another text", count);
         count++;
         p = end ? end + sizeof separator - 1 : NULL;
@@ -292,8 +328,11 @@ static void check_reference(const opened *o, const char *folder)
 /* Random text that the tokenizer must give back. */
 static void check_round_trip(const opened *o, int rounds, bool bytes_too)
 {
-    static const char *const words[] = { " ", "  ", "a", "the", " the", "\n", "\t", "1", "42", "!", "'s", "\xc3\xa9", "\xe4\xb8\xad",
-                                         "\xf0\x9f\x98\x80", "Hello", "\xd0\xb6", "...", "\r\n", "_", "\xe0\xa4\xb5" };
+    static const char *const words[] = {
+        " ",     "  ",       "a",   "the",  " the",     "\n",           "\t",
+        "1",     "42",       "!",   "'s",   "\xc3\xa9", "\xe4\xb8\xad", "\xf0\x9f\x98\x80",
+        "Hello", "\xd0\xb6", "...", "\r\n", "_",        "\xe0\xa4\xb5"
+    };
     for (int round = 0; round < rounds; round++) {
         char text[512], back[2048];
         size_t n = 0, n_back, n_ids;
@@ -309,8 +348,9 @@ static void check_round_trip(const opened *o, int rounds, bool bytes_too)
         lbrt_token ids[1024];
         lbrt_error err = { 0 };
         if (!LB_CHECK(lb_tokenizer_encode(o->t, text, n, 0, ids, 1024, &n_ids, &err) == LBRT_OK &&
-                          lb_tokenizer_decode(o->t, ids, n_ids, back, sizeof back, &n_back, &err) == LBRT_OK && n_back == n &&
-                          memcmp(back, text, n) == 0,
+                          lb_tokenizer_decode(o->t, ids, n_ids, back, sizeof back, &n_back, &err) ==
+                              LBRT_OK &&
+                          n_back == n && memcmp(back, text, n) == 0,
                       "[%.*s] is not given back", (int)n, text)) {
             break;
         }
@@ -319,8 +359,11 @@ static void check_round_trip(const opened *o, int rounds, bool bytes_too)
 
 static void test_reference_cases(void)
 {
-    static const char *const files[][2] = { { "gpt-2", "vocab.gguf" }, { "llama-bpe", "tokenizer.json" }, { "qwen2", "tokenizer.json" },
-                                            { "deepseek-llm", "vocab.gguf" }, { "llama-spm", "vocab.gguf" } };
+    static const char *const files[][2] = { { "gpt-2", "vocab.gguf" },
+                                            { "llama-bpe", "tokenizer.json" },
+                                            { "qwen2", "tokenizer.json" },
+                                            { "deepseek-llm", "vocab.gguf" },
+                                            { "llama-spm", "vocab.gguf" } };
     for (size_t i = 0; i < 5; i++) {
         char name[128];
         lb_test_case("tokenizer: reference cases of %s", files[i][0]);
@@ -329,14 +372,15 @@ static void test_reference_cases(void)
         if (o.t) {
             check_reference(&o, files[i][0]);
             // Not random bytes where NFC changes some or (DeepSeek) the vocabulary has not all.
-            check_round_trip(&o, 1000, strcmp(files[i][0], "qwen2") != 0 && strcmp(files[i][0], "deepseek-llm") != 0);
+            check_round_trip(&o, 1000,
+                             strcmp(files[i][0], "qwen2") != 0 && strcmp(files[i][0], "deepseek-llm") != 0);
             if (strcmp(files[i][0], "deepseek-llm") == 0) {
                 lbrt_token ids[8];
                 size_t n, bytes;
                 char text[16];
                 LB_CHECK(lb_tokenizer_encode(o.t, "a\xff", 2, 0, ids, 8, &n, NULL) == LBRT_OK &&
-                             lb_tokenizer_decode(o.t, ids, n, text, sizeof text, &bytes, NULL) == LBRT_OK && bytes == 4 &&
-                             memcmp(text, "a\xef\xbf\xbd", 4) == 0,
+                             lb_tokenizer_decode(o.t, ids, n, text, sizeof text, &bytes, NULL) == LBRT_OK &&
+                             bytes == 4 && memcmp(text, "a\xef\xbf\xbd", 4) == 0,
                          "a byte that the vocabulary lacks");
             }
             lb_test_case("tokenizer: a long text without spaces, %s", files[i][0]);
@@ -350,8 +394,8 @@ static void test_reference_cases(void)
             char *back = malloc(n);
             lbrt_error err = { 0 };
             LB_CHECK(lb_tokenizer_encode(o.t, text, n, 0, ids, n, &n_ids, &err) == LBRT_OK &&
-                         lb_tokenizer_decode(o.t, ids, n_ids, back, n, &n_back, &err) == LBRT_OK && n_back == n &&
-                         memcmp(text, back, n) == 0,
+                         lb_tokenizer_decode(o.t, ids, n_ids, back, n, &n_back, &err) == LBRT_OK &&
+                         n_back == n && memcmp(text, back, n) == 0,
                      "%s", err.text);
             free(text);
             free(ids);
@@ -367,7 +411,8 @@ static void check_ids(const opened *o, const char *text, size_t bytes, const lb_
     lbrt_token *ids = malloc((bytes + 8) * sizeof *ids);
     size_t n = 0, i = 0;
     lbrt_error err = { 0 };
-    bool same = want && lb_tokenizer_encode(o->t, text, bytes, LBRT_TOKENIZE_BOS, ids, bytes + 8, &n, &err) == LBRT_OK;
+    bool same = want && lb_tokenizer_encode(o->t, text, bytes, LBRT_TOKENIZE_BOS, ids, bytes + 8, &n, &err) ==
+                            LBRT_OK;
     for (const lb_json *w = want ? want->child : NULL; w; w = w->next, i++) {
         same = same && i < n && ids[i] == (lbrt_token)lb_json_number(w, -1);
     }
@@ -442,16 +487,19 @@ static void use_section(const void *section, size_t bytes)
     lb_tokenizer_close(t);
 }
 
-static lbrt_status import_small(int kind, const char *file, size_t bytes, const lbrt_allocator *a, lb_tokdata **out)
+static lbrt_status import_small(int kind, const char *file, size_t bytes, const lbrt_allocator *a,
+                                lb_tokdata **out)
 {
     lbrt_error err = { 0 };
-    return kind == 0 ? lb_tokdata_from_sentencepiece(file, bytes, a, out, &err) : lb_tokdata_from_hf_json(file, bytes, a, out, &err);
+    return kind == 0 ? lb_tokdata_from_sentencepiece(file, bytes, a, out, &err)
+                     : lb_tokdata_from_hf_json(file, bytes, a, out, &err);
 }
 
 static void test_hostile(void)
 {
     static char file[8192];
-    static const char template[] = "{% for message in messages %}{{ '<' ~ message.role ~ '>' ~ message.content | trim }}{% endfor %}";
+    static const char template[] =
+        "{% for message in messages %}{{ '<' ~ message.role ~ '>' ~ message.content | trim }}{% endfor %}";
     const lbrt_allocator plain = lb_allocator_or_default(NULL);
     for (int kind = 0; kind < 2; kind++) {
         size_t bytes;
@@ -482,7 +530,9 @@ static void test_hostile(void)
             for (uint64_t k = lb_test_random() % 4 + 1; k > 0; k--) {
                 const size_t limit = lb_test_random() % 3 ? o.bytes : 160; // the header is where it hurts
                 const size_t at = lb_test_random() % limit;
-                guarded[at] = lb_test_random() % 2 ? (unsigned char)lb_test_random() : (unsigned char)(guarded[at] ^ 1u << lb_test_random() % 8);
+                guarded[at] = lb_test_random() % 2
+                                  ? (unsigned char)lb_test_random()
+                                  : (unsigned char)(guarded[at] ^ 1u << lb_test_random() % 8);
             }
             use_section(guarded, o.bytes);
         }
@@ -499,8 +549,9 @@ static void test_hostile(void)
             } else {
                 for (uint64_t k = lb_test_random() % 3 + 1; k > 0; k--) {
                     static const char signs[] = "{}[]\",:0123456789aelntrufs\\ ";
-                    copy[lb_test_random() % bytes] = kind && lb_test_random() % 2 ? signs[lb_test_random() % (sizeof signs - 1)]
-                                                                                   : (char)lb_test_random();
+                    copy[lb_test_random() % bytes] = kind && lb_test_random() % 2
+                                                         ? signs[lb_test_random() % (sizeof signs - 1)]
+                                                         : (char)lb_test_random();
                 }
             }
             char *exact = malloc(n ? n : 1);
@@ -541,13 +592,15 @@ static void test_hostile(void)
                 status = lb_tokenizer_open(section, section_bytes, a, &tokenizer, &err);
             }
             if (status == LBRT_OK) {
-                status = lb_tokenizer_encode(tokenizer, "hell hell abc abc <|end|>", 25, LBRT_TOKENIZE_SPECIAL, ids, 256, &n, &err);
+                status = lb_tokenizer_encode(tokenizer, "hell hell abc abc <|end|>", 25,
+                                             LBRT_TOKENIZE_SPECIAL, ids, 256, &n, &err);
             }
             if (status == LBRT_OK) {
                 status = lb_tokenizer_encode(tokenizer, long_text, sizeof long_text, 0, ids, 256, &n, &err);
             }
             done = status == LBRT_OK;
-            LB_CHECK(done || status == LBRT_ERR_MEMORY, "allocation %llu: %s", (unsigned long long)fail, lbrt_status_name(status));
+            LB_CHECK(done || status == LBRT_ERR_MEMORY, "allocation %llu: %s", (unsigned long long)fail,
+                     lbrt_status_name(status));
             lb_tokenizer_close(tokenizer);
             lb_free(a, section, section_bytes);
             lb_tokdata_free(t);
@@ -561,8 +614,9 @@ static void test_hostile(void)
 static void test_other_importers(void)
 {
     lb_test_case("tokenizer: importers refuse what is damaged");
-    static const unsigned char bin[] = { 4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 'u', 0, 0, 0, 0, 1, 0, 0, 0, 's', 0, 0, 0, 0, 1, 0, 0, 0, 'e',
-                                         0, 0, 0, 0, 6, 0, 0, 0, '<', '0', 'x', '4', '1', '>' };
+    static const unsigned char bin[] = { 4,   0, 0, 0, 0, 0, 0,   0, 1, 0,   0,   0,   'u', 0,   0,
+                                         0,   0, 1, 0, 0, 0, 's', 0, 0, 0,   0,   1,   0,   0,   0,
+                                         'e', 0, 0, 0, 0, 6, 0,   0, 0, '<', '0', 'x', '4', '1', '>' };
     lb_tokdata *t = NULL;
     lbrt_error err;
     for (size_t n = 0; n <= sizeof bin; n++) {
@@ -572,7 +626,8 @@ static void test_other_importers(void)
         t = NULL;
     }
     lb_tokdata_ggml in = LB_TOKDATA_GGML_INIT;
-    const lb_tokdata_string tokens[] = { { "a", 1 }, { "b", 1 }, { "ab", 2 } }, merges[] = { { "a b", 3 }, { "b a", 3 } };
+    const lb_tokdata_string tokens[] = { { "a", 1 }, { "b", 1 }, { "ab", 2 } },
+                            merges[] = { { "a b", 3 }, { "b a", 3 } };
     in.tokens = tokens;
     in.n_tokens = 3;
     in.merges = merges;
@@ -582,18 +637,23 @@ static void test_other_importers(void)
     LB_CHECK(lb_tokdata_from_ggml(&in, NULL, &t, &err) == LBRT_ERR_UNSUPPORTED && !t, "no pre-tokenizer");
     in.pre.text = "chameleon";
     in.pre.bytes = 9;
-    LB_CHECK(lb_tokdata_from_ggml(&in, NULL, &t, &err) == LBRT_ERR_UNSUPPORTED && strstr(err.text, "chameleon"), "%s", err.text);
+    LB_CHECK(lb_tokdata_from_ggml(&in, NULL, &t, &err) == LBRT_ERR_UNSUPPORTED &&
+                 strstr(err.text, "chameleon"),
+             "%s", err.text);
     in.pre.text = "llama-bpe";
-    LB_CHECK(lb_tokdata_from_ggml(&in, NULL, &t, &err) == LBRT_OK && t->pretokenizer == LB_PRETOK_LLAMA3, "%s", err.text);
+    LB_CHECK(lb_tokdata_from_ggml(&in, NULL, &t, &err) == LBRT_OK && t->pretokenizer == LB_PRETOK_LLAMA3,
+             "%s", err.text);
     lb_tokdata_free(t);
     in.n_merges = 2;
     LB_CHECK(lb_tokdata_from_ggml(&in, NULL, &t, &err) == LBRT_ERR_FORMAT && !t, "a merge without result");
     in.n_merges = 0;
     in.eos = 3;
-    LB_CHECK(lb_tokdata_from_ggml(&in, NULL, &t, &err) == LBRT_ERR_FORMAT && !t, "eos outside of the vocabulary");
+    LB_CHECK(lb_tokdata_from_ggml(&in, NULL, &t, &err) == LBRT_ERR_FORMAT && !t,
+             "eos outside of the vocabulary");
     in.eos = -1;
     in.model.text = "bert";
-    LB_CHECK(lb_tokdata_from_ggml(&in, NULL, &t, &err) == LBRT_ERR_UNSUPPORTED && strstr(err.text, "bert"), "%s", err.text);
+    LB_CHECK(lb_tokdata_from_ggml(&in, NULL, &t, &err) == LBRT_ERR_UNSUPPORTED && strstr(err.text, "bert"),
+             "%s", err.text);
     const float scores[] = { 0, INFINITY, 0 };
     in.model.text = "llama";
     in.model.bytes = 5;
@@ -601,7 +661,8 @@ static void test_other_importers(void)
     if (LB_CHECK(lb_tokdata_from_ggml(&in, NULL, &t, &err) == LBRT_OK, "%s", err.text)) {
         void *section;
         size_t n;
-        LB_CHECK(lb_tokdata_write(t, NULL, &section, &n, &err) == LBRT_ERR_FORMAT && !section, "an infinite score");
+        LB_CHECK(lb_tokdata_write(t, NULL, &section, &n, &err) == LBRT_ERR_FORMAT && !section,
+                 "an infinite score");
         lb_tokdata_free(t);
     }
 }

@@ -25,8 +25,21 @@ static void test_utf8_decode(void)
         }
     }
     lb_test_case("utf8: invalid bytes, at a guarded end");
-    static const char *const bad[] = { "\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xe0\x80\x80", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x80\x80\x80",
-                                       "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "\xe2\x82", "\xf0\x9f\x98", "\xc3" };
+    static const char *const bad[] = { "\x80",
+                                       "\xbf",
+                                       "\xc0\x80",
+                                       "\xc1\xbf",
+                                       "\xe0\x80\x80",
+                                       "\xe0\x9f\xbf",
+                                       "\xed\xa0\x80",
+                                       "\xf0\x80\x80\x80",
+                                       "\xf0\x8f\xbf\xbf",
+                                       "\xf4\x90\x80\x80",
+                                       "\xf5\x80\x80\x80",
+                                       "\xff",
+                                       "\xe2\x82",
+                                       "\xf0\x9f\x98",
+                                       "\xc3" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         const size_t n = strlen(bad[i]);
         char *p = lb_test_guard(n, false);
@@ -68,7 +81,8 @@ static void test_utf8_gate(void)
                 }
             }
             written += lbrt_utf8_push(&gate, NULL, 0, out + written);
-            if (!LB_CHECK(written == strlen(cases[i].out) && memcmp(out, cases[i].out, written) == 0, "case %zu cut %zx", i, cuts)) {
+            if (!LB_CHECK(written == strlen(cases[i].out) && memcmp(out, cases[i].out, written) == 0,
+                          "case %zu cut %zx", i, cuts)) {
                 break;
             }
         }
@@ -121,7 +135,8 @@ static void check_pieces(lb_pretokenizer kind, const char *text, size_t bytes, c
 static void test_cases(void)
 {
     static const char *const names[] = { "nfc", "gpt2", "llama3", "qwen2", "deepseek" };
-    static const lb_pretokenizer kinds[] = { LB_PRETOK_NONE, LB_PRETOK_GPT2, LB_PRETOK_LLAMA3, LB_PRETOK_QWEN2, LB_PRETOK_DEEPSEEK_LLM };
+    static const lb_pretokenizer kinds[] = { LB_PRETOK_NONE, LB_PRETOK_GPT2, LB_PRETOK_LLAMA3,
+                                             LB_PRETOK_QWEN2, LB_PRETOK_DEEPSEEK_LLM };
     for (size_t k = 0; k < 5; k++) {
         lb_test_case("unicode: %s", names[k]);
         char *data = lb_test_read("tests/data/unicode.txt", NULL);
@@ -147,9 +162,11 @@ static void test_cases(void)
                     const size_t n_form = from_hex(second + 1, form);
                     const lbrt_allocator a = lb_allocator_or_default(NULL);
                     lb_text out = { &a, NULL, 0, 0 };
-                    LB_CHECK(lb_unicode_nfc(guarded, n, &out) && out.bytes == n_form && memcmp(out.data, form, n_form) == 0,
+                    LB_CHECK(lb_unicode_nfc(guarded, n, &out) && out.bytes == n_form &&
+                                 memcmp(out.data, form, n_form) == 0,
                              "%s", line);
-                    LB_CHECK(lb_unicode_needs_nfc(guarded, n) || (n == n_form && memcmp(text, form, n) == 0), "not needed: %s", line);
+                    LB_CHECK(lb_unicode_needs_nfc(guarded, n) || (n == n_form && memcmp(text, form, n) == 0),
+                             "not needed: %s", line);
                     lb_text_free(&out);
                 }
                 lb_test_guard_free(guarded);
@@ -173,8 +190,8 @@ static void test_random_bytes(void)
             p[i] = lb_test_random() % 4 ? (char)(lb_test_random() % 256) : " \n'a1"[lb_test_random() % 5];
         }
         lb_text out = { &a, NULL, 0, 0 }, twice = { &a, NULL, 0, 0 };
-        LB_CHECK(lb_unicode_nfc(p, n, &out) && lb_unicode_nfc(out.data, out.bytes, &twice) && out.bytes == twice.bytes &&
-                     memcmp(out.data, twice.data, out.bytes) == 0,
+        LB_CHECK(lb_unicode_nfc(p, n, &out) && lb_unicode_nfc(out.data, out.bytes, &twice) &&
+                     out.bytes == twice.bytes && memcmp(out.data, twice.data, out.bytes) == 0,
                  "NFC twice is not NFC once");
         lb_text_free(&out);
         lb_text_free(&twice);
@@ -194,7 +211,9 @@ static void test_random_bytes(void)
     for (int i = 0; i < 250000; i++) {
         lb_text_add(&in, i & 1 ? "\xcc\x81" : "\xcc\xa3", 2);
     }
-    LB_CHECK(lb_unicode_nfc(in.data, in.bytes, &out) && out.bytes == in.bytes && memcmp(out.data, "\xe1\xba\xa1", 3) == 0, "wrong form");
+    LB_CHECK(lb_unicode_nfc(in.data, in.bytes, &out) && out.bytes == in.bytes &&
+                 memcmp(out.data, "\xe1\xba\xa1", 3) == 0,
+             "wrong form");
     lb_text_free(&in);
     lb_text_free(&out);
 }

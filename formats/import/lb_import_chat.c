@@ -1,7 +1,7 @@
 /*
- * Chat templates: the Jinja text is not recognised but asked. Conversations of marked contents are rendered by the real template, what
- * stands between the marks becomes the table of gaps, and the table must then give the same text as the template for longer
- * conversations. What a table cannot express is refused.
+ * Chat templates: the Jinja text is not recognised but asked. Conversations of marked contents are rendered
+ * by the real template, what stands between the marks becomes the table of gaps, and the table must then
+ * give the same text as the template for longer conversations. What a table cannot express is refused.
  */
 #include "lb_jinja.h"
 #include "lb_tokdata.h"
@@ -9,9 +9,12 @@
 /* Marks that no template contains, of one length; padded with white space to see what is trimmed. */
 #define CHAT_MARKS 8
 enum { CHAT_MARK_BYTES = 6, CHAT_PAD = 3 };
-static const char *const chat_plain[CHAT_MARKS] = { "qZ0xKj", "qZ1xKj", "qZ2xKj", "qZ3xKj", "qZ4xKj", "qZ5xKj", "qZ6xKj", "qZ7xKj" };
-static const char *const chat_padded[CHAT_MARKS] = { "\n \tqZ0xKj\t \n", "\n \tqZ1xKj\t \n", "\n \tqZ2xKj\t \n", "\n \tqZ3xKj\t \n",
-                                                     "\n \tqZ4xKj\t \n", "\n \tqZ5xKj\t \n", "\n \tqZ6xKj\t \n", "\n \tqZ7xKj\t \n" };
+static const char *const chat_plain[CHAT_MARKS] = { "qZ0xKj", "qZ1xKj", "qZ2xKj", "qZ3xKj",
+                                                    "qZ4xKj", "qZ5xKj", "qZ6xKj", "qZ7xKj" };
+static const char *const chat_padded[CHAT_MARKS] = { "\n \tqZ0xKj\t \n", "\n \tqZ1xKj\t \n",
+                                                     "\n \tqZ2xKj\t \n", "\n \tqZ3xKj\t \n",
+                                                     "\n \tqZ4xKj\t \n", "\n \tqZ5xKj\t \n",
+                                                     "\n \tqZ6xKj\t \n", "\n \tqZ7xKj\t \n" };
 static const char chat_pad_left[] = "\n \t", chat_pad_right[] = "\t \n";
 
 typedef struct chat_asker {
@@ -67,7 +70,10 @@ typedef struct chat_found {
     uint32_t bytes;
 } chat_found;
 
-/* The stretch of a rendering before mark `at`, from the mark before it or the beginning; of n marks, the end is mark n. */
+/*
+ * The stretch of a rendering before mark `at`, from the mark before it or the beginning; of n marks, the
+ * end is mark n.
+ */
 static bool chat_stretch(const chat_text *text, size_t n, size_t at, const char **from, const char **to)
 {
     *from = text->data;
@@ -86,10 +92,11 @@ static bool chat_stretch(const chat_text *text, size_t n, size_t at, const char 
 }
 
 /*
- * One gap: the one before message `at` of a conversation, or behind the last. Not allowed if the template refuses the conversation or
- * drops a message beside the gap.
+ * One gap: the one before message `at` of a conversation, or behind the last. Not allowed if the template
+ * refuses the conversation or drops a message beside the gap.
  */
-static lbrt_status chat_find_gap_of(const chat_asker *q, const char *roles, size_t at, bool answer, chat_found *gap)
+static lbrt_status chat_find_gap_of(const chat_asker *q, const char *roles, size_t at, bool answer,
+                                    chat_found *gap)
 {
     const size_t n = strlen(roles);
     chat_text plain = { NULL, 0, 0 }, padded = { NULL, 0, 0 };
@@ -103,13 +110,17 @@ static lbrt_status chat_find_gap_of(const chat_asker *q, const char *roles, size
         const size_t bytes = (size_t)(to - from), padded_bytes = (size_t)(padded_to - padded_from);
         const bool has_before = at > 0, has_after = at < n;
         for (uint32_t trims = 0; trims < 4 && !gap->flags; trims++) {
-            const size_t left = has_before && !(trims & 1) ? CHAT_PAD : 0, right = has_after && !(trims & 2) ? CHAT_PAD : 0;
-            if ((!has_before && (trims & 1)) || (!has_after && (trims & 2)) || padded_bytes != left + bytes + right) {
+            const size_t left = has_before && !(trims & 1) ? CHAT_PAD : 0,
+                         right = has_after && !(trims & 2) ? CHAT_PAD : 0;
+            if ((!has_before && (trims & 1)) || (!has_after && (trims & 2)) ||
+                padded_bytes != left + bytes + right) {
                 continue;
             }
-            if (memcmp(padded_from, chat_pad_right, left) == 0 && (!bytes || memcmp(padded_from + left, from, bytes) == 0) &&
+            if (memcmp(padded_from, chat_pad_right, left) == 0 &&
+                (!bytes || memcmp(padded_from + left, from, bytes) == 0) &&
                 memcmp(padded_from + left + bytes, chat_pad_left, right) == 0) {
-                gap->flags = LB_GAP_ALLOWED | (trims & 1 ? LB_GAP_TRIM_BEFORE : 0u) | (trims & 2 ? LB_GAP_TRIM_AFTER : 0u);
+                gap->flags = LB_GAP_ALLOWED | (trims & 1 ? LB_GAP_TRIM_BEFORE : 0u) |
+                             (trims & 2 ? LB_GAP_TRIM_AFTER : 0u);
             }
         }
         if (gap->flags && bytes) {
@@ -127,7 +138,10 @@ static lbrt_status chat_find_gap_of(const chat_asker *q, const char *roles, size
     return status == LBRT_ERR_FORMAT ? LBRT_OK : status;
 }
 
-/* Short conversations that have each gap, [before][after]: the gap is before message [before]'s place plus one. */
+/*
+ * Short conversations that have each gap, [before][after]: the gap is before message [before]'s place plus
+ * one.
+ */
 static const char *const chat_paths[4][5] = { { "su", "u", "a", NULL, NULL },
                                               { "ss", "su", "sa", "s", "s" },
                                               { "us", "uu", "ua", "u", "u" },
@@ -135,12 +149,18 @@ static const char *const chat_paths[4][5] = { { "su", "u", "a", NULL, NULL },
 static const size_t chat_places[4] = { 0, 1, 1, 2 };
 
 /* Longer conversations that the table must get right, or refuse. */
-static const char *const chat_checks[] = { "u",   "su",   "ua",    "sua",    "uau",  "suau", "uaua",  "suaua",   "uauau",
-                                           "suauau", "uauaua", "suauaua", "uu", "suu", "uauu", "us", "sus", "uas", "suas", "ss",
-                                           "ssu", "a",  "au", "sa", "sau", "uaau", "usu", "uasua", "uuu", "auau", "uaa", "suaau" };
+static const char *const chat_checks[] = { "u",     "su",    "ua",     "sua",    "uau",     "suau", "uaua",
+                                           "suaua", "uauau", "suauau", "uauaua", "suauaua", "uu",   "suu",
+                                           "uauu",  "us",    "sus",    "uas",    "suas",    "ss",   "ssu",
+                                           "a",     "au",    "sa",     "sau",    "uaau",    "usu",  "uasua",
+                                           "uuu",   "auau",  "uaa",    "suaau" };
 
-/* True if the table and the template agree on a conversation; *differ counts those that the table allows and gets wrong. */
-static lbrt_status chat_check_one(const chat_asker *q, const char *form, const char *roles, bool padded, bool answer, bool *same)
+/*
+ * True if the table and the template agree on a conversation; *differ counts those that the table allows
+ * and gets wrong.
+ */
+static lbrt_status chat_check_one(const chat_asker *q, const char *form, const char *roles, bool padded,
+                                  bool answer, bool *same)
 {
     lbrt_message messages[CHAT_MARKS];
     const size_t n = chat_messages(roles, padded, messages);
@@ -161,22 +181,32 @@ static lbrt_status chat_check_one(const chat_asker *q, const char *form, const c
         status = lb_fail(q->err, LBRT_ERR_MEMORY, "out of memory");
     }
     if (status == LBRT_OK) {
-        *same = lb_chat_render(form, messages, n, answer, "", 0, text, need, &need, NULL) == LBRT_OK && need == real.bytes &&
-                (!need || memcmp(text, real.data, need) == 0);
+        *same = lb_chat_render(form, messages, n, answer, "", 0, text, need, &need, NULL) == LBRT_OK &&
+                need == real.bytes && (!need || memcmp(text, real.data, need) == 0);
     }
     lb_free(q->a, text, need + 1);
     lb_free(q->a, real.data, real.cap);
     return status;
 }
 
-/* Forbids the last step of a conversation that the table gets wrong, so that it is refused; false if that is a step that must work. */
+/*
+ * Forbids the last step of a conversation that the table gets wrong, so that it is refused; false if that
+ * is a step that must work.
+ */
 static bool chat_forbid(chat_found gaps[4][5], const char *roles)
 {
     const size_t n = strlen(roles);
     for (size_t i = n; i-- > 0;) { // the last unusual step
         const char before = i ? roles[i - 1] : 0, after = roles[i];
-        const int b = before == 0 ? 0 : before == 's' ? 1 : before == 'u' ? 2 : 3, f = after == 's' ? 0 : after == 'u' ? 1 : 2;
-        const bool usual = (b == 0 && f <= 1) || (b == 1 && f == 1) || (b == 2 && f == 2) || (b == 3 && f == 1);
+        const int b = before == 0     ? 0
+                      : before == 's' ? 1
+                      : before == 'u' ? 2
+                                      : 3,
+                  f = after == 's'   ? 0
+                      : after == 'u' ? 1
+                                     : 2;
+        const bool usual =
+            (b == 0 && f <= 1) || (b == 1 && f == 1) || (b == 2 && f == 2) || (b == 3 && f == 1);
         if (!usual && gaps[b][f].flags) {
             gaps[b][f].flags = 0;
             return true;
@@ -190,7 +220,8 @@ static bool chat_forbid(chat_found gaps[4][5], const char *roles)
     return false;
 }
 
-static lbrt_status chat_serialise(const chat_found gaps[4][5], const lbrt_allocator *a, void **out, size_t *bytes, lbrt_error *err)
+static lbrt_status chat_serialise(const chat_found gaps[4][5], const lbrt_allocator *a, void **out,
+                                  size_t *bytes, lbrt_error *err)
 {
     size_t n = 0;
     for (int i = 0; i < LB_CHAT_GAPS; i++) {
@@ -216,7 +247,7 @@ static lbrt_status chat_serialise(const chat_found gaps[4][5], const lbrt_alloca
 /* Makes the table agree with the template everywhere, by giving up what it cannot express. */
 static lbrt_status chat_settle(const chat_asker *q, chat_found gaps[4][5], void **out, size_t *bytes)
 {
-    LB_TRY(chat_serialise((const chat_found (*)[5])gaps, q->a, out, bytes, q->err));
+    LB_TRY(chat_serialise((const chat_found(*)[5])gaps, q->a, out, bytes, q->err));
     const size_t n = sizeof chat_checks / sizeof *chat_checks;
     for (size_t i = 0; i < n * 4;) {
         bool same;
@@ -232,7 +263,7 @@ static lbrt_status chat_settle(const chat_asker *q, chat_found gaps[4][5], void 
         LB_TRY(status);
         LB_FAIL_IF(!chat_forbid(gaps, roles), q->err, LBRT_ERR_UNSUPPORTED,
                    "chat template: what stands between two messages depends on more than their roles");
-        LB_TRY(chat_serialise((const chat_found (*)[5])gaps, q->a, out, bytes, q->err));
+        LB_TRY(chat_serialise((const chat_found(*)[5])gaps, q->a, out, bytes, q->err));
         i = 0; // from the beginning: each round forbids one of twenty steps
     }
     return LBRT_OK;
@@ -240,14 +271,16 @@ static lbrt_status chat_settle(const chat_asker *q, chat_found gaps[4][5], void 
 
 static void chat_token_text(const lb_tokdata *t, int32_t id, char out[256], bool *has)
 {
-    *has = id >= 0 && (uint32_t)id < t->n_tokens && t->tokens[id].bytes < 256 && !memchr(t->tokens[id].text, 0, t->tokens[id].bytes);
+    *has = id >= 0 && (uint32_t)id < t->n_tokens && t->tokens[id].bytes < 256 &&
+           !memchr(t->tokens[id].text, 0, t->tokens[id].bytes);
     if (*has) {
         memcpy(out, t->tokens[id].text, t->tokens[id].bytes);
         out[t->tokens[id].bytes] = 0;
     }
 }
 
-lbrt_status lb_tokdata_chat_form(const lb_tokdata *t, const lbrt_allocator *a, void **out, size_t *bytes, lbrt_error *err)
+lbrt_status lb_tokdata_chat_form(const lb_tokdata *t, const lbrt_allocator *a, void **out, size_t *bytes,
+                                 lbrt_error *err)
 {
     *out = NULL;
     *bytes = 0;
@@ -262,12 +295,15 @@ lbrt_status lb_tokdata_chat_form(const lb_tokdata *t, const lbrt_allocator *a, v
     for (int before = 0; before < 4; before++) {
         for (int after = 0; after < 5 && status == LBRT_OK; after++) {
             if (chat_paths[before][after]) {
-                status = chat_find_gap_of(&q, chat_paths[before][after], chat_places[before], after == 4, &gaps[before][after]);
+                status = chat_find_gap_of(&q, chat_paths[before][after], chat_places[before], after == 4,
+                                          &gaps[before][after]);
             }
         }
     }
-    if (status == LBRT_OK && (!gaps[0][1].flags || !gaps[2][4].flags || !gaps[2][2].flags || !gaps[3][1].flags)) {
-        status = lb_fail(err, LBRT_ERR_UNSUPPORTED, "chat template: it does not render user, assistant, user");
+    if (status == LBRT_OK &&
+        (!gaps[0][1].flags || !gaps[2][4].flags || !gaps[2][2].flags || !gaps[3][1].flags)) {
+        status =
+            lb_fail(err, LBRT_ERR_UNSUPPORTED, "chat template: it does not render user, assistant, user");
     }
     if (status == LBRT_OK) {
         status = chat_settle(&q, gaps, out, bytes);

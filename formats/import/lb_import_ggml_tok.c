@@ -7,13 +7,15 @@ static bool ggml_tok_is(lb_tokdata_string s, const char *text)
 }
 
 /* An id as the file has it: none if it is absent or all ones. */
-static lbrt_status ggml_tok_id(const lb_tokdata *t, int64_t id, const char *what, int32_t *out, lbrt_error *err)
+static lbrt_status ggml_tok_id(const lb_tokdata *t, int64_t id, const char *what, int32_t *out,
+                               lbrt_error *err)
 {
     *out = -1;
     if (id == -1 || id == 0xffffffff) {
         return LBRT_OK;
     }
-    LB_FAIL_IF(id < 0 || id >= t->n_tokens, err, LBRT_ERR_FORMAT, "tokenizer: the %s token is not in the vocabulary", what);
+    LB_FAIL_IF(id < 0 || id >= t->n_tokens, err, LBRT_ERR_FORMAT,
+               "tokenizer: the %s token is not in the vocabulary", what);
     *out = (int32_t)id;
     return LBRT_OK;
 }
@@ -37,11 +39,13 @@ static lbrt_status ggml_tok_fill(lb_tokdata *t, const lb_tokdata_ggml *in, lbrt_
             t->flags |= LB_TOK_COLLAPSE_SPACES;
         }
     } else {
-        LB_FAIL_IF(!in->pre.text, err, LBRT_ERR_UNSUPPORTED, "tokenizer: the file does not name its pre-tokenizer");
+        LB_FAIL_IF(!in->pre.text, err, LBRT_ERR_UNSUPPORTED,
+                   "tokenizer: the file does not name its pre-tokenizer");
         LB_TRY(lb_tokdata_pretokenizer_named(in->pre.text, in->pre.bytes, &t->pretokenizer, &t->flags, err));
         add_bos = (t->flags & LB_TOK_IGNORE_MERGES) != 0; // the Llama 3 family
         if (in->add_space_prefix == 1) {
-            return lb_fail(err, LBRT_ERR_UNSUPPORTED, "tokenizer: a byte-level vocabulary with a space prefix");
+            return lb_fail(err, LBRT_ERR_UNSUPPORTED,
+                           "tokenizer: a byte-level vocabulary with a space prefix");
         }
     }
     if (in->add_bos >= 0 ? in->add_bos : add_bos) {
@@ -59,7 +63,8 @@ static lbrt_status ggml_tok_fill(lb_tokdata *t, const lb_tokdata_ggml *in, lbrt_
         } else if (type == 0) { // "undefined"
             type = LB_TOKEN_NORMAL;
         }
-        LB_FAIL_IF(type < LB_TOKEN_NORMAL || type > LB_TOKEN_BYTE, err, LBRT_ERR_FORMAT, "tokenizer: token %u has type %d", i, type);
+        LB_FAIL_IF(type < LB_TOKEN_NORMAL || type > LB_TOKEN_BYTE, err, LBRT_ERR_FORMAT,
+                   "tokenizer: token %u has type %d", i, type);
         const lb_tokdata_string s = in->tokens[i];
         if (t->model == LB_TOK_SPM) {
             LB_TRY(lb_tokdata_set_spm(t, i, s.text, s.bytes, in->scores[i], (lb_token_type)type, err));
@@ -74,7 +79,8 @@ static lbrt_status ggml_tok_fill(lb_tokdata *t, const lb_tokdata_ggml *in, lbrt_
     lb_tokdata_add_end(t, eot);
     lb_tokdata_add_end(t, eom);
     lb_tokdata_add_usual_ends(t);
-    if (in->chat_template.text && in->chat_template.bytes && !memchr(in->chat_template.text, 0, in->chat_template.bytes)) {
+    if (in->chat_template.text && in->chat_template.bytes &&
+        !memchr(in->chat_template.text, 0, in->chat_template.bytes)) {
         t->chat_template = lb_alloc(&t->allocator, in->chat_template.bytes + 1);
         LB_FAIL_IF(!t->chat_template, err, LBRT_ERR_MEMORY, "out of memory");
         memcpy(t->chat_template, in->chat_template.text, in->chat_template.bytes);
@@ -83,12 +89,14 @@ static lbrt_status ggml_tok_fill(lb_tokdata *t, const lb_tokdata_ggml *in, lbrt_
     return LBRT_OK;
 }
 
-lbrt_status lb_tokdata_from_ggml(const lb_tokdata_ggml *in, const lbrt_allocator *a, lb_tokdata **out, lbrt_error *err)
+lbrt_status lb_tokdata_from_ggml(const lb_tokdata_ggml *in, const lbrt_allocator *a, lb_tokdata **out,
+                                 lbrt_error *err)
 {
     *out = NULL;
     const bool spm = ggml_tok_is(in->model, "llama");
-    LB_FAIL_IF(!spm && !ggml_tok_is(in->model, "gpt2"), err, LBRT_ERR_UNSUPPORTED, "tokenizer model '%.*s' is not supported",
-               (int)lb_min(in->model.bytes, 60), in->model.text ? in->model.text : "");
+    LB_FAIL_IF(!spm && !ggml_tok_is(in->model, "gpt2"), err, LBRT_ERR_UNSUPPORTED,
+               "tokenizer model '%.*s' is not supported", (int)lb_min(in->model.bytes, 60),
+               in->model.text ? in->model.text : "");
     LB_FAIL_IF(in->n_tokens > 1u << 24, err, LBRT_ERR_FORMAT, "a vocabulary of %zu tokens", in->n_tokens);
     lb_tokdata *t;
     LB_TRY(lb_tokdata_new((uint32_t)in->n_tokens, a, &t, err));

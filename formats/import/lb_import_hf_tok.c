@@ -23,7 +23,9 @@ static int64_t hf_tok_id(const lb_json *node)
     return v >= 0 && v < (double)(1 << 24) && v == (double)(int64_t)v ? (int64_t)v : -1;
 }
 
-/* ---------------------------------------------------------------- tokenizer.json: how the text is prepared */
+/*
+ * ---------------------------------------------------------------- tokenizer.json: how the text is prepared
+ */
 
 static lbrt_status hf_tok_normalizer(lb_tokdata *t, const lb_json *node, bool *replaces, lbrt_error *err)
 {
@@ -34,7 +36,8 @@ static lbrt_status hf_tok_normalizer(lb_tokdata *t, const lb_json *node, bool *r
     if (lb_json_is(type, "Sequence")) {
         const lb_json *list = lb_json_get(node, "normalizers");
         for (const lb_json *n = list ? list->child : NULL; n; n = n->next) {
-            LB_FAIL_IF(lb_json_is(lb_json_get(n, "type"), "Sequence"), err, LBRT_ERR_UNSUPPORTED, "tokenizer.json: nested normalizers");
+            LB_FAIL_IF(lb_json_is(lb_json_get(n, "type"), "Sequence"), err, LBRT_ERR_UNSUPPORTED,
+                       "tokenizer.json: nested normalizers");
             LB_TRY(hf_tok_normalizer(t, n, replaces, err));
         }
         return LBRT_OK;
@@ -52,7 +55,8 @@ static lbrt_status hf_tok_normalizer(lb_tokdata *t, const lb_json *node, bool *r
         *replaces = true;
         return LBRT_OK;
     }
-    return lb_fail(err, LBRT_ERR_UNSUPPORTED, "tokenizer.json: normalizer '%s' is not supported", hf_tok_type(node));
+    return lb_fail(err, LBRT_ERR_UNSUPPORTED, "tokenizer.json: normalizer '%s' is not supported",
+                   hf_tok_type(node));
 }
 
 /* The published patterns, as they stand in tokenizer.json files. */
@@ -62,27 +66,32 @@ static const struct {
 } hf_tok_patterns[] = {
     { "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+", LB_PRETOK_GPT2 },
     { "'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+", LB_PRETOK_GPT2 },
-    { "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+    { "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "
+      "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
       LB_PRETOK_LLAMA3 },
-    { "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+    { "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| "
+      "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
       LB_PRETOK_QWEN2 },
 };
 
 static lbrt_status hf_tok_split(lb_tokdata *t, const lb_json *node, lbrt_error *err)
 {
     const lb_json *pattern = lb_json_get(lb_json_get(node, "pattern"), "Regex");
-    const bool whole = lb_json_is(lb_json_get(node, "behavior"), "Isolated") && !lb_json_bool(lb_json_get(node, "invert"), false);
+    const bool whole = lb_json_is(lb_json_get(node, "behavior"), "Isolated") &&
+                       !lb_json_bool(lb_json_get(node, "invert"), false);
     for (size_t i = 0; whole && i < sizeof hf_tok_patterns / sizeof *hf_tok_patterns; i++) {
         if (lb_json_is(pattern, hf_tok_patterns[i].pattern) && t->pretokenizer == LB_PRETOK_NONE) {
             t->pretokenizer = hf_tok_patterns[i].kind;
             return LBRT_OK;
         }
     }
-    return lb_fail(err, LBRT_ERR_UNSUPPORTED, "tokenizer.json: the pre-tokenizer's pattern is not known: %.120s",
+    return lb_fail(err, LBRT_ERR_UNSUPPORTED,
+                   "tokenizer.json: the pre-tokenizer's pattern is not known: %.120s",
                    pattern && pattern->type == LB_JSON_STRING ? pattern->text : "(none)");
 }
 
-static lbrt_status hf_tok_pretokenizer(lb_tokdata *t, const lb_json *node, bool *byte_level, bool *replaces, lbrt_error *err)
+static lbrt_status hf_tok_pretokenizer(lb_tokdata *t, const lb_json *node, bool *byte_level, bool *replaces,
+                                       lbrt_error *err)
 {
     if (hf_tok_absent(node)) {
         return LBRT_OK;
@@ -120,19 +129,23 @@ static lbrt_status hf_tok_pretokenizer(lb_tokdata *t, const lb_json *node, bool 
         *replaces = true;
         return LBRT_OK;
     }
-    return lb_fail(err, LBRT_ERR_UNSUPPORTED, "tokenizer.json: pre-tokenizer '%s' is not supported", hf_tok_type(node));
+    return lb_fail(err, LBRT_ERR_UNSUPPORTED, "tokenizer.json: pre-tokenizer '%s' is not supported",
+                   hf_tok_type(node));
 }
 
 static lbrt_status hf_tok_decoder(const lb_json *node, lbrt_error *err)
 {
-    static const char *const known[] = { "ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace" };
+    static const char *const known[] = {
+        "ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"
+    };
     if (hf_tok_absent(node)) {
         return LBRT_OK;
     }
     const lb_json *type = lb_json_get(node, "type"), *list = lb_json_get(node, "decoders");
     if (lb_json_is(type, "Sequence")) {
         for (const lb_json *n = list ? list->child : NULL; n; n = n->next) {
-            LB_FAIL_IF(lb_json_is(lb_json_get(n, "type"), "Sequence"), err, LBRT_ERR_UNSUPPORTED, "tokenizer.json: nested decoders");
+            LB_FAIL_IF(lb_json_is(lb_json_get(n, "type"), "Sequence"), err, LBRT_ERR_UNSUPPORTED,
+                       "tokenizer.json: nested decoders");
             LB_TRY(hf_tok_decoder(n, err));
         }
         return LBRT_OK;
@@ -142,7 +155,8 @@ static lbrt_status hf_tok_decoder(const lb_json *node, lbrt_error *err)
             return LBRT_OK;
         }
     }
-    return lb_fail(err, LBRT_ERR_UNSUPPORTED, "tokenizer.json: decoder '%s' is not supported", hf_tok_type(node));
+    return lb_fail(err, LBRT_ERR_UNSUPPORTED, "tokenizer.json: decoder '%s' is not supported",
+                   hf_tok_type(node));
 }
 
 /* The post-processor says which special token is put before (and behind) a text. */
@@ -175,13 +189,16 @@ static lbrt_status hf_tok_post_processor(lb_tokdata *t, const lb_json *node, lbr
             continue;
         }
         const lb_json *name = lb_json_get(special, "id");
-        const int32_t id = name && name->type == LB_JSON_STRING ? lb_tokdata_find(t, name->text, name->bytes) : -1;
-        LB_FAIL_IF(id < 0, err, LBRT_ERR_FORMAT, "tokenizer.json: the post-processor adds a token that is not there");
+        const int32_t id =
+            name && name->type == LB_JSON_STRING ? lb_tokdata_find(t, name->text, name->bytes) : -1;
+        LB_FAIL_IF(id < 0, err, LBRT_ERR_FORMAT,
+                   "tokenizer.json: the post-processor adds a token that is not there");
         if (behind) {
             t->eos = id;
             t->flags |= LB_TOK_ADD_EOS;
         } else {
-            LB_FAIL_IF(t->flags & LB_TOK_ADD_BOS, err, LBRT_ERR_UNSUPPORTED, "tokenizer.json: two tokens before the text");
+            LB_FAIL_IF(t->flags & LB_TOK_ADD_BOS, err, LBRT_ERR_UNSUPPORTED,
+                       "tokenizer.json: two tokens before the text");
             t->bos = id;
             t->flags |= LB_TOK_ADD_BOS;
         }
@@ -191,13 +208,15 @@ static lbrt_status hf_tok_post_processor(lb_tokdata *t, const lb_json *node, lbr
 
 /* ---------------------------------------------------------------- tokenizer.json: the vocabulary */
 
-static lbrt_status hf_tok_vocab(lb_tokdata *t, const lb_json *vocab, bool byte_fallback, const lb_json *unk, lbrt_error *err)
+static lbrt_status hf_tok_vocab(lb_tokdata *t, const lb_json *vocab, bool byte_fallback, const lb_json *unk,
+                                lbrt_error *err)
 {
     for (const lb_json *v = vocab->child; v; v = v->next) {
         const int64_t id = hf_tok_id(v);
         LB_FAIL_IF(id < 0, err, LBRT_ERR_FORMAT, "tokenizer.json: a token without an id");
         lb_token_type type = LB_TOKEN_NORMAL;
-        if (unk && unk->type == LB_JSON_STRING && unk->bytes == v->key_bytes && memcmp(unk->text, v->key, v->key_bytes) == 0) {
+        if (unk && unk->type == LB_JSON_STRING && unk->bytes == v->key_bytes &&
+            memcmp(unk->text, v->key, v->key_bytes) == 0) {
             type = LB_TOKEN_UNKNOWN;
             t->unk = (int32_t)id;
         } else if (byte_fallback && v->key_bytes == 6 && memcmp(v->key, "<0x", 3) == 0 && v->key[5] == '>') {
@@ -246,8 +265,8 @@ static lbrt_status hf_tok_merges(lb_tokdata *t, const lb_json *merges, lbrt_erro
     size_t i = 0;
     for (const lb_json *m = merges->child; m; m = m->next, i++) {
         const lb_json *left = pairs ? m->child : m, *right = pairs && left ? left->next : m;
-        if ((m->type == LB_JSON_ARRAY) != pairs || !left || !right || left->type != LB_JSON_STRING || right->type != LB_JSON_STRING ||
-            (pairs && right->next)) {
+        if ((m->type == LB_JSON_ARRAY) != pairs || !left || !right || left->type != LB_JSON_STRING ||
+            right->type != LB_JSON_STRING || (pairs && right->next)) {
             status = lb_fail(err, LBRT_ERR_FORMAT, "tokenizer.json: merge %zu is not two strings", i);
             break;
         }
@@ -274,21 +293,23 @@ static lbrt_status hf_tok_fill(lb_tokdata *t, const lb_json *root, lbrt_error *e
     static const char *const affixes[] = { "continuing_subword_prefix", "end_of_word_suffix" };
     for (size_t i = 0; i < 2; i++) {
         const lb_json *affix = lb_json_get(model, affixes[i]);
-        LB_FAIL_IF(!hf_tok_absent(affix) && !lb_json_is(affix, ""), err, LBRT_ERR_UNSUPPORTED, "tokenizer.json: %s is not supported",
-                   affixes[i]);
+        LB_FAIL_IF(!hf_tok_absent(affix) && !lb_json_is(affix, ""), err, LBRT_ERR_UNSUPPORTED,
+                   "tokenizer.json: %s is not supported", affixes[i]);
     }
     const bool byte_fallback = lb_json_bool(lb_json_get(model, "byte_fallback"), false);
-    LB_FAIL_IF(byte_level == replaces || (!byte_level && (!byte_fallback || t->pretokenizer != LB_PRETOK_NONE)) ||
-                   (byte_level && (t->flags & LB_TOK_SPACE_PREFIX)) || (!byte_level && (t->flags & LB_TOK_NFC)) ||
-                   (byte_level && t->pretokenizer == LB_PRETOK_NONE),
-               err, LBRT_ERR_UNSUPPORTED,
-               "tokenizer.json: neither byte-level BPE nor BPE with byte fallback and spaces as U+2581");
+    LB_FAIL_IF(
+        byte_level == replaces || (!byte_level && (!byte_fallback || t->pretokenizer != LB_PRETOK_NONE)) ||
+            (byte_level && (t->flags & LB_TOK_SPACE_PREFIX)) || (!byte_level && (t->flags & LB_TOK_NFC)) ||
+            (byte_level && t->pretokenizer == LB_PRETOK_NONE),
+        err, LBRT_ERR_UNSUPPORTED,
+        "tokenizer.json: neither byte-level BPE nor BPE with byte fallback and spaces as U+2581");
     t->model = byte_level ? LB_TOK_BYTE_BPE : LB_TOK_BPE;
     if (byte_level && lb_json_bool(lb_json_get(model, "ignore_merges"), false)) {
         t->flags |= LB_TOK_IGNORE_MERGES;
     }
     LB_TRY(hf_tok_vocab(t, lb_json_get(model, "vocab"), byte_fallback, lb_json_get(model, "unk_token"), err));
-    LB_TRY(hf_tok_merges(t, lb_json_get(model, "merges"), err)); // before special tokens are taken out of the vocabulary
+    LB_TRY(hf_tok_merges(t, lb_json_get(model, "merges"),
+                         err)); // before special tokens are taken out of the vocabulary
     const lb_json *added = lb_json_get(root, "added_tokens");
     for (const lb_json *n = added ? added->child : NULL; n; n = n->next) {
         LB_TRY(hf_tok_added(t, hf_tok_id(lb_json_get(n, "id")), n, err));
@@ -304,13 +325,16 @@ static lbrt_status hf_tok_fill(lb_tokdata *t, const lb_json *root, lbrt_error *e
     return LBRT_OK;
 }
 
-static lbrt_status hf_tok_from_root(const lb_json *root, const lbrt_allocator *a, lb_tokdata **out, lbrt_error *err)
+static lbrt_status hf_tok_from_root(const lb_json *root, const lbrt_allocator *a, lb_tokdata **out,
+                                    lbrt_error *err)
 {
-    const lb_json *model = lb_json_get(root, "model"), *vocab = lb_json_get(model, "vocab"), *type = lb_json_get(model, "type");
+    const lb_json *model = lb_json_get(root, "model"), *vocab = lb_json_get(model, "vocab"),
+                  *type = lb_json_get(model, "type");
     LB_FAIL_IF(!model || model->type != LB_JSON_OBJECT, err, LBRT_ERR_FORMAT, "tokenizer.json: no model");
-    LB_FAIL_IF(type && !lb_json_is(type, "BPE"), err, LBRT_ERR_UNSUPPORTED, "tokenizer.json: model type '%s' is not supported",
-               hf_tok_type(model));
-    LB_FAIL_IF(!vocab || vocab->type != LB_JSON_OBJECT || !vocab->n_children, err, LBRT_ERR_FORMAT, "tokenizer.json: no vocabulary");
+    LB_FAIL_IF(type && !lb_json_is(type, "BPE"), err, LBRT_ERR_UNSUPPORTED,
+               "tokenizer.json: model type '%s' is not supported", hf_tok_type(model));
+    LB_FAIL_IF(!vocab || vocab->type != LB_JSON_OBJECT || !vocab->n_children, err, LBRT_ERR_FORMAT,
+               "tokenizer.json: no vocabulary");
     const lb_json *added = lb_json_get(root, "added_tokens");
     int64_t last = -1;
     for (const lb_json *v = vocab->child; v; v = v->next) {
@@ -335,7 +359,8 @@ static lbrt_status hf_tok_from_root(const lb_json *root, const lbrt_allocator *a
     return LBRT_OK;
 }
 
-lbrt_status lb_tokdata_from_hf_json(const char *json, size_t bytes, const lbrt_allocator *a, lb_tokdata **out, lbrt_error *err)
+lbrt_status lb_tokdata_from_hf_json(const char *json, size_t bytes, const lbrt_allocator *a, lb_tokdata **out,
+                                    lbrt_error *err)
 {
     *out = NULL;
     lb_json_doc *doc;
@@ -383,8 +408,8 @@ static lbrt_status hf_tok_added_decoder(lb_tokdata *t, const lb_json *list, lbrt
             for (size_t i = 0; id >= 0 && i < n->key_bytes; i++) {
                 id = n->key[i] >= '0' && n->key[i] <= '9' ? id * 10 + (n->key[i] - '0') : -1;
             }
-            LB_FAIL_IF(id < 0 || id >= (int64_t)t->n_tokens * 4 + 4096 + (int64_t)list->n_children, err, LBRT_ERR_FORMAT,
-                       "tokenizer_config.json: an added token with an impossible id");
+            LB_FAIL_IF(id < 0 || id >= (int64_t)t->n_tokens * 4 + 4096 + (int64_t)list->n_children, err,
+                       LBRT_ERR_FORMAT, "tokenizer_config.json: an added token with an impossible id");
             last = id > last ? id : last;
             if (pass) {
                 LB_TRY(hf_tok_added(t, id, n, err));
@@ -432,7 +457,8 @@ static lbrt_status hf_tok_apply_tokenizer_config(lb_tokdata *t, const lb_json *r
     hf_tok_named_id(t, lb_json_get(root, "eos_token"), &t->eos);
     hf_tok_named_id(t, lb_json_get(root, "unk_token"), &t->unk);
     hf_tok_named_id(t, lb_json_get(root, "pad_token"), &t->pad);
-    const lb_json *add_bos = lb_json_get(root, "add_bos_token"), *add_eos = lb_json_get(root, "add_eos_token");
+    const lb_json *add_bos = lb_json_get(root, "add_bos_token"),
+                  *add_eos = lb_json_get(root, "add_eos_token");
     if (add_bos && add_bos->type == LB_JSON_BOOL) {
         t->flags = add_bos->boolean ? t->flags | LB_TOK_ADD_BOS : t->flags & ~(uint32_t)LB_TOK_ADD_BOS;
     }
@@ -460,8 +486,9 @@ static void hf_tok_apply_ids(lb_tokdata *t, const lb_json *root)
     }
 }
 
-lbrt_status lb_tokdata_apply_hf_config(lb_tokdata *t, const char *tokenizer_config, size_t tokenizer_config_bytes,
-                                       const char *generation_config, size_t generation_config_bytes, const char *config,
+lbrt_status lb_tokdata_apply_hf_config(lb_tokdata *t, const char *tokenizer_config,
+                                       size_t tokenizer_config_bytes, const char *generation_config,
+                                       size_t generation_config_bytes, const char *config,
                                        size_t config_bytes, lbrt_error *err)
 {
     const char *const texts[3] = { tokenizer_config, generation_config, config };

@@ -1,9 +1,11 @@
 /*
- * SentencePiece model files: the protocol buffer ModelProto of sentencepiece_model.proto. Fields used (number: what):
+ * SentencePiece model files: the protocol buffer ModelProto of sentencepiece_model.proto. Fields used
+ * (number: what):
  *   ModelProto      1 SentencePiece (repeated), 2 TrainerSpec, 3 NormalizerSpec
  *   SentencePiece   1 text, 2 score (f32), 3 type (numbers as lb_token_type; 1 if absent)
  *   TrainerSpec     3 model type (2: BPE), 24 spaces behind words, 40 unk, 41 bos, 42 eos, 43 pad id
- *   NormalizerSpec  1 name, 2 compiled character map, 3 dummy prefix (default true), 4 remove extra spaces (default true)
+ *   NormalizerSpec  1 name, 2 compiled character map, 3 dummy prefix (default true), 4 remove extra spaces
+ *   (default true)
  */
 #include "lb_tokdata.h"
 
@@ -13,7 +15,7 @@ typedef struct spm_cursor {
 
 typedef struct spm_field {
     uint32_t number;
-    uint32_t wire;      /* 0: value; 1, 5: value is the bits; 2: bytes */
+    uint32_t wire; /* 0: value; 1, 5: value is the bits; 2: bytes */
     uint64_t value;
     spm_cursor bytes;
 } spm_field;
@@ -77,8 +79,7 @@ static bool spm_next(spm_cursor *c, spm_field *f, bool *damaged)
         f->value = lb_load_u32(c->p);
         c->p += 4;
         break;
-    default:
-        return false;
+    default: return false;
     }
     *damaged = false;
     return true;
@@ -143,11 +144,12 @@ static lbrt_status spm_read_piece(lb_tokdata *t, uint32_t id, spm_cursor c, lbrt
             type = f.value;
         }
     }
-    LB_FAIL_IF(damaged || type < LB_TOKEN_NORMAL || type > LB_TOKEN_BYTE, err, LBRT_ERR_FORMAT, "SentencePiece: token %u is damaged",
-               id);
+    LB_FAIL_IF(damaged || type < LB_TOKEN_NORMAL || type > LB_TOKEN_BYTE, err, LBRT_ERR_FORMAT,
+               "SentencePiece: token %u is damaged", id);
     float score;
     memcpy(&score, &score_bits, sizeof score);
-    return lb_tokdata_set_spm(t, id, (const char *)text.p, (size_t)(text.end - text.p), score, (lb_token_type)type, err);
+    return lb_tokdata_set_spm(t, id, (const char *)text.p, (size_t)(text.end - text.p), score,
+                              (lb_token_type)type, err);
 }
 
 static int32_t spm_id(const lb_tokdata *t, int64_t id)
@@ -155,11 +157,14 @@ static int32_t spm_id(const lb_tokdata *t, int64_t id)
     return id >= 0 && id < t->n_tokens ? (int32_t)id : -1;
 }
 
-lbrt_status lb_tokdata_from_sentencepiece(const void *data, size_t bytes, const lbrt_allocator *a, lb_tokdata **out, lbrt_error *err)
+lbrt_status lb_tokdata_from_sentencepiece(const void *data, size_t bytes, const lbrt_allocator *a,
+                                          lb_tokdata **out, lbrt_error *err)
 {
     *out = NULL;
     const spm_cursor all = { data, (const unsigned char *)data + bytes };
-    spm_specs s = { .model_type = 1, .dummy_prefix = 1, .collapse = 1, .unk = 0, .bos = 1, .eos = 2, .pad = -1 };
+    spm_specs s = {
+        .model_type = 1, .dummy_prefix = 1, .collapse = 1, .unk = 0, .bos = 1, .eos = 2, .pad = -1
+    };
     s.name.p = s.name.end = all.p;
     uint32_t n = 0;
     bool damaged = false;
@@ -167,7 +172,8 @@ lbrt_status lb_tokdata_from_sentencepiece(const void *data, size_t bytes, const 
     for (spm_field f; spm_next(&c, &f, &damaged);) {
         if (f.wire == 2) {
             n += f.number == 1;
-            damaged = (f.number == 2 && !spm_read_trainer(f.bytes, &s)) || (f.number == 3 && !spm_read_normalizer(f.bytes, &s));
+            damaged = (f.number == 2 && !spm_read_trainer(f.bytes, &s)) ||
+                      (f.number == 3 && !spm_read_normalizer(f.bytes, &s));
         }
         if (damaged || n > 1u << 24) {
             damaged = true;
@@ -175,15 +181,22 @@ lbrt_status lb_tokdata_from_sentencepiece(const void *data, size_t bytes, const 
         }
     }
     LB_FAIL_IF(damaged || n == 0, err, LBRT_ERR_FORMAT, "not a SentencePiece model, or damaged");
-    LB_FAIL_IF(s.model_type != 2, err, LBRT_ERR_UNSUPPORTED, "SentencePiece model type '%s' is not supported, only bpe",
-               s.model_type == 1 ? "unigram" : s.model_type == 3 ? "word" : s.model_type == 4 ? "char" : "unknown");
-    LB_FAIL_IF(s.charsmap_bytes, err, LBRT_ERR_UNSUPPORTED, "SentencePiece normalizer '%.*s' is not supported, only identity",
+    LB_FAIL_IF(s.model_type != 2, err, LBRT_ERR_UNSUPPORTED,
+               "SentencePiece model type '%s' is not supported, only bpe",
+               s.model_type == 1   ? "unigram"
+               : s.model_type == 3 ? "word"
+               : s.model_type == 4 ? "char"
+                                   : "unknown");
+    LB_FAIL_IF(s.charsmap_bytes, err, LBRT_ERR_UNSUPPORTED,
+               "SentencePiece normalizer '%.*s' is not supported, only identity",
                (int)lb_min((size_t)(s.name.end - s.name.p), 60), (const char *)s.name.p);
-    LB_FAIL_IF(s.suffix, err, LBRT_ERR_UNSUPPORTED, "SentencePiece models with white space as a suffix are not supported");
+    LB_FAIL_IF(s.suffix, err, LBRT_ERR_UNSUPPORTED,
+               "SentencePiece models with white space as a suffix are not supported");
     lb_tokdata *t;
     LB_TRY(lb_tokdata_new(n, a, &t, err));
     t->model = LB_TOK_SPM;
-    t->flags = LB_TOK_ADD_BOS | (s.dummy_prefix ? LB_TOK_SPACE_PREFIX : 0u) | (s.collapse ? LB_TOK_COLLAPSE_SPACES : 0u);
+    t->flags = LB_TOK_ADD_BOS | (s.dummy_prefix ? LB_TOK_SPACE_PREFIX : 0u) |
+               (s.collapse ? LB_TOK_COLLAPSE_SPACES : 0u);
     t->unk = spm_id(t, s.unk);
     t->bos = spm_id(t, s.bos);
     t->eos = spm_id(t, s.eos);

@@ -1,5 +1,6 @@
 /*
- * The statements of Jinja: the template is cut into pieces of text, expressions and statements, which are then executed in place.
+ * The statements of Jinja: the template is cut into pieces of text, expressions and statements, which are
+ * then executed in place.
  */
 #include "lb_jinja_internal.h"
 
@@ -38,8 +39,9 @@ static const char *jinja_tag_end(const char *p, const char *end, char close, boo
 }
 
 /*
- * Cuts the source. White space as Hugging Face sets it: a line break behind a statement and blanks before one at the beginning of a line
- * go (trim_blocks, lstrip_blocks), a minus sign takes all white space on its side, the last line break of the file goes.
+ * Cuts the source. White space as Hugging Face sets it: a line break behind a statement and blanks before
+ * one at the beginning of a line go (trim_blocks, lstrip_blocks), a minus sign takes all white space on its
+ * side, the last line break of the file goes.
  */
 static jinja_piece *jinja_cut(jinja *j, const char *p, size_t bytes, size_t *n_pieces)
 {
@@ -83,7 +85,8 @@ static jinja_piece *jinja_cut(jinja *j, const char *p, size_t bytes, size_t *n_p
             break;
         }
         const char open = tag[1], close = open == '{' ? '}' : open;
-        const char *from = tag + 2 + (sign == '-' || sign == '+'), *to = jinja_tag_end(from, end, close, open == '#');
+        const char *from = tag + 2 + (sign == '-' || sign == '+'),
+                   *to = jinja_tag_end(from, end, close, open == '#');
         if (!to) {
             lb_jinja_fail(j, LBRT_ERR_UNSUPPORTED, "a tag does not end");
             return NULL;
@@ -154,9 +157,11 @@ static size_t jinja_find_end(jinja *j, const jinja_piece *pieces, size_t at, siz
     for (; at < to; at++) {
         j->steps++;
         const jinja_piece *piece = &pieces[at];
-        if (jinja_piece_is(j, piece, "for") || jinja_piece_is(j, piece, "if") || jinja_piece_is(j, piece, "macro")) {
+        if (jinja_piece_is(j, piece, "for") || jinja_piece_is(j, piece, "if") ||
+            jinja_piece_is(j, piece, "macro")) {
             level++;
-        } else if (jinja_piece_is(j, piece, "endfor") || jinja_piece_is(j, piece, "endif") || jinja_piece_is(j, piece, "endmacro")) {
+        } else if (jinja_piece_is(j, piece, "endfor") || jinja_piece_is(j, piece, "endif") ||
+                   jinja_piece_is(j, piece, "endmacro")) {
             if (level-- == 0) {
                 break;
             }
@@ -340,8 +345,8 @@ static void jinja_execute(jinja *j, const jinja_piece *pieces, size_t at, size_t
     j->depth--;
 }
 
-lbrt_status lb_jinja_render(const char *source, const lb_jinja_input *in, const lbrt_allocator *a, char **out, size_t *bytes,
-                            size_t *cap, lbrt_error *err)
+lbrt_status lb_jinja_render(const char *source, const lb_jinja_input *in, const lbrt_allocator *a, char **out,
+                            size_t *bytes, size_t *cap, lbrt_error *err)
 {
     *out = NULL;
     *bytes = *cap = 0;

@@ -1,6 +1,6 @@
 /*
- * The expressions of Jinja, by recursive descent. `dead` ones (short circuits, branches not taken) are parsed but not evaluated. All values
- * live in an arena that the rendering frees.
+ * The expressions of Jinja, by recursive descent. `dead` ones (short circuits, branches not taken) are
+ * parsed but not evaluated. All values live in an arena that the rendering frees.
  */
 #include "lb_jinja_internal.h"
 
@@ -94,7 +94,8 @@ bool lb_jinja_true(const jinja_value *v)
 
 static bool jinja_equal(const jinja_value *a, const jinja_value *b)
 {
-    const bool numbers = (a->type == JINJA_BOOL || a->type == JINJA_INT) && (b->type == JINJA_BOOL || b->type == JINJA_INT);
+    const bool numbers =
+        (a->type == JINJA_BOOL || a->type == JINJA_INT) && (b->type == JINJA_BOOL || b->type == JINJA_INT);
     if (numbers) {
         return a->i == b->i;
     }
@@ -178,7 +179,8 @@ bool lb_jinja_take(jinja *j, const char *sign)
     if ((size_t)(j->end - j->p) < n || memcmp(j->p, sign, n) != 0) {
         return false;
     }
-    if (n == 1 && (sign[0] == '<' || sign[0] == '>' || sign[0] == '=') && j->end - j->p > 1 && j->p[1] == '=') {
+    if (n == 1 && (sign[0] == '<' || sign[0] == '>' || sign[0] == '=') && j->end - j->p > 1 &&
+        j->p[1] == '=') {
         return false;
     }
     j->p += n;
@@ -278,7 +280,10 @@ static jinja_value jinja_lookup(jinja *j, const char *name, size_t bytes)
     } else if (jinja_name_is(name, bytes, "raise_exception") || jinja_name_is(name, bytes, "range") ||
                jinja_name_is(name, bytes, "namespace")) {
         v.type = JINJA_FUNCTION;
-        v.i = name[1] == 'a' ? (name[2] == 'i' ? JINJA_RAISE : name[2] == 'n' ? JINJA_RANGE : JINJA_MAKE_NAMESPACE) : 0;
+        v.i = name[1] == 'a' ? (name[2] == 'i'   ? JINJA_RAISE
+                                : name[2] == 'n' ? JINJA_RANGE
+                                                 : JINJA_MAKE_NAMESPACE)
+                             : 0;
     }
     return v;
 }
@@ -304,7 +309,9 @@ static jinja_value jinja_literal(jinja *j)
             case 'n': c = '\n'; break;
             case 't': c = '\t'; break;
             case 'r': c = '\r'; break;
-            case '\\': case '\'': case '"': break;
+            case '\\':
+            case '\'':
+            case '"': break;
             default: return jinja_no(j, "an escape sequence in a string is not known");
             }
         }
@@ -319,7 +326,8 @@ static jinja_value jinja_message_field(const jinja *j, int64_t message, const ch
     if (jinja_name_is(name, bytes, "role")) {
         return jinja_string(m->role, strlen(m->role));
     }
-    return jinja_name_is(name, bytes, "content") ? jinja_string(m->content, strlen(m->content)) : jinja_undefined;
+    return jinja_name_is(name, bytes, "content") ? jinja_string(m->content, strlen(m->content))
+                                                 : jinja_undefined;
 }
 
 static jinja_value jinja_loop_field(jinja *j, const char *name, size_t bytes)
@@ -407,7 +415,8 @@ static jinja_value jinja_case(jinja *j, const jinja_value *v, char mode)
     return text ? jinja_string(text, v->bytes) : jinja_undefined;
 }
 
-static jinja_value jinja_replace(jinja *j, const jinja_value *v, const jinja_value *what, const jinja_value *with)
+static jinja_value jinja_replace(jinja *j, const jinja_value *v, const jinja_value *what,
+                                 const jinja_value *with)
 {
     if (what->type != JINJA_STRING || with->type != JINJA_STRING || !what->bytes) {
         return jinja_no(j, "replace() of something that is not text");
@@ -442,7 +451,8 @@ static jinja_value jinja_split(jinja *j, const jinja_value *v, const jinja_value
     size_t n = 0;
     const char *p = v->text;
     const char *const end = v->text + v->bytes;
-    for (const char *hit; (hit = jinja_find_text(p, (size_t)(end - p), by->text, by->bytes)) != NULL; p = hit + by->bytes) {
+    for (const char *hit; (hit = jinja_find_text(p, (size_t)(end - p), by->text, by->bytes)) != NULL;
+         p = hit + by->bytes) {
         items[n++] = jinja_string(p, (size_t)(hit - p));
     }
     items[n++] = jinja_string(p, (size_t)(end - p));
@@ -452,7 +462,8 @@ static jinja_value jinja_split(jinja *j, const jinja_value *v, const jinja_value
 static const char jinja_white[] = " \t\n\r\v\f\x1c\x1d\x1e\x1f";
 
 /* Methods of strings and filters, where they mean the same. */
-static jinja_value jinja_apply(jinja *j, const char *name, size_t bytes, const jinja_value *v, const jinja_value *args, size_t n_args)
+static jinja_value jinja_apply(jinja *j, const char *name, size_t bytes, const jinja_value *v,
+                               const jinja_value *args, size_t n_args)
 {
     if (v->type == JINJA_UNDEFINED || v->type == JINJA_NONE) {
         return jinja_bad(j, "an operation on something undefined");
@@ -465,7 +476,8 @@ static jinja_value jinja_apply(jinja *j, const char *name, size_t bytes, const j
         if (n_args && args[0].type != JINJA_STRING) {
             return jinja_no(j, "strip() of something that is not text");
         }
-        return jinja_strip(v, n_args ? args[0].text : jinja_white, n_args ? args[0].bytes : sizeof jinja_white - 1, !right, !left);
+        return jinja_strip(v, n_args ? args[0].text : jinja_white,
+                           n_args ? args[0].bytes : sizeof jinja_white - 1, !right, !left);
     }
     static const char *const cases[] = { "upper", "lower", "capitalize", "title" };
     for (size_t i = 0; i < 4; i++) {
@@ -473,10 +485,12 @@ static jinja_value jinja_apply(jinja *j, const char *name, size_t bytes, const j
             return jinja_case(j, v, cases[i][0]);
         }
     }
-    if (n_args == 1 && args[0].type == JINJA_STRING && args[0].bytes <= v->bytes && jinja_name_is(name, bytes, "startswith")) {
+    if (n_args == 1 && args[0].type == JINJA_STRING && args[0].bytes <= v->bytes &&
+        jinja_name_is(name, bytes, "startswith")) {
         return jinja_bool(memcmp(v->text, args[0].text, args[0].bytes) == 0);
     }
-    if (n_args == 1 && args[0].type == JINJA_STRING && args[0].bytes <= v->bytes && jinja_name_is(name, bytes, "endswith")) {
+    if (n_args == 1 && args[0].type == JINJA_STRING && args[0].bytes <= v->bytes &&
+        jinja_name_is(name, bytes, "endswith")) {
         return jinja_bool(memcmp(v->text + v->bytes - args[0].bytes, args[0].text, args[0].bytes) == 0);
     }
     if (n_args == 1 && (jinja_name_is(name, bytes, "startswith") || jinja_name_is(name, bytes, "endswith"))) {
@@ -491,10 +505,12 @@ static jinja_value jinja_apply(jinja *j, const char *name, size_t bytes, const j
     return jinja_no(j, "a method or filter is not known");
 }
 
-static jinja_value jinja_filter(jinja *j, const char *name, size_t bytes, const jinja_value *v, const jinja_value *args, size_t n_args)
+static jinja_value jinja_filter(jinja *j, const char *name, size_t bytes, const jinja_value *v,
+                                const jinja_value *args, size_t n_args)
 {
     if (jinja_name_is(name, bytes, "default") || jinja_name_is(name, bytes, "d")) {
-        const bool empty = v->type == JINJA_UNDEFINED || (n_args > 1 && lb_jinja_true(&args[1]) && !lb_jinja_true(v));
+        const bool empty =
+            v->type == JINJA_UNDEFINED || (n_args > 1 && lb_jinja_true(&args[1]) && !lb_jinja_true(v));
         return empty ? (n_args ? args[0] : jinja_string("", 0)) : *v;
     }
     if (jinja_name_is(name, bytes, "length") || jinja_name_is(name, bytes, "count")) {
@@ -532,12 +548,15 @@ static jinja_value jinja_call(jinja *j, const jinja_value *f, const jinja_value 
     }
     if (f->i == JINJA_RAISE) {
         char text[160];
-        lb_format(text, sizeof text, "%.*s", n_args && args[0].type == JINJA_STRING ? (int)lb_min(args[0].bytes, 140) : 0,
+        lb_format(text, sizeof text, "%.*s",
+                  n_args && args[0].type == JINJA_STRING ? (int)lb_min(args[0].bytes, 140) : 0,
                   n_args && args[0].type == JINJA_STRING ? args[0].text : "");
         return jinja_bad(j, text);
     }
-    if (f->i == JINJA_RANGE && n_args >= 1 && n_args <= 2 && args[0].type == JINJA_INT && args[n_args - 1].type == JINJA_INT) {
-        const int64_t from = n_args == 2 ? args[0].i : 0, to = args[n_args - 1].i, n = to > from ? to - from : 0;
+    if (f->i == JINJA_RANGE && n_args >= 1 && n_args <= 2 && args[0].type == JINJA_INT &&
+        args[n_args - 1].type == JINJA_INT) {
+        const int64_t from = n_args == 2 ? args[0].i : 0, to = args[n_args - 1].i,
+                      n = to > from ? to - from : 0;
         if (n > 4096) {
             return jinja_no(j, "range() is too long");
         }
@@ -684,7 +703,8 @@ static jinja_value jinja_subscript(jinja *j, const jinja_value *v, bool dead)
         return i >= 0 && i < n ? v->items[i] : jinja_undefined;
     }
     const int64_t step = part[2].type == JINJA_INT ? part[2].i : 1;
-    if (v->type != JINJA_LIST || (step != 1 && step != -1) || (step == -1 && (part[0].type == JINJA_INT || part[1].type == JINJA_INT))) {
+    if (v->type != JINJA_LIST || (step != 1 && step != -1) ||
+        (step == -1 && (part[0].type == JINJA_INT || part[1].type == JINJA_INT))) {
         return jinja_no(j, "a slice");
     }
     int64_t from = part[0].type == JINJA_INT ? part[0].i : 0, to = part[1].type == JINJA_INT ? part[1].i : n;
@@ -717,7 +737,8 @@ static jinja_value jinja_postfix(jinja *j, bool dead)
             }
             const size_t n_args = jinja_arguments(j, args, NULL, dead);
             if (!dead && j->status == LBRT_OK) {
-                const bool get = v.type == JINJA_MESSAGE && jinja_name_is(name, n, "get") && n_args && args[0].type == JINJA_STRING;
+                const bool get = v.type == JINJA_MESSAGE && jinja_name_is(name, n, "get") && n_args &&
+                                 args[0].type == JINJA_STRING;
                 if (get) {
                     v = jinja_message_field(j, v.i, args[0].text, args[0].bytes);
                     if (v.type == JINJA_UNDEFINED && n_args > 1) {
@@ -732,7 +753,9 @@ static jinja_value jinja_postfix(jinja *j, bool dead)
         } else if (lb_jinja_take(j, "[")) {
             v = jinja_subscript(j, &v, dead);
         } else if (lb_jinja_take(j, "(")) {
-            jinja_var *into = !dead && v.type == JINJA_FUNCTION && v.i == JINJA_MAKE_NAMESPACE ? lb_jinja_alloc(j, sizeof *into) : NULL;
+            jinja_var *into = !dead && v.type == JINJA_FUNCTION && v.i == JINJA_MAKE_NAMESPACE
+                                  ? lb_jinja_alloc(j, sizeof *into)
+                                  : NULL;
             if (into) {
                 memset(into, 0, sizeof *into);
             }
@@ -810,7 +833,9 @@ static jinja_value jinja_unary(jinja *j, bool dead)
 {
     if (lb_jinja_take(j, "-")) {
         const jinja_value v = jinja_filtered(j, dead);
-        return dead ? v : v.type == JINJA_INT ? jinja_int(-v.i) : jinja_bad(j, "minus something that is no number");
+        return dead                  ? v
+               : v.type == JINJA_INT ? jinja_int(-v.i)
+                                     : jinja_bad(j, "minus something that is no number");
     }
     return jinja_filtered(j, dead);
 }
@@ -819,7 +844,8 @@ static jinja_value jinja_product(jinja *j, bool dead)
 {
     jinja_value v = jinja_unary(j, dead);
     while (j->status == LBRT_OK) {
-        const bool modulo = lb_jinja_take(j, "%"), times = !modulo && lb_jinja_take(j, "*"), over = !modulo && !times && lb_jinja_take(j, "//");
+        const bool modulo = lb_jinja_take(j, "%"), times = !modulo && lb_jinja_take(j, "*"),
+                   over = !modulo && !times && lb_jinja_take(j, "//");
         if (!modulo && !times && !over) {
             break;
         }

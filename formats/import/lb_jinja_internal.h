@@ -7,17 +7,26 @@
 enum { JINJA_MAX_STEPS = 200000, JINJA_MAX_BYTES = 4 << 20, JINJA_MAX_DEPTH = 48, JINJA_MAX_VARS = 256 };
 
 typedef enum jinja_type {
-    JINJA_UNDEFINED, JINJA_NONE, JINJA_BOOL, JINJA_INT, JINJA_STRING, JINJA_LIST, JINJA_MESSAGE, JINJA_NAMESPACE, JINJA_LOOP, JINJA_FUNCTION
+    JINJA_UNDEFINED,
+    JINJA_NONE,
+    JINJA_BOOL,
+    JINJA_INT,
+    JINJA_STRING,
+    JINJA_LIST,
+    JINJA_MESSAGE,
+    JINJA_NAMESPACE,
+    JINJA_LOOP,
+    JINJA_FUNCTION
 } jinja_type;
 
 typedef struct jinja_value jinja_value;
 struct jinja_value {
     jinja_type type;
-    int64_t i;              /* BOOL, INT; LIST: number of items; MESSAGE: index; FUNCTION: which */
-    const char *text;       /* STRING */
+    int64_t i;        /* BOOL, INT; LIST: number of items; MESSAGE: index; FUNCTION: which */
+    const char *text; /* STRING */
     size_t bytes;
     const jinja_value *items; /* LIST */
-    struct jinja_var *vars; /* NAMESPACE */
+    struct jinja_var *vars;   /* NAMESPACE */
 };
 
 typedef struct jinja_var {

@@ -12,7 +12,8 @@
 lbrt_status lb_tokdata_new(uint32_t n_tokens, const lbrt_allocator *a, lb_tokdata **out, lbrt_error *err)
 {
     *out = NULL;
-    LB_FAIL_IF(n_tokens == 0 || n_tokens > 1u << 24, err, LBRT_ERR_FORMAT, "a vocabulary of %u tokens", n_tokens);
+    LB_FAIL_IF(n_tokens == 0 || n_tokens > 1u << 24, err, LBRT_ERR_FORMAT, "a vocabulary of %u tokens",
+               n_tokens);
     const lbrt_allocator allocator = lb_allocator_or_default(a);
     lb_tokdata *t = lb_alloc_zero(&allocator, 1, sizeof *t);
     LB_FAIL_IF(!t, err, LBRT_ERR_MEMORY, "out of memory");
@@ -46,9 +47,11 @@ void lb_tokdata_free(lb_tokdata *t)
     lb_free(&a, t, sizeof *t);
 }
 
-lbrt_status lb_tokdata_set(lb_tokdata *t, uint32_t id, const char *text, size_t bytes, float score, lb_token_type type, lbrt_error *err)
+lbrt_status lb_tokdata_set(lb_tokdata *t, uint32_t id, const char *text, size_t bytes, float score,
+                           lb_token_type type, lbrt_error *err)
 {
-    LB_FAIL_IF(id >= t->n_tokens, err, LBRT_ERR_FORMAT, "token %u is not in the vocabulary of %u", id, t->n_tokens);
+    LB_FAIL_IF(id >= t->n_tokens, err, LBRT_ERR_FORMAT, "token %u is not in the vocabulary of %u", id,
+               t->n_tokens);
     LB_FAIL_IF(bytes > LB_TOK_MAX_TEXT, err, LBRT_ERR_UNSUPPORTED, "token %u is longer than 65535 bytes", id);
     char *copy = NULL;
     if (bytes) {
@@ -67,13 +70,17 @@ lbrt_status lb_tokdata_set(lb_tokdata *t, uint32_t id, const char *text, size_t 
 
 static int tokdata_hex(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
 }
 
 /* "<0x0A>" as its byte, or -1. */
 static int tokdata_parse_byte(const char *text, size_t bytes)
 {
-    if (bytes != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>' || tokdata_hex(text[3]) < 0 || tokdata_hex(text[4]) < 0) {
+    if (bytes != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>' || tokdata_hex(text[3]) < 0 ||
+        tokdata_hex(text[4]) < 0) {
         return -1;
     }
     return tokdata_hex(text[3]) * 16 + tokdata_hex(text[4]);
@@ -94,7 +101,10 @@ static size_t tokdata_unescape_spaces(const char *text, size_t bytes, char *out)
     return n;
 }
 
-/* The byte that GPT-2 spells as this code point, or -1: printable Latin-1 stands for itself, the rest for U+0100 and up in order. */
+/*
+ * The byte that GPT-2 spells as this code point, or -1: printable Latin-1 stands for itself, the rest for
+ * U+0100 and up in order.
+ */
 static int tokdata_stand_in(uint32_t cp)
 {
     if ((cp >= 33 && cp <= 126) || (cp >= 161 && cp <= 172) || (cp >= 174 && cp <= 255)) {
@@ -127,11 +137,13 @@ static size_t tokdata_unmap(const char *text, size_t bytes, char *out)
 /* A buffer for converted text: the stack for all that is usual. */
 enum { TOKDATA_STACK = 512 };
 
-static lbrt_status tokdata_set_converted(lb_tokdata *t, uint32_t id, const char *text, size_t bytes, float score, lb_token_type type,
+static lbrt_status tokdata_set_converted(lb_tokdata *t, uint32_t id, const char *text, size_t bytes,
+                                         float score, lb_token_type type,
                                          size_t (*convert)(const char *, size_t, char *), lbrt_error *err)
 {
     char on_stack[TOKDATA_STACK];
-    LB_FAIL_IF(bytes > LB_TOK_MAX_TEXT * (size_t)3, err, LBRT_ERR_UNSUPPORTED, "token %u is longer than 65535 bytes", id);
+    LB_FAIL_IF(bytes > LB_TOK_MAX_TEXT * (size_t)3, err, LBRT_ERR_UNSUPPORTED,
+               "token %u is longer than 65535 bytes", id);
     char *buffer = bytes <= sizeof on_stack ? on_stack : lb_alloc(&t->allocator, bytes);
     LB_FAIL_IF(!buffer, err, LBRT_ERR_MEMORY, "out of memory");
     const lbrt_status status = lb_tokdata_set(t, id, buffer, convert(text, bytes, buffer), score, type, err);
@@ -141,8 +153,8 @@ static lbrt_status tokdata_set_converted(lb_tokdata *t, uint32_t id, const char 
     return status;
 }
 
-lbrt_status lb_tokdata_set_spm(lb_tokdata *t, uint32_t id, const char *text, size_t bytes, float score, lb_token_type type,
-                               lbrt_error *err)
+lbrt_status lb_tokdata_set_spm(lb_tokdata *t, uint32_t id, const char *text, size_t bytes, float score,
+                               lb_token_type type, lbrt_error *err)
 {
     if (type == LB_TOKEN_BYTE) {
         const int byte = tokdata_parse_byte(text, bytes);
@@ -156,9 +168,11 @@ lbrt_status lb_tokdata_set_spm(lb_tokdata *t, uint32_t id, const char *text, siz
     return tokdata_set_converted(t, id, text, bytes, score, type, tokdata_unescape_spaces, err);
 }
 
-lbrt_status lb_tokdata_set_byte_level(lb_tokdata *t, uint32_t id, const char *text, size_t bytes, lb_token_type type, lbrt_error *err)
+lbrt_status lb_tokdata_set_byte_level(lb_tokdata *t, uint32_t id, const char *text, size_t bytes,
+                                      lb_token_type type, lbrt_error *err)
 {
-    if (type == LB_TOKEN_CONTROL || type == LB_TOKEN_UNKNOWN || type == LB_TOKEN_USER) { // added tokens are plain text
+    if (type == LB_TOKEN_CONTROL || type == LB_TOKEN_UNKNOWN ||
+        type == LB_TOKEN_USER) { // added tokens are plain text
         return lb_tokdata_set(t, id, text, bytes, 0, type, err);
     }
     return tokdata_set_converted(t, id, text, bytes, 0, type, tokdata_unmap, err);
@@ -179,7 +193,8 @@ int32_t lb_tokdata_find(const lb_tokdata *t, const char *text, size_t bytes)
 {
     for (uint32_t i = 0; i < t->n_tokens; i++) {
         const lb_tokdata_token *token = &t->tokens[i];
-        if (token->bytes == bytes && bytes && memcmp(token->text, text, bytes) == 0 && token->type != LB_TOKEN_BYTE) {
+        if (token->bytes == bytes && bytes && memcmp(token->text, text, bytes) == 0 &&
+            token->type != LB_TOKEN_BYTE) {
             return (int32_t)i;
         }
     }
@@ -188,9 +203,13 @@ int32_t lb_tokdata_find(const lb_tokdata *t, const char *text, size_t bytes)
 
 void lb_tokdata_add_usual_ends(lb_tokdata *t)
 {
-    static const char *const names[] = { "<|eot_id|>", "<|im_end|>",      "<|end|>", "<end_of_turn>", "<|endoftext|>",
-                                         "<|eom_id|>", "<|end_of_text|>", "<EOT>",   "<|EOT|>",
-                                         "<\xef\xbd\x9c\x65nd\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>" };
+    static const char *const names[] = {
+        "<|eot_id|>",      "<|im_end|>",
+        "<|end|>",         "<end_of_turn>",
+        "<|endoftext|>",   "<|eom_id|>",
+        "<|end_of_text|>", "<EOT>",
+        "<|EOT|>",         "<\xef\xbd\x9c\x65nd\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>"
+    };
     for (uint32_t i = 0; i < t->n_tokens; i++) {
         const lb_tokdata_token *token = &t->tokens[i];
         for (size_t k = 0; token->type == LB_TOKEN_CONTROL && k < sizeof names / sizeof *names; k++) {
@@ -201,7 +220,8 @@ void lb_tokdata_add_usual_ends(lb_tokdata *t)
     }
 }
 
-lbrt_status lb_tokdata_pretokenizer_named(const char *name, size_t bytes, lb_pretokenizer *out, uint32_t *flags, lbrt_error *err)
+lbrt_status lb_tokdata_pretokenizer_named(const char *name, size_t bytes, lb_pretokenizer *out,
+                                          uint32_t *flags, lbrt_error *err)
 {
     static const struct {
         const char *name;
@@ -232,10 +252,14 @@ lbrt_status lb_tokdata_pretokenizer_named(const char *name, size_t bytes, lb_pre
             return LBRT_OK;
         }
     }
-    return lb_fail(err, LBRT_ERR_UNSUPPORTED, "pre-tokenizer '%.*s' is not supported", (int)lb_min(bytes, 60), name ? name : "");
+    return lb_fail(err, LBRT_ERR_UNSUPPORTED, "pre-tokenizer '%.*s' is not supported", (int)lb_min(bytes, 60),
+                   name ? name : "");
 }
 
-/* ---------------------------------------------------------------- open hashing, for merges and for the section */
+/*
+ * ---------------------------------------------------------------- open hashing, for merges and for the
+ * section
+ */
 
 /* A power of two of slots for n entries, one and a half times as many at least. */
 static uint32_t tokdata_slots(uint32_t n)
@@ -249,14 +273,16 @@ static uint32_t tokdata_slots(uint32_t n)
 
 static bool tokdata_is_in_index(const lb_tokdata_token *token)
 {
-    return token->bytes && (token->type == LB_TOKEN_NORMAL || token->type == LB_TOKEN_USER || token->type == LB_TOKEN_UNUSED);
+    return token->bytes &&
+           (token->type == LB_TOKEN_NORMAL || token->type == LB_TOKEN_USER || token->type == LB_TOKEN_UNUSED);
 }
 
 /* Enters token `id` unless its text is there; index has a power of two of slots, some empty. */
 static void tokdata_enter_token(const lb_tokdata *t, uint32_t *index, uint32_t slots, uint32_t id)
 {
     const lb_tokdata_token *token = &t->tokens[id];
-    for (uint32_t slot = lb_tok_hash_text(token->text, token->bytes) & (slots - 1);; slot = (slot + 1) & (slots - 1)) {
+    for (uint32_t slot = lb_tok_hash_text(token->text, token->bytes) & (slots - 1);;
+         slot = (slot + 1) & (slots - 1)) {
         if (!index[slot]) {
             index[slot] = id + 1;
             return;
@@ -271,7 +297,8 @@ static void tokdata_enter_token(const lb_tokdata *t, uint32_t *index, uint32_t s
 static void tokdata_enter_merge(const lb_tokdata *t, uint32_t *index, uint32_t slots, uint32_t rank)
 {
     const lb_tokdata_merge *m = &t->merges[rank];
-    for (uint32_t slot = lb_tok_hash_pair((uint32_t)m->left, (uint32_t)m->right) & (slots - 1);; slot = (slot + 1) & (slots - 1)) {
+    for (uint32_t slot = lb_tok_hash_pair((uint32_t)m->left, (uint32_t)m->right) & (slots - 1);;
+         slot = (slot + 1) & (slots - 1)) {
         if (!index[slot]) {
             index[slot] = rank + 1;
             return;
@@ -283,9 +310,11 @@ static void tokdata_enter_merge(const lb_tokdata *t, uint32_t *index, uint32_t s
     }
 }
 
-static int32_t tokdata_look_up(const lb_tokdata *t, const uint32_t *index, uint32_t slots, const char *text, size_t bytes)
+static int32_t tokdata_look_up(const lb_tokdata *t, const uint32_t *index, uint32_t slots, const char *text,
+                               size_t bytes)
 {
-    for (uint32_t slot = lb_tok_hash_text(text, bytes) & (slots - 1); index[slot]; slot = (slot + 1) & (slots - 1)) {
+    for (uint32_t slot = lb_tok_hash_text(text, bytes) & (slots - 1); index[slot];
+         slot = (slot + 1) & (slots - 1)) {
         const lb_tokdata_token *token = &t->tokens[index[slot] - 1];
         if (token->bytes == bytes && memcmp(token->text, text, bytes) == 0) {
             return (int32_t)(index[slot] - 1);
@@ -295,11 +324,12 @@ static int32_t tokdata_look_up(const lb_tokdata *t, const uint32_t *index, uint3
 }
 
 /* One merge: buffer has room for both parts. */
-static lbrt_status tokdata_resolve_merge(lb_tokdata *t, const uint32_t *index, uint32_t slots, lb_tokdata_string left,
-                                         lb_tokdata_string right, uint32_t rank, lb_tokdata_spelling spelling, char *buffer,
-                                         lbrt_error *err)
+static lbrt_status tokdata_resolve_merge(lb_tokdata *t, const uint32_t *index, uint32_t slots,
+                                         lb_tokdata_string left, lb_tokdata_string right, uint32_t rank,
+                                         lb_tokdata_spelling spelling, char *buffer, lbrt_error *err)
 {
-    size_t (*const convert)(const char *, size_t, char *) = spelling == LB_SPELL_SPM ? tokdata_unescape_spaces : tokdata_unmap;
+    size_t (*const convert)(const char *, size_t, char *) =
+        spelling == LB_SPELL_SPM ? tokdata_unescape_spaces : tokdata_unmap;
     const size_t n_left = convert(left.text, left.bytes, buffer);
     const size_t n_right = convert(right.text, right.bytes, buffer + n_left);
     lb_tokdata_merge *m = &t->merges[rank];
@@ -311,8 +341,9 @@ static lbrt_status tokdata_resolve_merge(lb_tokdata *t, const uint32_t *index, u
     return LBRT_OK;
 }
 
-lbrt_status lb_tokdata_resolve_merges(lb_tokdata *t, const lb_tokdata_string *left, const lb_tokdata_string *right, size_t n,
-                                      lb_tokdata_spelling spelling, lbrt_error *err)
+lbrt_status lb_tokdata_resolve_merges(lb_tokdata *t, const lb_tokdata_string *left,
+                                      const lb_tokdata_string *right, size_t n, lb_tokdata_spelling spelling,
+                                      lbrt_error *err)
 {
     LB_FAIL_IF(n > 1u << 24, err, LBRT_ERR_FORMAT, "%zu merges", n);
     lb_free(&t->allocator, t->merges, t->n_merges * sizeof *t->merges);
@@ -401,8 +432,8 @@ static bool tokdata_runs_are_short(const uint32_t *index, uint32_t slots)
 }
 
 /* Builds an index, with more slots until it is sound. */
-static lbrt_status tokdata_build_index(const lb_tokdata *t, const lbrt_allocator *a, bool merges, uint32_t **index, uint32_t *slots,
-                                       lbrt_error *err)
+static lbrt_status tokdata_build_index(const lb_tokdata *t, const lbrt_allocator *a, bool merges,
+                                       uint32_t **index, uint32_t *slots, lbrt_error *err)
 {
     const uint32_t n = merges ? t->n_merges : t->n_tokens;
     for (*slots = tokdata_slots(n); *slots; *slots *= 2) {
@@ -425,10 +456,12 @@ static lbrt_status tokdata_build_index(const lb_tokdata *t, const lbrt_allocator
     return LBRT_OK;
 }
 
-static lbrt_status tokdata_plan_section(const lb_tokdata *t, const lbrt_allocator *a, tokdata_plan *p, lbrt_error *err)
+static lbrt_status tokdata_plan_section(const lb_tokdata *t, const lbrt_allocator *a, tokdata_plan *p,
+                                        lbrt_error *err)
 {
     for (uint32_t i = 0; i < t->n_tokens; i++) {
-        p->n_special_tokens += t->tokens[i].bytes && (t->tokens[i].type == LB_TOKEN_CONTROL || t->tokens[i].type == LB_TOKEN_USER);
+        p->n_special_tokens += t->tokens[i].bytes &&
+                               (t->tokens[i].type == LB_TOKEN_CONTROL || t->tokens[i].type == LB_TOKEN_USER);
     }
     if (p->n_special_tokens) {
         p->specials = lb_alloc(a, p->n_special_tokens * sizeof *p->specials);
@@ -444,7 +477,8 @@ static lbrt_status tokdata_plan_section(const lb_tokdata *t, const lbrt_allocato
         qsort(p->specials, n, sizeof *p->specials, tokdata_compare_specials);
         for (uint32_t i = 0; i < n; i++) { // of several with the same text the lowest id stays
             const tokdata_special *last = p->n_specials ? &p->specials[p->n_specials - 1] : NULL;
-            if (!last || last->bytes != p->specials[i].bytes || memcmp(last->text, p->specials[i].text, last->bytes) != 0) {
+            if (!last || last->bytes != p->specials[i].bytes ||
+                memcmp(last->text, p->specials[i].text, last->bytes) != 0) {
                 p->specials[p->n_specials++] = p->specials[i];
             }
         }
@@ -453,7 +487,8 @@ static lbrt_status tokdata_plan_section(const lb_tokdata *t, const lbrt_allocato
     LB_TRY(tokdata_build_index(t, a, true, &p->merge_index, &p->merge_slots, err));
     if (t->chat_template) {
         const lbrt_status status = lb_tokdata_chat_form(t, a, &p->chat, &p->chat_bytes, err);
-        if (status != LBRT_OK && status != LBRT_ERR_UNSUPPORTED) { // without a form, chat formatting says that it is not supported
+        if (status != LBRT_OK &&
+            status != LBRT_ERR_UNSUPPORTED) { // without a form, chat formatting says that it is not supported
             return status;
         }
     }
@@ -468,13 +503,26 @@ static void tokdata_put_u32s(unsigned char **p, const uint32_t *values, size_t n
     }
 }
 
-static void tokdata_put_section(const lb_tokdata *t, const tokdata_plan *plan, uint32_t text_bytes, unsigned char *p)
+static void tokdata_put_section(const lb_tokdata *t, const tokdata_plan *plan, uint32_t text_bytes,
+                                unsigned char *p)
 {
     memcpy(p, "LBTK", 4);
-    const uint32_t head[16] = { LB_TOK_SECTION_VERSION, (uint32_t)t->model, (uint32_t)t->pretokenizer, t->flags, t->n_tokens,
-                                t->n_merges, plan->n_specials, plan->token_slots, plan->merge_slots, text_bytes,
-                                (uint32_t)plan->chat_bytes, (uint32_t)t->bos, (uint32_t)t->eos, (uint32_t)t->unk,
-                                (uint32_t)t->pad, t->n_ends };
+    const uint32_t head[16] = { LB_TOK_SECTION_VERSION,
+                                (uint32_t)t->model,
+                                (uint32_t)t->pretokenizer,
+                                t->flags,
+                                t->n_tokens,
+                                t->n_merges,
+                                plan->n_specials,
+                                plan->token_slots,
+                                plan->merge_slots,
+                                text_bytes,
+                                (uint32_t)plan->chat_bytes,
+                                (uint32_t)t->bos,
+                                (uint32_t)t->eos,
+                                (uint32_t)t->unk,
+                                (uint32_t)t->pad,
+                                t->n_ends };
     unsigned char *h = p + 4;
     tokdata_put_u32s(&h, head, 16);
     for (uint32_t i = 0; i < t->n_ends; i++) {
@@ -493,7 +541,8 @@ static void tokdata_put_section(const lb_tokdata *t, const tokdata_plan *plan, u
         tokdata_put_u32s(&p, &bits, 1);
     }
     for (uint32_t i = 0; i < t->n_merges; i++) {
-        const uint32_t m[3] = { (uint32_t)t->merges[i].left, (uint32_t)t->merges[i].right, (uint32_t)t->merges[i].result };
+        const uint32_t m[3] = { (uint32_t)t->merges[i].left, (uint32_t)t->merges[i].right,
+                                (uint32_t)t->merges[i].result };
         tokdata_put_u32s(&p, m, 3);
     }
     for (uint32_t i = 0; i < plan->n_specials; i++) {
@@ -517,7 +566,8 @@ static void tokdata_put_section(const lb_tokdata *t, const tokdata_plan *plan, u
     }
 }
 
-lbrt_status lb_tokdata_write(const lb_tokdata *t, const lbrt_allocator *a, void **out, size_t *bytes, lbrt_error *err)
+lbrt_status lb_tokdata_write(const lb_tokdata *t, const lbrt_allocator *a, void **out, size_t *bytes,
+                             lbrt_error *err)
 {
     *out = NULL;
     *bytes = 0;
@@ -530,9 +580,12 @@ lbrt_status lb_tokdata_write(const lb_tokdata *t, const lbrt_allocator *a, void 
     tokdata_plan plan = { 0 };
     lbrt_status status = tokdata_plan_section(t, &allocator, &plan, err);
     if (status == LBRT_OK) {
-        const size_t size = LB_TOK_HEADER_BYTES + ((size_t)t->n_tokens + 1) * 4 + (t->model == LB_TOK_SPM ? (size_t)t->n_tokens * 4 : 0) +
-                            (size_t)t->n_merges * 12 + ((size_t)plan.n_specials + plan.token_slots + plan.merge_slots) * 4 +
-                            lb_round_up(t->n_tokens, 4) + lb_round_up(plan.chat_bytes, 4) + lb_round_up((size_t)text_bytes, 4);
+        const size_t size = LB_TOK_HEADER_BYTES + ((size_t)t->n_tokens + 1) * 4 +
+                            (t->model == LB_TOK_SPM ? (size_t)t->n_tokens * 4 : 0) +
+                            (size_t)t->n_merges * 12 +
+                            ((size_t)plan.n_specials + plan.token_slots + plan.merge_slots) * 4 +
+                            lb_round_up(t->n_tokens, 4) + lb_round_up(plan.chat_bytes, 4) +
+                            lb_round_up((size_t)text_bytes, 4);
         unsigned char *section = lb_alloc_zero(&allocator, size, 1);
         if (section) {
             tokdata_put_section(t, &plan, (uint32_t)text_bytes, section);

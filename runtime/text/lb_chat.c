@@ -1,4 +1,7 @@
-/* Chat formatting: a table of what stands between two messages, by their roles. The form is specified in lb_tokenizer.h. */
+/*
+ * Chat formatting: a table of what stands between two messages, by their roles. The form is specified in
+ * lb_tokenizer.h.
+ */
 #include "lb_tok_internal.h"
 
 typedef struct chat_gap {
@@ -44,8 +47,8 @@ static bool chat_find_role(const char *role, lb_chat_side *side)
 
 static const char *chat_side_name(lb_chat_side side)
 {
-    static const char *const names[] = { "the beginning", "a system message", "a user message", "an assistant message", "the end",
-                                         "an answer" };
+    static const char *const names[] = { "the beginning",        "a system message", "a user message",
+                                         "an assistant message", "the end",          "an answer" };
     return names[side];
 }
 
@@ -87,8 +90,9 @@ static size_t chat_space(const char *text, size_t bytes, bool at_end)
     return run;
 }
 
-lbrt_status lb_chat_render(const char *form, const lbrt_message *messages, size_t n, bool answer, const char *bos, size_t n_bos,
-                           char *text, size_t cap, size_t *bytes, lbrt_error *err)
+lbrt_status lb_chat_render(const char *form, const lbrt_message *messages, size_t n, bool answer,
+                           const char *bos, size_t n_bos, char *text, size_t cap, size_t *bytes,
+                           lbrt_error *err)
 {
     chat_out out = { text, cap, 0, 0 };
     *bytes = 0;
@@ -98,11 +102,13 @@ lbrt_status lb_chat_render(const char *form, const lbrt_message *messages, size_
     size_t content_bytes = 0;
     for (size_t i = 0; i <= n; i++) {
         lb_chat_side after = answer ? LB_CHAT_ANSWER : LB_CHAT_CLOSE;
-        LB_FAIL_IF(i < n && (!chat_find_role(messages[i].role, &after) || !messages[i].content), err, LBRT_ERR_ARGUMENT,
+        LB_FAIL_IF(i < n && (!chat_find_role(messages[i].role, &after) || !messages[i].content), err,
+                   LBRT_ERR_ARGUMENT,
                    "chat: message %zu has no content, or a role other than system, user and assistant", i);
         const chat_gap gap = chat_find_gap(form, before, after);
-        LB_FAIL_IF(!(gap.flags & LB_GAP_ALLOWED), err, LBRT_ERR_ARGUMENT, "chat: the model's template does not allow %s after %s",
-                   chat_side_name(after), chat_side_name(before));
+        LB_FAIL_IF(!(gap.flags & LB_GAP_ALLOWED), err, LBRT_ERR_ARGUMENT,
+                   "chat: the model's template does not allow %s after %s", chat_side_name(after),
+                   chat_side_name(before));
         if (gap.flags & LB_GAP_TRIM_BEFORE) {
             content_bytes -= chat_space(content, content_bytes, true);
         }
@@ -123,7 +129,8 @@ lbrt_status lb_chat_render(const char *form, const lbrt_message *messages, size_
         before = after;
     }
     *bytes = out.bytes;
-    LB_FAIL_IF(out.bytes > cap, err, LBRT_ERR_BUFFER, "the text needs %zu bytes, the buffer has %zu", out.bytes, cap);
+    LB_FAIL_IF(out.bytes > cap, err, LBRT_ERR_BUFFER, "the text needs %zu bytes, the buffer has %zu",
+               out.bytes, cap);
     return LBRT_OK;
 }
 
@@ -132,8 +139,8 @@ bool lb_tokenizer_has_chat(const lb_tokenizer *t)
     return t->chat_bytes != 0;
 }
 
-lbrt_status lb_tokenizer_chat_format(const lb_tokenizer *t, const lbrt_message *messages, size_t n, bool answer, char *text,
-                                     size_t cap, size_t *bytes, lbrt_error *err)
+lbrt_status lb_tokenizer_chat_format(const lb_tokenizer *t, const lbrt_message *messages, size_t n,
+                                     bool answer, char *text, size_t cap, size_t *bytes, lbrt_error *err)
 {
     *bytes = 0;
     LB_FAIL_IF(!t->chat_bytes, err, LBRT_ERR_UNSUPPORTED,

@@ -1,11 +1,15 @@
 /*
- * Pre-tokenizers: the published patterns as hand-written matchers. Each cuts the text into pieces without gaps.
+ * Pre-tokenizers: the published patterns as hand-written matchers. Each cuts the text into pieces without
+ * gaps.
  *
  *   GPT-2     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
- *   Llama 3   (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+ *   Llama 3   (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|
+ *   ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
  *   Qwen 2    the same with \p{N} for \p{N}{1,3}
- *   DeepSeek  one after the other, each cutting the pieces of the one before into what matches and what does not:
- *             [\r\n]   \s?[letters]+   \s?[punctuation]+   \s+$   [U+4E00-U+9FA5 U+0800-U+4E00 U+AC00-U+D7FF]+   \p{N}+
+ *   DeepSeek  one after the other, each cutting the pieces of the one before into what matches and what
+ *   does not:
+ *             [\r\n]   \s?[letters]+   \s?[punctuation]+   \s+$   [U+4E00-U+9FA5 U+0800-U+4E00
+ *             U+AC00-U+D7FF]+   \p{N}+
  *             where letters and punctuation are the published lists of ranges below.
  *
  * A byte that is not UTF-8 counts as a character that is neither letter, number nor white space.
@@ -152,28 +156,32 @@ typedef struct pretok_range {
 } pretok_range;
 
 static const pretok_range pretok_deepseek_letters[] = {
-    { 0x41, 0x5a }, { 0x61, 0x7a }, { 0xb5, 0xb5 }, { 0xc0, 0xd6 }, { 0xd8, 0xf6 },
-    { 0xf8, 0x1ba }, { 0x1bc, 0x1bf }, { 0x1c4, 0x293 }, { 0x295, 0x2af }, { 0x370, 0x373 },
-    { 0x376, 0x377 }, { 0x37b, 0x37d }, { 0x37f, 0x37f }, { 0x386, 0x386 }, { 0x388, 0x38a },
-    { 0x38c, 0x38c }, { 0x38e, 0x3a1 }, { 0x3a3, 0x3f5 }, { 0x3f7, 0x481 }, { 0x48a, 0x52f },
-    { 0x531, 0x556 }, { 0x10a0, 0x10c5 }, { 0x13a0, 0x13f5 }, { 0x13f8, 0x13fd }, { 0x1c90, 0x1cba },
-    { 0x1cbd, 0x1cbf }, { 0x1d00, 0x1d2b }, { 0x1d6b, 0x1d77 }, { 0x1d79, 0x1d9a }, { 0x1e00, 0x1f15 },
-    { 0x1f18, 0x1f1d }, { 0x1f20, 0x1f45 }, { 0x1f48, 0x1f4d }, { 0x1f50, 0x1f57 }, { 0x1f59, 0x1f59 },
-    { 0x1f5b, 0x1f5b }, { 0x1f5d, 0x1f5d }, { 0x1f5f, 0x1f7d }, { 0x1f80, 0x1fb4 }, { 0x1fb6, 0x1fbc },
-    { 0x1fbe, 0x1fbe }, { 0x1fc2, 0x1fc4 }, { 0x1fc6, 0x1fcc }, { 0x1fd0, 0x1fd3 }, { 0x1fd6, 0x1fdb },
-    { 0x1fe0, 0x1fec }, { 0x1ff2, 0x1ff4 }, { 0x1ff6, 0x1ffc }, { 0x2102, 0x2102 }, { 0x2107, 0x2107 },
-    { 0x210a, 0x2113 }, { 0x2115, 0x2115 }, { 0x2119, 0x211d }, { 0x2124, 0x2124 }, { 0x2126, 0x2126 },
-    { 0x2128, 0x2128 }, { 0x212a, 0x212d }, { 0x212f, 0x2134 }, { 0x2139, 0x2139 }, { 0x213c, 0x213f },
-    { 0x2145, 0x2149 }, { 0x214e, 0x214e }, { 0x2183, 0x2184 }, { 0x2c00, 0x2c7b }, { 0x2c7e, 0x2ce4 },
-    { 0x2ceb, 0x2cee }, { 0x2cf2, 0x2cf3 }, { 0xa640, 0xa66d }, { 0xa680, 0xa69b }, { 0xa722, 0xa76f },
-    { 0xa771, 0xa787 }, { 0xa78b, 0xa78e }, { 0xab70, 0xabbf }, { 0xfb00, 0xfb06 }, { 0xfb13, 0xfb17 },
-    { 0xff21, 0xff3a }, { 0xff41, 0xff5a }, { 0x10400, 0x1044f }, { 0x104b0, 0x104d3 }, { 0x104d8, 0x104fb },
+    { 0x41, 0x5a },       { 0x61, 0x7a },       { 0xb5, 0xb5 },       { 0xc0, 0xd6 },
+    { 0xd8, 0xf6 },       { 0xf8, 0x1ba },      { 0x1bc, 0x1bf },     { 0x1c4, 0x293 },
+    { 0x295, 0x2af },     { 0x370, 0x373 },     { 0x376, 0x377 },     { 0x37b, 0x37d },
+    { 0x37f, 0x37f },     { 0x386, 0x386 },     { 0x388, 0x38a },     { 0x38c, 0x38c },
+    { 0x38e, 0x3a1 },     { 0x3a3, 0x3f5 },     { 0x3f7, 0x481 },     { 0x48a, 0x52f },
+    { 0x531, 0x556 },     { 0x10a0, 0x10c5 },   { 0x13a0, 0x13f5 },   { 0x13f8, 0x13fd },
+    { 0x1c90, 0x1cba },   { 0x1cbd, 0x1cbf },   { 0x1d00, 0x1d2b },   { 0x1d6b, 0x1d77 },
+    { 0x1d79, 0x1d9a },   { 0x1e00, 0x1f15 },   { 0x1f18, 0x1f1d },   { 0x1f20, 0x1f45 },
+    { 0x1f48, 0x1f4d },   { 0x1f50, 0x1f57 },   { 0x1f59, 0x1f59 },   { 0x1f5b, 0x1f5b },
+    { 0x1f5d, 0x1f5d },   { 0x1f5f, 0x1f7d },   { 0x1f80, 0x1fb4 },   { 0x1fb6, 0x1fbc },
+    { 0x1fbe, 0x1fbe },   { 0x1fc2, 0x1fc4 },   { 0x1fc6, 0x1fcc },   { 0x1fd0, 0x1fd3 },
+    { 0x1fd6, 0x1fdb },   { 0x1fe0, 0x1fec },   { 0x1ff2, 0x1ff4 },   { 0x1ff6, 0x1ffc },
+    { 0x2102, 0x2102 },   { 0x2107, 0x2107 },   { 0x210a, 0x2113 },   { 0x2115, 0x2115 },
+    { 0x2119, 0x211d },   { 0x2124, 0x2124 },   { 0x2126, 0x2126 },   { 0x2128, 0x2128 },
+    { 0x212a, 0x212d },   { 0x212f, 0x2134 },   { 0x2139, 0x2139 },   { 0x213c, 0x213f },
+    { 0x2145, 0x2149 },   { 0x214e, 0x214e },   { 0x2183, 0x2184 },   { 0x2c00, 0x2c7b },
+    { 0x2c7e, 0x2ce4 },   { 0x2ceb, 0x2cee },   { 0x2cf2, 0x2cf3 },   { 0xa640, 0xa66d },
+    { 0xa680, 0xa69b },   { 0xa722, 0xa76f },   { 0xa771, 0xa787 },   { 0xa78b, 0xa78e },
+    { 0xab70, 0xabbf },   { 0xfb00, 0xfb06 },   { 0xfb13, 0xfb17 },   { 0xff21, 0xff3a },
+    { 0xff41, 0xff5a },   { 0x10400, 0x1044f }, { 0x104b0, 0x104d3 }, { 0x104d8, 0x104fb },
     { 0x10c80, 0x10cb2 }, { 0x10cc0, 0x10cf2 }, { 0x118a0, 0x118df }, { 0x1e900, 0x1e943 },
 };
 
 static const pretok_range pretok_deepseek_marks[] = {
-    { 0x21, 0x2f }, { 0x3a, 0x7e }, { 0x2018, 0x201f }, { 0x3000, 0x3002 }, { 0xff01, 0xff0f },
-    { 0xff1a, 0xff5e },
+    { 0x21, 0x2f },     { 0x3a, 0x7e },     { 0x2018, 0x201f },
+    { 0x3000, 0x3002 }, { 0xff01, 0xff0f }, { 0xff1a, 0xff5e },
 };
 
 static bool pretok_in(const pretok_range *ranges, size_t n, uint32_t cp)
@@ -192,19 +200,22 @@ static bool pretok_in(const pretok_range *ranges, size_t n, uint32_t cp)
 
 static bool pretok_is_deepseek_letter(const pretok_char *c)
 {
-    return c->bytes && pretok_in(pretok_deepseek_letters, sizeof pretok_deepseek_letters / sizeof(pretok_range), c->cp);
+    return c->bytes &&
+           pretok_in(pretok_deepseek_letters, sizeof pretok_deepseek_letters / sizeof(pretok_range), c->cp);
 }
 
 static bool pretok_is_deepseek_mark(const pretok_char *c)
 {
-    return c->bytes && pretok_in(pretok_deepseek_marks, sizeof pretok_deepseek_marks / sizeof(pretok_range), c->cp);
+    return c->bytes &&
+           pretok_in(pretok_deepseek_marks, sizeof pretok_deepseek_marks / sizeof(pretok_range), c->cp);
 }
 
 /*
- * \s?[list]+ cuts the text from p to end into matches and what lies between: the end of the first such part. With newlines, a line
- * break is a part of its own.
+ * \s?[list]+ cuts the text from p to end into matches and what lies between: the end of the first such
+ * part. With newlines, a line break is a part of its own.
  */
-static const char *pretok_deepseek_part(const char *p, const char *end, bool newlines, bool (*in_list)(const pretok_char *))
+static const char *pretok_deepseek_part(const char *p, const char *end, bool newlines,
+                                        bool (*in_list)(const pretok_char *))
 {
     for (const char *q = p;;) {
         const pretok_char c = pretok_look(q, end);
@@ -282,20 +293,11 @@ size_t lb_pretok_next(lb_pretok *p)
     }
     const char *end = p->end;
     switch (p->kind) {
-    case LB_PRETOK_GPT2:
-        end = pretok_gpt2(p->at, p->end);
-        break;
-    case LB_PRETOK_LLAMA3:
-        end = pretok_llama3(p->at, p->end, 3);
-        break;
-    case LB_PRETOK_QWEN2:
-        end = pretok_llama3(p->at, p->end, 1);
-        break;
-    case LB_PRETOK_DEEPSEEK_LLM:
-        end = pretok_deepseek(p);
-        break;
-    case LB_PRETOK_NONE:
-        break;
+    case LB_PRETOK_GPT2: end = pretok_gpt2(p->at, p->end); break;
+    case LB_PRETOK_LLAMA3: end = pretok_llama3(p->at, p->end, 3); break;
+    case LB_PRETOK_QWEN2: end = pretok_llama3(p->at, p->end, 1); break;
+    case LB_PRETOK_DEEPSEEK_LLM: end = pretok_deepseek(p); break;
+    case LB_PRETOK_NONE: break;
     }
     const size_t n = (size_t)(end - p->at);
     p->at = end;

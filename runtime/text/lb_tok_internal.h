@@ -21,10 +21,11 @@ struct lb_tokenizer {
     int32_t bos, eos, unk;
     int32_t ends[LB_TOK_MAX_ENDS];
     uint32_t n_ends;
-    uint32_t longest;        /* bytes of the longest token */
-    bool space_leads;        /* no token has a space behind another character: words can be encoded one by one */
+    uint32_t longest; /* bytes of the longest token */
+    bool space_leads; /* no token has a space behind another character: words can be encoded one by one */
     int32_t byte_token[256]; /* the token of a single byte, or -1 */
-    uint32_t special_from[257]; /* specials that begin with byte b: from special_from[b] to special_from[b + 1] */
+    uint32_t
+        special_from[257]; /* specials that begin with byte b: from special_from[b] to special_from[b + 1] */
 };
 
 static inline uint32_t lb_tok_type(const lb_tokenizer *t, uint32_t id)
@@ -65,7 +66,9 @@ static inline uint32_t lb_tok_hash_pair(uint32_t left, uint32_t right)
 /* Id of the token (not CONTROL, UNKNOWN, BYTE) with that text, or -1. */
 int32_t lb_tok_find(const lb_tokenizer *t, const char *text, size_t bytes);
 
-/* What joining two neighbouring tokens gives, and its rank (smaller joins earlier); -1 if they do not join. */
+/*
+ * What joining two neighbouring tokens gives, and its rank (smaller joins earlier); -1 if they do not join.
+ */
 int32_t lb_tok_find_merge(const lb_tokenizer *t, int32_t left, int32_t right, uint32_t *rank);
 
 /* ---- one call of lb_tokenizer_encode ---- */
@@ -111,8 +114,11 @@ void lb_tok_emit_bytes(lb_tok_run *run, const char *text, size_t bytes);
 /* Makes room for n symbols in run->symbols. */
 lbrt_status lb_tok_need_symbols(lb_tok_run *run, size_t n);
 
-/* Joins the n symbols of run->symbols (at, bytes, id are set) as long as neighbours join, best rank first; what is left is
- * compacted to the front and counted in *n. text is what `at` refers to. A result of `not_whole` bytes is not allowed (0: any). */
+/*
+ * Joins the n symbols of run->symbols (at, bytes, id are set) as long as neighbours join, best rank first;
+ * what is left is compacted to the front and counted in *n. text is what `at` refers to. A result of
+ * `not_whole` bytes is not allowed (0: any).
+ */
 lbrt_status lb_tok_merge(lb_tok_run *run, const char *text, uint32_t *n, uint32_t not_whole);
 
 /* The text between special tokens. prefix: put the space in front (if the tokenizer does that at all). */
@@ -124,7 +130,8 @@ lbrt_status lb_tok_encode_byte_bpe(lb_tok_run *run, const char *text, size_t byt
 typedef struct lb_pretok {
     lb_pretokenizer kind;
     const char *at, *end;
-    const char *outer, *stop, *tail; /* DeepSeek: ends of the parts that `at` is in; where the white space at its end begins */
+    const char *outer, *stop,
+        *tail; /* DeepSeek: ends of the parts that `at` is in; where the white space at its end begins */
 } lb_pretok;
 
 static inline lb_pretok lb_pretok_start(lb_pretokenizer kind, const char *text, size_t bytes)

@@ -1,6 +1,7 @@
 /*
- * Byte-pair encoding proper: joins neighbouring symbols, best rank first, leftmost first among equals, until nothing joins.
- * Short texts (words) look for the best pair by scanning; long ones keep the candidates in a heap, which makes them O(n log n).
+ * Byte-pair encoding proper: joins neighbouring symbols, best rank first, leftmost first among equals,
+ * until nothing joins. Short texts (words) look for the best pair by scanning; long ones keep the
+ * candidates in a heap, which makes them O(n log n).
  */
 #include "lb_tok_internal.h"
 
@@ -30,8 +31,8 @@ static uint32_t merge_rank_of_score(const unsigned char *score)
 }
 
 /* What two neighbouring symbols give, or -1. */
-static int32_t merge_find(const lb_tokenizer *t, const char *text, const lb_tok_symbol *l, const lb_tok_symbol *r, uint32_t not_whole,
-                          uint32_t *rank)
+static int32_t merge_find(const lb_tokenizer *t, const char *text, const lb_tok_symbol *l,
+                          const lb_tok_symbol *r, uint32_t not_whole, uint32_t *rank)
 {
     if (l->bytes + r->bytes == not_whole) {
         return -1;
@@ -109,7 +110,8 @@ static lb_tok_candidate merge_pop(lb_tok_candidate *heap, size_t *n)
     return top;
 }
 
-static void merge_consider(lb_tok_run *run, const char *text, uint32_t left, uint32_t right, uint32_t not_whole, size_t *n_heap)
+static void merge_consider(lb_tok_run *run, const char *text, uint32_t left, uint32_t right,
+                           uint32_t not_whole, size_t *n_heap)
 {
     const lb_tok_symbol *s = run->symbols;
     if (left == UINT32_MAX || right == UINT32_MAX) {
@@ -148,7 +150,8 @@ static lbrt_status merge_long(lb_tok_run *run, const char *text, uint32_t *n, ui
     while (n_heap) {
         const lb_tok_candidate c = merge_pop(run->heap, &n_heap);
         const uint32_t l = (uint32_t)c.key, r = c.right;
-        // Symbols only grow or vanish: both alive and as long together as they were means that neither changed.
+        // Symbols only grow or vanish: both alive and as long together as they were means that neither
+        // changed.
         if (!s[l].bytes || !s[r].bytes || s[l].bytes + s[r].bytes != c.bytes || s[l].next != r) {
             continue;
         }

@@ -1,14 +1,14 @@
 /*
- * Tokenizers over characters whose spaces are U+2581: SentencePiece's BPE (joins by score) and its form in tokenizer.json files
- * (joins by rank, characters without a token fall back to bytes before joining).
+ * Tokenizers over characters whose spaces are U+2581: SentencePiece's BPE (joins by score) and its form in
+ * tokenizer.json files (joins by rank, characters without a token fall back to bytes before joining).
  */
 #include "lb_tok_internal.h"
 
 static const char spm_space[3] = { (char)0xe2, (char)0x96, (char)0x81 }; // U+2581
 
 /*
- * An UNUSED token is not given out: SentencePiece splits it into the two that joined to it. Those are what its text gives
- * alone if the last join is left out.
+ * An UNUSED token is not given out: SentencePiece splits it into the two that joined to it. Those are what
+ * its text gives alone if the last join is left out.
  */
 static lbrt_status spm_split_unused(lb_tok_run *run, const char *text, uint32_t bytes, int depth);
 
@@ -37,7 +37,8 @@ static lbrt_status spm_symbols(lb_tok_run *run, const char *text, size_t bytes, 
         uint32_t cp;
         const size_t length = lb_utf8_decode(text + i, bytes - i, &cp);
         const int32_t id = lb_tok_find(t, text + i, length);
-        const bool split = id < 0 && t->model == LB_TOK_BPE && length > 1 && t->byte_token[(unsigned char)text[i]] >= 0;
+        const bool split =
+            id < 0 && t->model == LB_TOK_BPE && length > 1 && t->byte_token[(unsigned char)text[i]] >= 0;
         const size_t step = split ? 1 : length;
         for (size_t k = 0; k < length; k += step) {
             lb_tok_symbol *s = &run->symbols[n++];
@@ -66,7 +67,8 @@ static lbrt_status spm_split_unused(lb_tok_run *run, const char *text, uint32_t 
     }
     for (uint32_t i = 0; status == LBRT_OK && i < n; i++) {
         const lb_tok_symbol s = inner.symbols[i];
-        status = n == 1 ? spm_emit(&inner, text, bytes, -1, depth) : spm_emit(&inner, text + s.at, s.bytes, s.id, depth + 1);
+        status = n == 1 ? spm_emit(&inner, text, bytes, -1, depth)
+                        : spm_emit(&inner, text + s.at, s.bytes, s.id, depth + 1);
     }
     run->n = inner.n;
     run->unknown = inner.unknown;
@@ -87,7 +89,10 @@ static lbrt_status spm_encode_word(lb_tok_run *run, const char *text, size_t byt
     return LBRT_OK;
 }
 
-/* Text with the prefix, U+2581 as spaces and, if wanted, without superfluous spaces. out has room for bytes + 1. */
+/*
+ * Text with the prefix, U+2581 as spaces and, if wanted, without superfluous spaces. out has room for bytes
+ * + 1.
+ */
 static size_t spm_normalize(const lb_tokenizer *t, const char *text, size_t bytes, bool prefix, char *out)
 {
     const bool collapse = (t->flags & LB_TOK_COLLAPSE_SPACES) != 0;

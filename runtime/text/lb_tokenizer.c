@@ -6,7 +6,8 @@
 /* ---------------------------------------------------------------- opening */
 
 /* Takes `count` items of `each` bytes off the section; false if it is too short. */
-static bool tok_take(const unsigned char **p, size_t *left, uint32_t count, size_t each, const unsigned char **out)
+static bool tok_take(const unsigned char **p, size_t *left, uint32_t count, size_t each,
+                     const unsigned char **out)
 {
     size_t bytes;
     if (!lb_mul_size(count, each, &bytes) || bytes > SIZE_MAX - 3) {
@@ -27,7 +28,10 @@ static bool tok_is_slot_count(uint32_t slots)
     return (slots & (slots - 1)) == 0; // 0 too
 }
 
-/* Values in range, and no run of filled slots longer than the format allows, so that every search ends soon. */
+/*
+ * Values in range, and no run of filled slots longer than the format allows, so that every search ends
+ * soon.
+ */
 static bool tok_index_is_sound(const unsigned char *index, uint32_t slots, uint32_t count)
 {
     uint32_t run = 0, first_run = 0;
@@ -66,18 +70,22 @@ static int tok_compare(const lb_tokenizer *t, uint32_t a, uint32_t b)
     return order ? order : na < nb ? -1 : na > nb;
 }
 
-static lbrt_status tok_read_header(lb_tokenizer *t, const unsigned char *h, uint32_t *n_merges, uint32_t *text_bytes, lbrt_error *err)
+static lbrt_status tok_read_header(lb_tokenizer *t, const unsigned char *h, uint32_t *n_merges,
+                                   uint32_t *text_bytes, lbrt_error *err)
 {
     LB_FAIL_IF(memcmp(h, "LBTK", 4) != 0, err, LBRT_ERR_FORMAT, "tokenizer: not a tokenizer section");
-    LB_FAIL_IF(lb_load_u32(h + 4) != LB_TOK_SECTION_VERSION, err, LBRT_ERR_UNSUPPORTED, "tokenizer: section version %u",
-               lb_load_u32(h + 4));
+    LB_FAIL_IF(lb_load_u32(h + 4) != LB_TOK_SECTION_VERSION, err, LBRT_ERR_UNSUPPORTED,
+               "tokenizer: section version %u", lb_load_u32(h + 4));
     const uint32_t model = lb_load_u32(h + 8), pretokenizer = lb_load_u32(h + 12);
-    LB_FAIL_IF(model < LB_TOK_SPM || model > LB_TOK_BPE, err, LBRT_ERR_UNSUPPORTED, "tokenizer: model %u", model);
-    LB_FAIL_IF(pretokenizer > LB_PRETOK_DEEPSEEK_LLM, err, LBRT_ERR_UNSUPPORTED, "tokenizer: pre-tokenizer %u", pretokenizer);
+    LB_FAIL_IF(model < LB_TOK_SPM || model > LB_TOK_BPE, err, LBRT_ERR_UNSUPPORTED, "tokenizer: model %u",
+               model);
+    LB_FAIL_IF(pretokenizer > LB_PRETOK_DEEPSEEK_LLM, err, LBRT_ERR_UNSUPPORTED,
+               "tokenizer: pre-tokenizer %u", pretokenizer);
     t->model = (lb_tok_model)model;
     t->pretokenizer = (lb_pretokenizer)pretokenizer;
     t->flags = lb_load_u32(h + 16);
-    LB_FAIL_IF(t->flags & ~(uint32_t)LB_TOK_ALL_FLAGS, err, LBRT_ERR_UNSUPPORTED, "tokenizer: flags %x", t->flags);
+    LB_FAIL_IF(t->flags & ~(uint32_t)LB_TOK_ALL_FLAGS, err, LBRT_ERR_UNSUPPORTED, "tokenizer: flags %x",
+               t->flags);
     t->n_tokens = lb_load_u32(h + 20);
     *n_merges = lb_load_u32(h + 24);
     t->n_specials = lb_load_u32(h + 28);
@@ -89,12 +97,14 @@ static lbrt_status tok_read_header(lb_tokenizer *t, const unsigned char *h, uint
     t->eos = (int32_t)lb_load_u32(h + 52);
     t->unk = (int32_t)lb_load_u32(h + 56);
     t->n_ends = lb_load_u32(h + 64);
-    LB_FAIL_IF(t->n_tokens == 0 || t->n_tokens > 1u << 24 || *n_merges > 1u << 24 || t->n_specials > t->n_tokens ||
-                   t->n_ends > LB_TOK_MAX_ENDS || !tok_is_slot_count(t->token_slots) || !tok_is_slot_count(t->merge_slots) ||
+    LB_FAIL_IF(t->n_tokens == 0 || t->n_tokens > 1u << 24 || *n_merges > 1u << 24 ||
+                   t->n_specials > t->n_tokens || t->n_ends > LB_TOK_MAX_ENDS ||
+                   !tok_is_slot_count(t->token_slots) || !tok_is_slot_count(t->merge_slots) ||
                    (model == LB_TOK_SPM && *n_merges),
                err, LBRT_ERR_FORMAT, "tokenizer: impossible counts");
     bool ids = tok_is_id_or_none(t->bos, t->n_tokens) && tok_is_id_or_none(t->eos, t->n_tokens) &&
-               tok_is_id_or_none(t->unk, t->n_tokens) && tok_is_id_or_none((int32_t)lb_load_u32(h + 60), t->n_tokens);
+               tok_is_id_or_none(t->unk, t->n_tokens) &&
+               tok_is_id_or_none((int32_t)lb_load_u32(h + 60), t->n_tokens);
     for (uint32_t i = 0; i < t->n_ends; i++) {
         t->ends[i] = (int32_t)lb_load_u32(h + 68 + i * 4);
         ids = ids && t->ends[i] != -1 && tok_is_id_or_none(t->ends[i], t->n_tokens);
@@ -109,14 +119,17 @@ static lbrt_status tok_read_tokens(lb_tokenizer *t, uint32_t text_bytes, lbrt_er
     for (size_t i = 0; i < 256; i++) {
         t->byte_token[i] = -1;
     }
-    LB_FAIL_IF(lb_load_u32(t->offsets) != 0 || lb_load_u32(t->offsets + (size_t)t->n_tokens * 4) != text_bytes, err,
-               LBRT_ERR_FORMAT, "tokenizer: the texts of the tokens do not fill their space");
+    LB_FAIL_IF(lb_load_u32(t->offsets) != 0 ||
+                   lb_load_u32(t->offsets + (size_t)t->n_tokens * 4) != text_bytes,
+               err, LBRT_ERR_FORMAT, "tokenizer: the texts of the tokens do not fill their space");
     t->space_leads = true;
     for (uint32_t id = 0; id < t->n_tokens; id++) {
-        const uint32_t from = lb_load_u32(t->offsets + (size_t)id * 4), to = lb_load_u32(t->offsets + (size_t)id * 4 + 4);
+        const uint32_t from = lb_load_u32(t->offsets + (size_t)id * 4),
+                       to = lb_load_u32(t->offsets + (size_t)id * 4 + 4);
         const uint32_t type = lb_tok_type(t, id);
-        const bool sound = from <= to && to <= text_bytes && to - from <= LB_TOK_MAX_TEXT && type >= LB_TOKEN_NORMAL &&
-                           type <= LB_TOKEN_BYTE && (t->types[id] & ~(LB_TOK_TYPE_MASK | LB_TOK_LSTRIP | LB_TOK_RSTRIP)) == 0 &&
+        const bool sound = from <= to && to <= text_bytes && to - from <= LB_TOK_MAX_TEXT &&
+                           type >= LB_TOKEN_NORMAL && type <= LB_TOKEN_BYTE &&
+                           (t->types[id] & ~(LB_TOK_TYPE_MASK | LB_TOK_LSTRIP | LB_TOK_RSTRIP)) == 0 &&
                            (type != LB_TOKEN_BYTE || to - from == 1);
         LB_FAIL_IF(!sound, err, LBRT_ERR_FORMAT, "tokenizer: token %u is damaged", id);
         const uint32_t n = to - from;
@@ -125,13 +138,16 @@ static lbrt_status tok_read_tokens(lb_tokenizer *t, uint32_t text_bytes, lbrt_er
         }
         if (t->model == LB_TOK_SPM) { // finite: the exponent is not all ones
             const uint32_t bits = lb_load_u32(t->scores + (size_t)id * 4);
-            LB_FAIL_IF((bits & 0x7f800000u) == 0x7f800000u, err, LBRT_ERR_FORMAT, "tokenizer: token %u has no finite score", id);
+            LB_FAIL_IF((bits & 0x7f800000u) == 0x7f800000u, err, LBRT_ERR_FORMAT,
+                       "tokenizer: token %u has no finite score", id);
         }
-        const bool wanted = t->model == LB_TOK_BYTE_BPE ? type == LB_TOKEN_NORMAL || type == LB_TOKEN_BYTE : type == LB_TOKEN_BYTE;
+        const bool wanted = t->model == LB_TOK_BYTE_BPE ? type == LB_TOKEN_NORMAL || type == LB_TOKEN_BYTE
+                                                        : type == LB_TOKEN_BYTE;
         if (n == 1 && wanted && t->byte_token[(unsigned char)t->text[from]] < 0) {
             t->byte_token[(unsigned char)t->text[from]] = (int32_t)id;
         }
-        if (t->model != LB_TOK_BYTE_BPE && t->space_leads && (type == LB_TOKEN_NORMAL || type == LB_TOKEN_UNUSED)) {
+        if (t->model != LB_TOK_BYTE_BPE && t->space_leads &&
+            (type == LB_TOKEN_NORMAL || type == LB_TOKEN_UNUSED)) {
             for (uint32_t k = from + 1; k < to; k++) {
                 if (t->text[k] == ' ' && t->text[k - 1] != ' ') {
                     t->space_leads = false;
@@ -192,10 +208,12 @@ static lbrt_status tok_read_section(lb_tokenizer *t, const unsigned char *p, siz
     const unsigned char *chat, *text;
     const bool fits = tok_take(&p, &left, t->n_tokens + 1, 4, &t->offsets) &&
                       tok_take(&p, &left, t->model == LB_TOK_SPM ? t->n_tokens : 0, 4, &t->scores) &&
-                      tok_take(&p, &left, n_merges, 12, &t->merges) && tok_take(&p, &left, t->n_specials, 4, &t->specials) &&
+                      tok_take(&p, &left, n_merges, 12, &t->merges) &&
+                      tok_take(&p, &left, t->n_specials, 4, &t->specials) &&
                       tok_take(&p, &left, t->token_slots, 4, &t->token_index) &&
                       tok_take(&p, &left, t->merge_slots, 4, &t->merge_index) &&
-                      tok_take(&p, &left, t->n_tokens, 1, &t->types) && tok_take(&p, &left, t->chat_bytes, 1, &chat) &&
+                      tok_take(&p, &left, t->n_tokens, 1, &t->types) &&
+                      tok_take(&p, &left, t->chat_bytes, 1, &chat) &&
                       tok_take(&p, &left, text_bytes, 1, &text);
     LB_FAIL_IF(!fits, err, LBRT_ERR_FORMAT, "tokenizer: the section is cut short");
     t->chat = (const char *)chat;
@@ -204,7 +222,8 @@ static lbrt_status tok_read_section(lb_tokenizer *t, const unsigned char *p, siz
     return tok_read_rest(t, n_merges, err);
 }
 
-lbrt_status lb_tokenizer_open(const void *section, size_t bytes, const lbrt_allocator *a, lb_tokenizer **out, lbrt_error *err)
+lbrt_status lb_tokenizer_open(const void *section, size_t bytes, const lbrt_allocator *a, lb_tokenizer **out,
+                              lbrt_error *err)
 {
     *out = NULL;
     const lbrt_allocator allocator = lb_allocator_or_default(a);
@@ -284,7 +303,8 @@ int32_t lb_tok_find_merge(const lb_tokenizer *t, int32_t left, int32_t right, ui
         return -1;
     }
     const uint32_t mask = t->merge_slots - 1;
-    for (uint32_t slot = lb_tok_hash_pair((uint32_t)left, (uint32_t)right) & mask;; slot = (slot + 1) & mask) {
+    for (uint32_t slot = lb_tok_hash_pair((uint32_t)left, (uint32_t)right) & mask;;
+         slot = (slot + 1) & mask) {
         const uint32_t v = lb_load_u32(t->merge_index + (size_t)slot * 4);
         if (!v) {
             return -1;
@@ -299,7 +319,8 @@ int32_t lb_tok_find_merge(const lb_tokenizer *t, int32_t left, int32_t right, ui
 
 /* ---------------------------------------------------------------- decoding */
 
-lbrt_status lb_tokenizer_token_text(const lb_tokenizer *t, lbrt_token id, bool special, const char **text, size_t *bytes)
+lbrt_status lb_tokenizer_token_text(const lb_tokenizer *t, lbrt_token id, bool special, const char **text,
+                                    size_t *bytes)
 {
     *text = "";
     *bytes = 0;
@@ -315,8 +336,8 @@ lbrt_status lb_tokenizer_token_text(const lb_tokenizer *t, lbrt_token id, bool s
     return LBRT_OK;
 }
 
-lbrt_status lb_tokenizer_decode(const lb_tokenizer *t, const lbrt_token *ids, size_t n, char *text, size_t cap, size_t *bytes,
-                                lbrt_error *err)
+lbrt_status lb_tokenizer_decode(const lb_tokenizer *t, const lbrt_token *ids, size_t n, char *text,
+                                size_t cap, size_t *bytes, lbrt_error *err)
 {
     size_t total = 0;
     bool strip = (t->flags & LB_TOK_SPACE_PREFIX) != 0;
@@ -324,8 +345,8 @@ lbrt_status lb_tokenizer_decode(const lb_tokenizer *t, const lbrt_token *ids, si
     for (size_t i = 0; i < n; i++) {
         const char *piece;
         size_t piece_bytes;
-        LB_FAIL_IF(lb_tokenizer_token_text(t, ids[i], false, &piece, &piece_bytes) != LBRT_OK, err, LBRT_ERR_ARGUMENT,
-                   "token %d is not in the vocabulary of %u", ids[i], t->n_tokens);
+        LB_FAIL_IF(lb_tokenizer_token_text(t, ids[i], false, &piece, &piece_bytes) != LBRT_OK, err,
+                   LBRT_ERR_ARGUMENT, "token %d is not in the vocabulary of %u", ids[i], t->n_tokens);
         if (strip && piece_bytes) { // the prefix is the first thing with text
             strip = false;
             if (piece[0] == ' ') {
@@ -366,7 +387,8 @@ static int32_t tok_match_special(const lb_tokenizer *t, const char *text, size_t
             break;
         }
         const unsigned char want = (unsigned char)text[depth];
-        for (int side = 0; side < 2; side++) { // first of those with a byte >= want, first of those with a byte > want
+        for (int side = 0; side < 2;
+             side++) { // first of those with a byte >= want, first of those with a byte > want
             uint32_t from = low, to = high;
             while (from < to) {
                 const uint32_t middle = from + (to - from) / 2;
@@ -433,7 +455,8 @@ static size_t tok_space_length(const char *text, size_t bytes, bool at_end)
 static lbrt_status tok_encode_parts(lb_tok_run *run, const char *text, size_t bytes, bool control)
 {
     const lb_tokenizer *t = run->t;
-    const bool user_keeps_prefix = t->model == LB_TOK_SPM; // a user-defined token does not begin a new text in SentencePiece
+    const bool user_keeps_prefix =
+        t->model == LB_TOK_SPM; // a user-defined token does not begin a new text in SentencePiece
     bool prefix = true;
     size_t start = 0;
     for (size_t i = 0; i < bytes && t->n_specials;) {
@@ -453,7 +476,8 @@ static lbrt_status tok_encode_parts(lb_tok_run *run, const char *text, size_t by
         if (end > start) {
             LB_TRY(tok_encode_part(run, text + start, end - start, prefix));
         } else if (prefix && type == LB_TOKEN_USER && user_keeps_prefix && (t->flags & LB_TOK_SPACE_PREFIX)) {
-            LB_TRY(lb_tok_encode_spm(run, "", 0, true)); // the space that SentencePiece puts before everything
+            LB_TRY(
+                lb_tok_encode_spm(run, "", 0, true)); // the space that SentencePiece puts before everything
         }
         prefix = !(t->flags & LB_TOK_PREFIX_FIRST) && !(type == LB_TOKEN_USER && user_keeps_prefix);
         lb_tok_emit(run, id);
@@ -468,8 +492,8 @@ static lbrt_status tok_encode_parts(lb_tok_run *run, const char *text, size_t by
     return tok_encode_part(run, text + start, bytes - start, prefix);
 }
 
-lbrt_status lb_tokenizer_encode(const lb_tokenizer *t, const char *text, size_t bytes, unsigned flags, lbrt_token *out, size_t cap,
-                                size_t *n, lbrt_error *err)
+lbrt_status lb_tokenizer_encode(const lb_tokenizer *t, const char *text, size_t bytes, unsigned flags,
+                                lbrt_token *out, size_t cap, size_t *n, lbrt_error *err)
 {
     *n = 0;
     LB_FAIL_IF(bytes > (size_t)1 << 30, err, LBRT_ERR_UNSUPPORTED, "a text of more than 1 GiB");
@@ -484,7 +508,8 @@ lbrt_status lb_tokenizer_encode(const lb_tokenizer *t, const char *text, size_t 
         return status;
     }
     *n = run.n;
-    LB_FAIL_IF(run.n > cap, err, LBRT_ERR_BUFFER, "the text has %zu tokens, the buffer has room for %zu", run.n, cap);
+    LB_FAIL_IF(run.n > cap, err, LBRT_ERR_BUFFER, "the text has %zu tokens, the buffer has room for %zu",
+               run.n, cap);
     return LBRT_OK;
 }
 

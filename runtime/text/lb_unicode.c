@@ -1,10 +1,11 @@
 /*
  * Unicode: see lb_unicode.h.
  *
- * lb_unicode_classes and lb_unicode_combining hold where a run of equal values starts, as start << 8 | value.
- * lb_unicode_decompositions holds cp << 42 | first << 21 | second of each canonical decomposition (second 0: there is none),
- * sorted; Hangul syllables are computed. lb_unicode_compositions holds indices into it, sorted by (first, second), of those that
- * compose. lb_unicode_backward lists the starters that compose with what stands before them.
+ * lb_unicode_classes and lb_unicode_combining hold where a run of equal values starts, as start << 8 |
+ * value. lb_unicode_decompositions holds cp << 42 | first << 21 | second of each canonical decomposition
+ * (second 0: there is none), sorted; Hangul syllables are computed. lb_unicode_compositions holds indices
+ * into it, sorted by (first, second), of those that compose. lb_unicode_backward lists the starters that
+ * compose with what stands before them.
  */
 #include "lb_unicode.h"
 
@@ -25,7 +26,8 @@ size_t lb_utf8_decode(const char *s, size_t n, uint32_t *cp)
         if (*cp >= 0x800 && (*cp < 0xd800 || *cp > 0xdfff)) {
             return 3;
         }
-    } else if (c >= 0xf0 && c < 0xf5 && n >= 4 && (p[1] & 0xc0) == 0x80 && (p[2] & 0xc0) == 0x80 && (p[3] & 0xc0) == 0x80) {
+    } else if (c >= 0xf0 && c < 0xf5 && n >= 4 && (p[1] & 0xc0) == 0x80 && (p[2] & 0xc0) == 0x80 &&
+               (p[3] & 0xc0) == 0x80) {
         *cp = (c & 7) << 18 | (p[1] & 63u) << 12 | (p[2] & 63u) << 6 | (p[3] & 63u);
         if (*cp >= 0x10000 && *cp < 0x110000) {
             return 4;
@@ -99,8 +101,8 @@ bool lb_unicode_is_space(uint32_t cp)
     if (cp < 0x80) {
         return cp == ' ' || (cp >= 9 && cp <= 13);
     }
-    return cp == 0x85 || cp == 0xa0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200a) || cp == 0x2028 || cp == 0x2029 ||
-           cp == 0x202f || cp == 0x205f || cp == 0x3000;
+    return cp == 0x85 || cp == 0xa0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200a) || cp == 0x2028 ||
+           cp == 0x2029 || cp == 0x202f || cp == 0x205f || cp == 0x3000;
 }
 
 /* ---- growing text ---- */
@@ -213,7 +215,8 @@ static size_t unicode_decompose(uint32_t cp, uint32_t out[4])
         out[2] = HANGUL_T + s % 28;
         return s % 28 ? 3 : 2;
     }
-    // The first part may decompose again, the second never has a decomposition that matters after it: collect from the end.
+    // The first part may decompose again, the second never has a decomposition that matters after it:
+    // collect from the end.
     uint32_t tail[4];
     size_t n_tail = 0;
     for (int64_t i; n_tail < 3 && cp >= 0xc0 && (i = unicode_find_decomposition(cp)) >= 0;) {
@@ -259,10 +262,14 @@ bool lb_unicode_needs_nfc(const char *text, size_t bytes)
     return false;
 }
 
-/* One stretch between two boundaries: code points from index 0 to n of cps, in place. Returns how many remain. */
+/*
+ * One stretch between two boundaries: code points from index 0 to n of cps, in place. Returns how many
+ * remain.
+ */
 static size_t unicode_compose_stretch(uint32_t *cps, size_t n, uint32_t *scratch)
 {
-    // Canonical order: runs of marks are sorted by class, stably. A counting sort keeps long hostile runs linear.
+    // Canonical order: runs of marks are sorted by class, stably. A counting sort keeps long hostile runs
+    // linear.
     for (size_t i = 0; i < n;) {
         if (!unicode_ccc(cps[i])) {
             i++;

@@ -11,8 +11,9 @@
 #define LB_UTF8_INVALID 0x110000u
 
 /*
- * Decodes one code point of s (n >= 1 bytes) and returns its length in bytes. Overlong forms, surrogates, values above
- * U+10FFFF and cut sequences are invalid: then the length is 1 and *cp LB_UTF8_INVALID. Reads at most n bytes.
+ * Decodes one code point of s (n >= 1 bytes) and returns its length in bytes. Overlong forms, surrogates,
+ * values above U+10FFFF and cut sequences are invalid: then the length is 1 and *cp LB_UTF8_INVALID. Reads
+ * at most n bytes.
  */
 size_t lb_utf8_decode(const char *s, size_t n, uint32_t *cp);
 

@@ -2,13 +2,17 @@
 #include "../base/lb_base.h"
 
 /*
- * Whether the n (1 to 4) bytes can begin a code point: 0 no, 1 more are needed, 2 they are one. The ranges of the second byte are those
- * of the Unicode Standard's table of well-formed byte sequences.
+ * Whether the n (1 to 4) bytes can begin a code point: 0 no, 1 more are needed, 2 they are one. The ranges
+ * of the second byte are those of the Unicode Standard's table of well-formed byte sequences.
  */
 static int utf8_gate_state(const unsigned char *p, uint32_t n)
 {
     const unsigned c = p[0];
-    const uint32_t length = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+    const uint32_t length = c < 0x80                ? 1
+                            : c >= 0xc2 && c < 0xe0 ? 2
+                            : c >= 0xe0 && c < 0xf0 ? 3
+                            : c >= 0xf0 && c < 0xf5 ? 4
+                                                    : 0;
     if (length == 0 || n > length) {
         return 0;
     }
