@@ -34,6 +34,14 @@ static lbrt_status read_sections(lb_container *c, lbrt_error *err)
         uint64_t offset = lb_load_u64(r + 8), bytes = lb_load_u64(r + 16), checksum = lb_load_u64(r + 24);
         LB_FAIL_IF(offset > c->bytes || bytes > c->bytes - offset, err, LBRT_ERR_FORMAT,
                    "section %u lies outside the file", kind);
+        LB_FAIL_IF(bytes && offset < LB_FILE_HEADER_BYTES + n * LB_FILE_SECTION_BYTES, err, LBRT_ERR_FORMAT,
+                   "section %u lies upon the section table", kind);
+        for (uint32_t j = 0; j < i; j++) {
+            uint64_t other = lb_load_u64(table + j * LB_FILE_SECTION_BYTES + 8);
+            uint64_t other_bytes = lb_load_u64(table + j * LB_FILE_SECTION_BYTES + 16);
+            LB_FAIL_IF(bytes && other_bytes && offset < other + other_bytes && other < offset + bytes, err, LBRT_ERR_FORMAT,
+                       "sections %u and %u overlap", lb_load_u32(table + j * LB_FILE_SECTION_BYTES), kind);
+        }
         if (kind == 0 || kind >= sizeof known / sizeof known[0]) {
             LB_FAIL_IF(flags & 1, err, LBRT_ERR_UNSUPPORTED, "the file needs section kind %u, unknown to this version", kind);
             continue;

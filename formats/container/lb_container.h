@@ -14,7 +14,7 @@
  *   SECTION TABLE at 64: n_sections records of 40 bytes
  *     u32 kind; u32 flags (bit 0: a reader that does not know the kind must refuse the file); u64 offset; u64 bytes;
  *     u64 XXH64 of the section's bytes (0 for DATA, whose tensors carry their own); u64 zero
- *   Sections may be in any order, one of each kind:
+ *   Sections may be in any order, one of each kind, behind the section table and without overlap:
  *     1 META       u32 count, then entries: u16 key_bytes; u8 type; u8 flags (bit 0: a reader that does not know the key must
  *                  refuse the file); u32 value_bytes; key; value. Types: 1 u64, 2 f64, 3 string (UTF-8), 4 bool (one byte), 5 bytes.
  *                  Keys are listed in lb_hparams.c.
