@@ -28,7 +28,7 @@
 
 /* Unrolls the loop that follows wholly. gcc needs to be told below -O3, clang does it by itself. */
 #if defined(__clang__)
-#define LB_UNROLL _Pragma("unroll")
+#define LB_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define LB_UNROLL _Pragma("GCC unroll 32")
 #endif

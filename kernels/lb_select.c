@@ -16,27 +16,27 @@
 
 /*    entry              function           scalar sse     avx2   avx512  vnni        vbmi */
 #define LB_ROWS(R)                                                                                                    \
-    R(gemv[LB_W_F32],    lb_gemv_f32,       ref,  ref,     ref,   avx512, avx512,     avx512)                         \
-    R(gemv[LB_W_F16],    lb_gemv_f16,       ref,  ref,     ref,   avx512, avx512,     avx512)                         \
-    R(gemv[LB_W_BF16],   lb_gemv_bf16,      ref,  ref,     ref,   avx512, avx512,     avx512)                         \
-    R(gemv[LB_W_Q8],     lb_gemv_q8,        ref,  ref,     ref,   ref,    avx512vnni, avx512vnni)                     \
-    R(gemv[LB_W_Q4],     lb_gemv_q4,        ref,  ref,     ref,   ref,    avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_F32],    lb_gemm_f32,       ref,  ref,     ref,   avx512, avx512,     avx512)                         \
-    R(gemm[LB_W_F16],    lb_gemm_f16,       ref,  ref,     ref,   avx512, avx512,     avx512)                         \
-    R(gemm[LB_W_BF16],   lb_gemm_bf16,      ref,  ref,     ref,   avx512, avx512,     avx512)                         \
-    R(gemm[LB_W_Q8],     lb_gemm_q8,        ref,  ref,     ref,   ref,    avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_Q4],     lb_gemm_q4,        ref,  ref,     ref,   ref,    avx512vnni, avx512vnni)                     \
-    R(quantize_a8,       lb_quantize_a8,    ref,  ref,     ref,   avx512, avx512,     avx512)                         \
-    R(rmsnorm,           lb_rmsnorm,        ref,  ref,     ref,   avx512, avx512,     avx512)                         \
-    R(add,               lb_add,            ref,  ref,     ref,   avx512, avx512,     avx512)                         \
-    R(scale,             lb_scale,          ref,  ref,     ref,   avx512, avx512,     avx512)                         \
-    R(silu_mul,          lb_silu_mul,       ref,  ref,     ref,   avx512, avx512,     avx512)                         \
-    R(rope,              lb_rope,           ref,  ref,     ref,   avx512, avx512,     avx512)                         \
-    R(softmax_chunk,     lb_softmax_chunk,  ref,  ref,     ref,   avx512, avx512,     avx512)                         \
-    R(axpby,             lb_axpby,          ref,  ref,     ref,   avx512, avx512,     avx512)                         \
-    R(f32_to_f16,        lb_f32_to_f16,     ref,  ref,     ref,   avx512, avx512,     avx512)                         \
-    R(f16_to_f32,        lb_f16_to_f32,     ref,  ref,     ref,   avx512, avx512,     avx512)                         \
-    R(argmax,            lb_argmax,         ref,  ref,     ref,   avx512, avx512,     avx512)
+    R(gemv[LB_W_F32],    lb_gemv_f32,       ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
+    R(gemv[LB_W_F16],    lb_gemv_f16,       ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
+    R(gemv[LB_W_BF16],   lb_gemv_bf16,      ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
+    R(gemv[LB_W_Q8],     lb_gemv_q8,        ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemv[LB_W_Q4],     lb_gemv_q4,        ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_F32],    lb_gemm_f32,       ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
+    R(gemm[LB_W_F16],    lb_gemm_f16,       ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
+    R(gemm[LB_W_BF16],   lb_gemm_bf16,      ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
+    R(gemm[LB_W_Q8],     lb_gemm_q8,        ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_Q4],     lb_gemm_q4,        ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(quantize_a8,       lb_quantize_a8,    ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
+    R(rmsnorm,           lb_rmsnorm,        ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
+    R(add,               lb_add,            ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
+    R(scale,             lb_scale,          ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
+    R(silu_mul,          lb_silu_mul,       ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
+    R(rope,              lb_rope,           ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
+    R(softmax_chunk,     lb_softmax_chunk,  ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
+    R(axpby,             lb_axpby,          ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
+    R(f32_to_f16,        lb_f32_to_f16,     ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
+    R(f16_to_f32,        lb_f16_to_f32,     ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
+    R(argmax,            lb_argmax,         ref,  ref,     avx2,  avx512, avx512,     avx512)
 
 LB_DECLARE_MATMUL(sse);
 LB_DECLARE_VECTOR(sse);

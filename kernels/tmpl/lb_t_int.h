@@ -1,8 +1,12 @@
 /*
  * Template: matrix products of the integer formats. Parameters, besides those of README:
  *     LB_T_BIAS    LB_DOT_BIAS_LEVEL of LB_TD
- *     LB_T_TOKENS  tokens of the register block for many tokens: 12, 8, 4 or 2
- *     LB_T_AHEAD   bytes of software prefetch ahead of the codes in gemv
+ *     LB_T_GTILES  tiles (2 or 1) of the register block for many tokens, and
+ *     LB_T_TOKENS  its tokens if it is one tile: 12, 6, 3 or 2; half as many for two tiles
+ *     LB_T_SMALL_TOKENS  tokens of the block for panels of small codes: 4 or 2; 0 if `dot` is as good as `small_dot`
+ *     LB_T_DIRECT  products of q4 with this many tokens or fewer go through gemv
+ *     LB_T_AHEAD   bytes of software prefetch in gemv. The prefetch runs through tiles linearly, planes and all, at the
+ *                  pace of the codes: hardware prefetchers alone keep up with half of the memory bus only
  *
  * A b vector is a quad of columns of a tile: lane (row) r holds the codes of columns 4 j .. 4 j + 3. `quad` broadcasts the
  * same four activations to all rows, so that one dot product step adds 4 columns for 16 rows and no sum crosses lanes.
@@ -11,6 +15,8 @@
  * Many tokens (gemm): per tile and chunk of LB_PANEL_GROUPS groups, the codes become a panel once, shared by all formats:
  *     u8 panel[quad][16][4]   integer weight + 128
  *     f32 scale[group][16]    mini(group_scale)
+ * or, where 16-bit sums of small codes are faster (LB_T_SMALL_TOKENS), with the codes as they are and
+ *     i32 zero[group][16]     zero points
  * and blocks of LB_T_TOKENS tokens are multiplied with it while it is in the first-level cache. Partial sums of a tile
  * (f32 acc[token][16]) wait in `scratch` between chunks.
  */
@@ -24,10 +30,11 @@
 #ifndef LB_PANEL_GROUPS
 #define LB_PANEL_GROUPS ((size_t)16)
 #define LB_PANEL_BYTES (LB_PANEL_GROUPS * LB_GROUP * LB_TILE_ROWS)
-typedef struct lb_panel {
-    uint8_t code[LB_PANEL_BYTES];
-    float scale[LB_PANEL_GROUPS * LB_TILE_ROWS];
-    float acc[LB_MM_MAX_N * LB_TILE_ROWS];
+typedef struct lb_panel { /* of one or two tiles */
+    uint8_t code[2 * LB_PANEL_BYTES];
+    float scale[2 * LB_PANEL_GROUPS * LB_TILE_ROWS];
+    int32_t zero[LB_PANEL_GROUPS * LB_TILE_ROWS];
+    float acc[2 * LB_MM_MAX_N * LB_TILE_ROWS];
 } lb_panel;
 _Static_assert(sizeof(lb_panel) <= LB_MM_SCRATCH, "LB_MM_SCRATCH is too small");
 #endif
@@ -65,19 +72,21 @@ LB_T_TARGET void LB_N(lb_gemv_q4_)(const void *w, size_t tile_bytes, size_t n_ti
 {
     (void)scratch;
     (void)y_stride;
-    const size_t n_pairs = lb_round_up64(k) / 64;
+    const size_t n_pairs = lb_round_up64(k) / 64, step = tile_bytes / n_pairs;
     for (size_t i = 0; i < n_tiles; i++) {
         const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
         const uint8_t *scales = tile + LB_Q_SCALES_AT, *zeros = tile + lb_q4_zeros_at(k), *codes = tile + lb_q4_codes_at(k);
+        const uint8_t *ahead = tile + LB_T_AHEAD;
         const int8_t *q = x->q;
         LB_F acc = LB_V(set1)(0.0f);
         for (size_t p = 0; p < n_pairs; p++) {
             LB_I zero_a, zero_b;
             LB_V(q4_zeros)(zeros + p * 16, &zero_a, &zero_b);
             LB_UNROLL
-            for (size_t j = 0; j < 512; j += 64) {
-                __builtin_prefetch(codes + LB_T_AHEAD + j);
+            for (size_t j = 0; j < 9; j++) {
+                __builtin_prefetch(ahead + 64 * j);
             }
+            ahead += step;
             const LB_I a = LB_N(lb_t_q4_group_)(codes, q, zero_a, x->sum[2 * p]);
             const LB_I b = LB_N(lb_t_q4_group_)(codes + 256, q + 32, zero_b, x->sum[2 * p + 1]);
             const LB_F sa = LB_V(mul)(LB_N(lb_t_mini_)(scales + p * 32), LB_V(set1)(x->scale[2 * p]));
@@ -96,18 +105,22 @@ LB_T_TARGET void LB_N(lb_gemv_q8_)(const void *w, size_t tile_bytes, size_t n_ti
 {
     (void)scratch;
     (void)y_stride;
-    const size_t n_groups = lb_round_up64(k) / LB_GROUP;
+    const size_t n_groups = lb_round_up64(k) / LB_GROUP, step = tile_bytes / n_groups;
     for (size_t i = 0; i < n_tiles; i++) {
         const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
         const uint8_t *scales = tile + LB_Q_SCALES_AT, *codes = tile + lb_q8_codes_at(k);
+        const uint8_t *ahead = tile + LB_T_AHEAD;
         const int8_t *q = x->q;
         LB_F acc = LB_V(set1)(0.0f);
         for (size_t g = 0; g < n_groups; g++) {
+            LB_UNROLL
+            for (size_t j = 0; j < 9; j++) {
+                __builtin_prefetch(ahead + 64 * j);
+            }
+            ahead += step;
             LB_I a = LB_V(set1_i)(0), b = a;
             LB_UNROLL
             for (size_t j = 0; j < 8; j += 2) {
-                __builtin_prefetch(codes + LB_T_AHEAD + 64 * j);
-                __builtin_prefetch(codes + LB_T_AHEAD + 64 * j + 64);
                 a = LB_D(dot)(a, LB_V(load_b)(codes + 64 * j), LB_V(quad)(q + 4 * j));
                 b = LB_D(dot)(b, LB_V(load_b)(codes + 64 * j + 64), LB_V(quad)(q + 4 * j + 4));
             }
@@ -126,9 +139,13 @@ LB_T_TARGET void LB_N(lb_gemv_q8_)(const void *w, size_t tile_bytes, size_t n_ti
 
 /* ---------------------------------------------------------------- many tokens */
 
-/* acc[token][16] += panel x tokens, for n_groups groups from `first` on. `tokens` is a constant. */
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, const float *scales, size_t n_groups, size_t first,
-                                                    const lb_input *x, size_t token, float *acc, const size_t tokens)
+/*
+ * acc[tile][token][16] += panel x tokens, for n_groups groups from `first` on. `tiles` (1 or 2) and `tokens` are constants; codes
+ * of the second tile are code_stride bytes away, its scales and sums in the next rows of the panel.
+ */
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, size_t code_stride, const float *scales,
+                                                    size_t n_groups, size_t first, const lb_input *x, size_t token,
+                                                    float *acc, const size_t tiles, const size_t tokens)
 {
     float xscale[12][LB_PANEL_GROUPS];
     int32_t bias[12][LB_PANEL_GROUPS];
@@ -153,56 +170,71 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, const 
     }
     const int8_t *q = x->q + token * x->q_stride + first * LB_GROUP;
     const int8_t *q0 = q, *q3 = q + 3 * x->q_stride, *q6 = q + 6 * x->q_stride, *q9 = q + 9 * x->q_stride;
-    LB_F f[12];
+    LB_F f[2][12];
     LB_UNROLL
-    for (size_t t = 0; t < tokens; t++) {
-        f[t] = LB_V(load)(acc + t * LB_TILE_ROWS);
+    for (size_t i = 0; i < tiles; i++) {
+        LB_UNROLL
+        for (size_t t = 0; t < tokens; t++) {
+            f[i][t] = LB_V(load)(acc + (i * LB_MM_MAX_N + t) * LB_TILE_ROWS);
+        }
     }
     for (size_t g = 0; g < n_groups; g++) {
         /* Opaque here, so that tokens are addressed from 4 pointers and this stride instead of 12 pointers on the stack */
         size_t stride = x->q_stride;
         __asm__("" : "+r"(stride));
-        LB_I a[12];
+        LB_I a[2][12];
         LB_UNROLL
         for (size_t t = 0; t < tokens; t++) {
-            a[t] = LB_V(set1_i)(LB_T_BIAS ? bias[t][g] : 0);
+            a[0][t] = LB_V(set1_i)(LB_T_BIAS ? bias[t][g] : 0);
+            a[1][t] = a[0][t];
         }
         LB_UNROLL
         for (size_t j = 0; j < 8; j++) {
-            const LB_B w = LB_V(load_b)(codes + 64 * j);
+            const LB_B w0 = LB_V(load_b)(codes + 64 * j);
+            const LB_B w1 = tiles == 2 ? LB_V(load_b)(codes + code_stride + 64 * j) : w0;
             LB_UNROLL
             for (size_t t = 0; t < tokens; t++) {
-                const int8_t *from = (t < 3 ? q0 : t < 6 ? q3 : t < 9 ? q6 : q9) + t % 3 * stride;
-                a[t] = LB_D(dot)(a[t], w, LB_V(quad)(from + 4 * j));
+                const LB_B b = LB_V(quad)((t < 3 ? q0 : t < 6 ? q3 : t < 9 ? q6 : q9) + t % 3 * stride + 4 * j);
+                a[0][t] = LB_D(dot)(a[0][t], w0, b);
+                if (tiles == 2) {
+                    a[1][t] = LB_D(dot)(a[1][t], w1, b);
+                }
             }
         }
-        const LB_F s = LB_V(load)(scales);
         LB_UNROLL
-        for (size_t t = 0; t < tokens; t++) {
-            f[t] = LB_V(fma)(LB_V(mul)(s, LB_V(set1)(xscale[t][g])), LB_V(to_float)(a[t]), f[t]);
+        for (size_t i = 0; i < tiles; i++) {
+            const LB_F s = LB_V(load)(scales + (i * LB_PANEL_GROUPS + g) * LB_TILE_ROWS);
+            LB_UNROLL
+            for (size_t t = 0; t < tokens; t++) {
+                f[i][t] = LB_V(fma)(LB_V(mul)(s, LB_V(set1)(xscale[t][g])), LB_V(to_float)(a[i][t]), f[i][t]);
+            }
         }
         codes += 512;
-        scales += LB_TILE_ROWS;
         q0 += LB_GROUP;
         q3 += LB_GROUP;
         q6 += LB_GROUP;
         q9 += LB_GROUP;
     }
     LB_UNROLL
-    for (size_t t = 0; t < tokens; t++) {
-        LB_V(store)(acc + t * LB_TILE_ROWS, f[t]);
+    for (size_t i = 0; i < tiles; i++) {
+        LB_UNROLL
+        for (size_t t = 0; t < tokens; t++) {
+            LB_V(store)(acc + (i * LB_MM_MAX_N + t) * LB_TILE_ROWS, f[i][t]);
+        }
     }
 }
 
-/* All tokens with one panel */
-static LB_T_TARGET void LB_N(lb_t_panel_tokens_)(const uint8_t *codes, const float *scales, size_t n_groups, size_t first,
-                                                 const lb_input *x, float *acc)
-{
-    size_t t = 0;
 #define LB_T_RUN(N)                                                                                                   \
     for (; t + N <= x->n; t += N) {                                                                                   \
-        LB_N(lb_t_panel_)(codes, scales, n_groups, first, x, t, acc + t * LB_TILE_ROWS, N);                           \
+        LB_N(lb_t_panel_)(codes, code_stride, scales, n_groups, first, x, t, acc + t * LB_TILE_ROWS, LB_T_RUN_TILES, N); \
     }
+
+/* All tokens with the panel of one tile */
+static LB_T_TARGET void LB_N(lb_t_one_tile_)(const uint8_t *codes, size_t code_stride, const float *scales, size_t n_groups,
+                                             size_t first, const lb_input *x, float *acc)
+{
+    size_t t = 0;
+#define LB_T_RUN_TILES 1
 #if LB_T_TOKENS >= 12
     LB_T_RUN(12)
 #endif
@@ -214,45 +246,219 @@ static LB_T_TARGET void LB_N(lb_t_panel_tokens_)(const uint8_t *codes, const flo
 #endif
     LB_T_RUN(2)
     LB_T_RUN(1)
+#undef LB_T_RUN_TILES
+}
+
+#if LB_T_GTILES == 2
+/* ... of two tiles: each broadcast of activations serves both */
+static LB_T_TARGET void LB_N(lb_t_two_tiles_)(const uint8_t *codes, size_t code_stride, const float *scales, size_t n_groups,
+                                              size_t first, const lb_input *x, float *acc)
+{
+    size_t t = 0;
+#define LB_T_RUN_TILES 2
+#if LB_T_TOKENS >= 12
+    LB_T_RUN(6)
+#endif
+#if LB_T_TOKENS >= 6
+    LB_T_RUN(3)
+#endif
+    LB_T_RUN(2)
+    LB_T_RUN(1)
+#undef LB_T_RUN_TILES
+}
+#endif
 #undef LB_T_RUN
+
+/* Scales of n groups from g on, as floats */
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_scales_)(float *out, const uint8_t *scales, size_t g, size_t n)
+{
+    for (size_t j = 0; j < n; j++) {
+        LB_V(store)(out + j * LB_TILE_ROWS, LB_N(lb_t_mini_)(scales + (g + j) * LB_TILE_ROWS));
+    }
+}
+
+/* One chunk of `tiles` tiles as a panel: where its codes are and how far apart those of two tiles are */
+typedef struct LB_N(lb_t_chunk_) {
+    const uint8_t *codes;
+    size_t code_stride;
+} LB_N(lb_t_chunk_);
+
+/* q8: the tile is the panel already */
+LB_ALWAYS_INLINE LB_T_TARGET LB_N(lb_t_chunk_) LB_N(lb_t_decode_q8_)(lb_panel *panel, const uint8_t *tile, size_t tile_bytes,
+                                                                     size_t tiles, size_t k, size_t g, size_t n)
+{
+    for (size_t i = 0; i < tiles; i++) {
+        LB_N(lb_t_scales_)(panel->scale + i * LB_PANEL_GROUPS * LB_TILE_ROWS, tile + i * tile_bytes + LB_Q_SCALES_AT, g, n);
+    }
+    return (LB_N(lb_t_chunk_)){tile + lb_q8_codes_at(k) + g * 512, tile_bytes};
+}
+
+#if !LB_T_SMALL_TOKENS
+/* q4: 2 * code - zero + 128 is 103 .. 158 */
+LB_ALWAYS_INLINE LB_T_TARGET LB_N(lb_t_chunk_) LB_N(lb_t_decode_q4_)(lb_panel *panel, const uint8_t *tile, size_t tile_bytes,
+                                                                     size_t tiles, size_t k, size_t g, size_t n)
+{
+    for (size_t i = 0; i < tiles; i++) {
+        const uint8_t *from = tile + i * tile_bytes;
+        LB_N(lb_t_scales_)(panel->scale + i * LB_PANEL_GROUPS * LB_TILE_ROWS, from + LB_Q_SCALES_AT, g, n);
+        const uint8_t *codes = from + lb_q4_codes_at(k) + g * 256, *zeros = from + lb_q4_zeros_at(k) + g / 2 * 16;
+        uint8_t *out = panel->code + i * LB_PANEL_BYTES;
+        for (size_t j = 0; j < n; j += 2) {
+            LB_I zero[2];
+            LB_V(q4_zeros)(zeros + j / 2 * 16, &zero[0], &zero[1]);
+            LB_UNROLL
+            for (size_t h = 0; h < 2; h++) {
+                const LB_B add = LB_V(sub_b)(LB_V(set1_b)(128), LB_V(spread)(zero[h]));
+                LB_UNROLL
+                for (size_t l = 4 * h; l < 4 * h + 4; l++) {
+                    const LB_B v = LB_V(load_b)(codes + j * 256 + 64 * l);
+                    const LB_B lo = LB_V(low_nibbles)(v), hi = LB_V(high_nibbles)(v);
+                    LB_V(store_b)(out + j * 512 + 128 * l, LB_V(add_b)(LB_V(add_b)(lo, lo), add));
+                    LB_V(store_b)(out + j * 512 + 128 * l + 64, LB_V(add_b)(LB_V(add_b)(hi, hi), add));
+                }
+            }
+        }
+    }
+    return (LB_N(lb_t_chunk_)){panel->code, LB_PANEL_BYTES};
+}
+#endif
+
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_finish_all_)(const lb_panel *panel, const uint8_t *tile, size_t tile_bytes,
+                                                         size_t tiles, size_t n, float *y, size_t y_stride, bool add)
+{
+    for (size_t i = 0; i < tiles; i++) {
+        for (size_t t = 0; t < n; t++) {
+            LB_N(lb_t_finish_)(LB_V(load)(panel->acc + (i * LB_MM_MAX_N + t) * LB_TILE_ROWS), tile + i * tile_bytes,
+                               y + t * y_stride + i * LB_TILE_ROWS, add);
+        }
+    }
+}
+
+/* The loop around the panels, for any format: `decode` and everything else is inlined. */
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_gemm_)(
+    LB_N(lb_t_chunk_) (*decode)(lb_panel *panel, const uint8_t *tile, size_t tile_bytes, size_t tiles, size_t k, size_t g,
+                                size_t n),
+    const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y, size_t y_stride, bool add,
+    lb_panel *panel)
+{
+    const size_t n_groups = lb_round_up64(k) / LB_GROUP;
+    for (size_t i = 0; i < n_tiles;) {
+        const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
+        const size_t tiles = LB_T_GTILES == 2 && i + 2 <= n_tiles ? 2 : 1;
+        for (size_t j = 0; j < tiles; j++) {
+            memset(panel->acc + j * LB_MM_MAX_N * LB_TILE_ROWS, 0, x->n * LB_TILE_ROWS * sizeof(float));
+        }
+        for (size_t g = 0; g < n_groups; g += LB_PANEL_GROUPS) {
+            const size_t n = n_groups - g < LB_PANEL_GROUPS ? n_groups - g : LB_PANEL_GROUPS;
+            const LB_N(lb_t_chunk_) c = decode(panel, tile, tile_bytes, tiles, k, g, n);
+#if LB_T_GTILES == 2
+            if (tiles == 2) {
+                LB_N(lb_t_two_tiles_)(c.codes, c.code_stride, panel->scale, n, g, x, panel->acc);
+                continue;
+            }
+#endif
+            LB_N(lb_t_one_tile_)(c.codes, c.code_stride, panel->scale, n, g, x, panel->acc);
+        }
+        LB_N(lb_t_finish_all_)(panel, tile, tile_bytes, tiles, x->n, y + i * LB_TILE_ROWS, y_stride, add);
+        i += tiles;
+    }
 }
 
 LB_T_TARGET void LB_N(lb_gemm_q8_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
                                    size_t y_stride, bool add, void *scratch)
 {
-    lb_panel *panel = scratch;
-    const size_t n_groups = lb_round_up64(k) / LB_GROUP;
-    for (size_t i = 0; i < n_tiles; i++) {
-        const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
-        const uint8_t *scales = tile + LB_Q_SCALES_AT, *codes = tile + lb_q8_codes_at(k);
-        memset(panel->acc, 0, x->n * LB_TILE_ROWS * sizeof(float));
-        for (size_t g = 0; g < n_groups; g += LB_PANEL_GROUPS) {
-            const size_t n = n_groups - g < LB_PANEL_GROUPS ? n_groups - g : LB_PANEL_GROUPS;
-            for (size_t j = 0; j < n; j++) {
-                LB_V(store)(panel->scale + j * LB_TILE_ROWS, LB_N(lb_t_mini_)(scales + (g + j) * LB_TILE_ROWS));
-            }
-            LB_N(lb_t_panel_tokens_)(codes + g * 512, panel->scale, n, g, x, panel->acc);
-        }
-        for (size_t t = 0; t < x->n; t++) {
-            LB_N(lb_t_finish_)(LB_V(load)(panel->acc + t * LB_TILE_ROWS), tile, y + t * y_stride + i * LB_TILE_ROWS, add);
-        }
+    LB_N(lb_t_gemm_)(LB_N(lb_t_decode_q8_), w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch);
+}
+
+#if LB_T_SMALL_TOKENS
+
+/* Two groups of q4: codes as they are, zero points beside them */
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_q4_panel_)(uint8_t *out, int32_t *zero, const uint8_t *codes, const uint8_t *zeros)
+{
+    LB_I z[2];
+    LB_V(q4_zeros)(zeros, &z[0], &z[1]);
+    LB_V(store_i)(zero, z[0]);
+    LB_V(store_i)(zero + LB_TILE_ROWS, z[1]);
+    for (size_t j = 0; j < 8; j++) {
+        const LB_B v = LB_V(load_b)(codes + 64 * j);
+        LB_V(store_b)(out + 128 * j, LB_V(low_nibbles)(v));
+        LB_V(store_b)(out + 128 * j + 64, LB_V(high_nibbles)(v));
     }
 }
 
-/* Two groups of q4 to panel form: 2 code - zero + 128 is 103 .. 158 */
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_q4_panel_)(uint8_t *out, const uint8_t *codes, const uint8_t *zeros)
+/* acc[token][16] += panel of small codes x tokens: a weight is 2 * code - zero. `tokens` is a constant. */
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_small_)(const lb_panel *panel, size_t n_groups, size_t first, const lb_input *x,
+                                                    size_t token, float *acc, const size_t tokens)
 {
-    LB_I zero[2];
-    LB_V(q4_zeros)(zeros, &zero[0], &zero[1]);
+    const uint8_t *codes = panel->code;
+    const int8_t *q = x->q + token * x->q_stride + first * LB_GROUP;
+    const float *scale = x->scale + token * x->group_stride + first;
+    const int32_t *sum = x->sum + token * x->group_stride + first;
+    LB_F f[4];
     LB_UNROLL
-    for (size_t h = 0; h < 2; h++) {
-        const LB_B add = LB_V(sub_b)(LB_V(set1_b)(128), LB_V(spread)(zero[h]));
+    for (size_t t = 0; t < tokens; t++) {
+        f[t] = LB_V(load)(acc + t * LB_TILE_ROWS);
+    }
+    for (size_t g = 0; g < n_groups; g++) {
+        LB_D(small) a[4];
         LB_UNROLL
-        for (size_t j = 4 * h; j < 4 * h + 4; j++) {
-            const LB_B v = LB_V(load_b)(codes + 64 * j);
-            const LB_B lo = LB_V(low_nibbles)(v), hi = LB_V(high_nibbles)(v);
-            LB_V(store_b)(out + 128 * j, LB_V(add_b)(LB_V(add_b)(lo, lo), add));
-            LB_V(store_b)(out + 128 * j + 64, LB_V(add_b)(LB_V(add_b)(hi, hi), add));
+        for (size_t t = 0; t < tokens; t++) {
+            a[t] = LB_D(small_zero)();
+        }
+        LB_UNROLL
+        for (size_t j = 0; j < 8; j++) {
+            const LB_B w = LB_V(load_b)(codes + 64 * j);
+            LB_UNROLL
+            for (size_t t = 0; t < tokens; t++) {
+                a[t] = LB_D(small_dot)(a[t], w, LB_V(quad)(q + t * x->q_stride + 4 * j));
+            }
+        }
+        const LB_F s = LB_V(load)(panel->scale + g * LB_TILE_ROWS);
+        const LB_I z = LB_V(load_i)(panel->zero + g * LB_TILE_ROWS);
+        LB_UNROLL
+        for (size_t t = 0; t < tokens; t++) {
+            const LB_I dot = LB_D(small_sum)(a[t], LB_D(small_zero)());
+            const LB_I zero = LB_V(mul_s16)(z, LB_V(set1_i)(sum[t * x->group_stride + g]));
+            const LB_F v = LB_V(to_float)(LB_V(sub_i)(LB_V(add_i)(dot, dot), zero));
+            f[t] = LB_V(fma)(LB_V(mul)(s, LB_V(set1)(scale[t * x->group_stride + g])), v, f[t]);
+        }
+        codes += 512;
+        q += LB_GROUP;
+    }
+    LB_UNROLL
+    for (size_t t = 0; t < tokens; t++) {
+        LB_V(store)(acc + t * LB_TILE_ROWS, f[t]);
+    }
+}
+
+static LB_T_TARGET void LB_N(lb_t_q4_tokens_)(const lb_panel *panel, size_t n_groups, size_t first, const lb_input *x, float *acc)
+{
+    size_t t = 0;
+#define LB_T_RUN(N)                                                                                                   \
+    for (; t + N <= x->n; t += N) {                                                                                   \
+        LB_N(lb_t_small_)(panel, n_groups, first, x, t, acc + t * LB_TILE_ROWS, N);                                   \
+    }
+#if LB_T_SMALL_TOKENS >= 4
+    LB_T_RUN(4)
+#endif
+    LB_T_RUN(2)
+    LB_T_RUN(1)
+#undef LB_T_RUN
+}
+
+#endif
+
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_q4_direct_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k,
+                                                        const lb_input *x, float *y, size_t y_stride, bool add)
+{
+    for (size_t i = 0; i < n_tiles; i++) { /* a tile stays cached for all tokens */
+        for (size_t t = 0; t < x->n; t++) {
+            const lb_input one = {.n = 1,
+                                  .q = x->q + t * x->q_stride,
+                                  .scale = x->scale + t * x->group_stride,
+                                  .sum = x->sum + t * x->group_stride};
+            LB_N(lb_gemv_q4_)((const uint8_t *)w + i * tile_bytes, tile_bytes, 1, k, &one,
+                              y + t * y_stride + i * LB_TILE_ROWS, y_stride, add, NULL);
         }
     }
 }
@@ -260,35 +466,31 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_q4_panel_)(uint8_t *out, const uint8
 LB_T_TARGET void LB_N(lb_gemm_q4_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
                                    size_t y_stride, bool add, void *scratch)
 {
+    if (x->n <= LB_T_DIRECT) { /* too few tokens to pay for a panel */
+        LB_N(lb_t_q4_direct_)(w, tile_bytes, n_tiles, k, x, y, y_stride, add);
+        return;
+    }
+#if !LB_T_SMALL_TOKENS
+    LB_N(lb_t_gemm_)(LB_N(lb_t_decode_q4_), w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch);
+#else
     lb_panel *panel = scratch;
     const size_t n_groups = lb_round_up64(k) / LB_GROUP;
     for (size_t i = 0; i < n_tiles; i++) {
         const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
-        const uint8_t *scales = tile + LB_Q_SCALES_AT, *zeros = tile + lb_q4_zeros_at(k), *codes = tile + lb_q4_codes_at(k);
-        if (x->n <= LB_T_DIRECT) { /* too few tokens to pay for a panel */
-            for (size_t t = 0; t < x->n; t++) {
-                const lb_input one = {.n = 1,
-                                      .q = x->q + t * x->q_stride,
-                                      .scale = x->scale + t * x->group_stride,
-                                      .sum = x->sum + t * x->group_stride};
-                LB_N(lb_gemv_q4_)(tile, tile_bytes, 1, k, &one, y + t * y_stride + i * LB_TILE_ROWS, y_stride, add, scratch);
-            }
-            continue;
-        }
+        const uint8_t *zeros = tile + lb_q4_zeros_at(k), *codes = tile + lb_q4_codes_at(k);
         memset(panel->acc, 0, x->n * LB_TILE_ROWS * sizeof(float));
         for (size_t g = 0; g < n_groups; g += LB_PANEL_GROUPS) {
             const size_t n = n_groups - g < LB_PANEL_GROUPS ? n_groups - g : LB_PANEL_GROUPS;
+            LB_N(lb_t_scales_)(panel->scale, tile + LB_Q_SCALES_AT, g, n);
             for (size_t j = 0; j < n; j += 2) {
-                LB_V(store)(panel->scale + j * LB_TILE_ROWS, LB_N(lb_t_mini_)(scales + (g + j) * LB_TILE_ROWS));
-                LB_V(store)(panel->scale + (j + 1) * LB_TILE_ROWS, LB_N(lb_t_mini_)(scales + (g + j + 1) * LB_TILE_ROWS));
-                LB_N(lb_t_q4_panel_)(panel->code + j * 512, codes + (g + j) * 256, zeros + (g + j) / 2 * 16);
+                LB_N(lb_t_q4_panel_)(panel->code + j * 512, panel->zero + j * LB_TILE_ROWS, codes + (g + j) * 256,
+                                     zeros + (g + j) / 2 * 16);
             }
-            LB_N(lb_t_panel_tokens_)(panel->code, panel->scale, n, g, x, panel->acc);
+            LB_N(lb_t_q4_tokens_)(panel, n, g, x, panel->acc);
         }
-        for (size_t t = 0; t < x->n; t++) {
-            LB_N(lb_t_finish_)(LB_V(load)(panel->acc + t * LB_TILE_ROWS), tile, y + t * y_stride + i * LB_TILE_ROWS, add);
-        }
+        LB_N(lb_t_finish_all_)(panel, tile, tile_bytes, 1, x->n, y + i * LB_TILE_ROWS, y_stride, add);
     }
+#endif
 }
 
 #undef LB_V
@@ -302,6 +504,8 @@ LB_T_TARGET void LB_N(lb_gemm_q4_)(const void *w, size_t tile_bytes, size_t n_ti
 #undef LB_TD
 #undef LB_T_TARGET
 #undef LB_T_BIAS
+#undef LB_T_GTILES
 #undef LB_T_TOKENS
+#undef LB_T_SMALL_TOKENS
 #undef LB_T_AHEAD
 #undef LB_T_DIRECT

@@ -1,4 +1,4 @@
-/* Matrix products of integer formats, AVX-512 VNNI: blocks of 16 rows x 12 tokens. */
+/* Matrix products of integer formats, AVX-512 VNNI: blocks of 2 tiles x 6 tokens. */
 #include "../lb_kernel_names.h"
 #include "../lb_layout.h"
 #include "lb_v_avx512vnni.h"
@@ -10,7 +10,9 @@ LB_DECLARE_MATMUL(avx512vnni);
 #define LB_TD avx512vnni
 #define LB_T_TARGET LB_TARGET_AVX512VNNI
 #define LB_T_BIAS LB_DOT_BIAS_avx512vnni
+#define LB_T_GTILES 2
 #define LB_T_TOKENS 12
+#define LB_T_SMALL_TOKENS 0
 #define LB_T_DIRECT 3
 #define LB_T_AHEAD 4096
 #include "../tmpl/lb_t_int.h"

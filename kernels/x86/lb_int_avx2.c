@@ -1,0 +1,18 @@
+/* Matrix products of integer formats, AVX2: blocks of 16 rows x 4 tokens (small codes) or 3 tokens. */
+#include "../lb_kernel_names.h"
+#include "../lb_layout.h"
+#include "lb_v_avx2.h"
+
+LB_DECLARE_MATMUL(avx2);
+
+#define LB_T avx2
+#define LB_TV avx2
+#define LB_TD avx2
+#define LB_T_TARGET LB_TARGET_AVX2
+#define LB_T_BIAS LB_DOT_BIAS_avx2
+#define LB_T_GTILES 1
+#define LB_T_TOKENS 3
+#define LB_T_SMALL_TOKENS 4
+#define LB_T_DIRECT 1
+#define LB_T_AHEAD 4096
+#include "../tmpl/lb_t_int.h"
