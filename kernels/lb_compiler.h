@@ -33,6 +33,9 @@
 #define LB_UNROLL _Pragma("GCC unroll 32")
 #endif
 
+/* Makes a register opaque: gcc 12 otherwise reassociates long integer sums, products first, and spills them all. */
+#define LB_KEEP_ORDER(constraint, x) __asm__("" : constraint(x))
+
 #define LB_TARGET(x) __attribute__((target(x)))
 
 #define LB_CAT2_(a, b) a##b

@@ -6,7 +6,7 @@
  *     LB_T_SMALL_TOKENS  tokens of the block for panels of small codes: 4 or 2; 0 if `dot` is as good as `small_dot`
  *     LB_T_DIRECT  products of q4 with this many tokens or fewer go through gemv
  *     LB_T_AHEAD   bytes of software prefetch in gemv. The prefetch runs through tiles linearly, planes and all, at the
- *                  pace of the codes: hardware prefetchers alone keep up with half of the memory bus only
+ *                  pace of the codes and this far ahead of them: hardware prefetchers alone keep up with half of the memory bus only
  *
  * A b vector is a quad of columns of a tile: lane (row) r holds the codes of columns 4 j .. 4 j + 3. `quad` broadcasts the
  * same four activations to all rows, so that one dot product step adds 4 columns for 16 rows and no sum crosses lanes.
@@ -76,7 +76,7 @@ LB_T_TARGET void LB_N(lb_gemv_q4_)(const void *w, size_t tile_bytes, size_t n_ti
     for (size_t i = 0; i < n_tiles; i++) {
         const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
         const uint8_t *scales = tile + LB_Q_SCALES_AT, *zeros = tile + lb_q4_zeros_at(k), *codes = tile + lb_q4_codes_at(k);
-        const uint8_t *ahead = tile + LB_T_AHEAD;
+        const uint8_t *ahead = codes + LB_T_AHEAD;
         const int8_t *q = x->q;
         LB_F acc = LB_V(set1)(0.0f);
         for (size_t p = 0; p < n_pairs; p++) {
@@ -109,7 +109,7 @@ LB_T_TARGET void LB_N(lb_gemv_q8_)(const void *w, size_t tile_bytes, size_t n_ti
     for (size_t i = 0; i < n_tiles; i++) {
         const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
         const uint8_t *scales = tile + LB_Q_SCALES_AT, *codes = tile + lb_q8_codes_at(k);
-        const uint8_t *ahead = tile + LB_T_AHEAD;
+        const uint8_t *ahead = codes + LB_T_AHEAD;
         const int8_t *q = x->q;
         LB_F acc = LB_V(set1)(0.0f);
         for (size_t g = 0; g < n_groups; g++) {

@@ -245,8 +245,11 @@ typedef lb_v_avx2_i lb_v_avx2_small;
 LB_VOP lb_v_avx2_i lb_v_avx2_small_zero(void) { return lb_v_avx2_set1_i(0); }
 LB_VOP lb_v_avx2_i lb_v_avx2_small_dot(lb_v_avx2_i acc, lb_v_avx2_b u, lb_v_avx2_b x)
 {
-    return (lb_v_avx2_i){_mm256_add_epi16(acc.a, _mm256_maddubs_epi16(u.a, x.a)),
-                         _mm256_add_epi16(acc.b, _mm256_maddubs_epi16(u.b, x.b))};
+    acc.a = _mm256_add_epi16(acc.a, _mm256_maddubs_epi16(u.a, x.a));
+    acc.b = _mm256_add_epi16(acc.b, _mm256_maddubs_epi16(u.b, x.b));
+    LB_KEEP_ORDER("+x", acc.a);
+    LB_KEEP_ORDER("+x", acc.b);
+    return acc;
 }
 LB_VOP lb_v_avx2_i lb_v_avx2_small_sum(lb_v_avx2_i x, lb_v_avx2_i y)
 {
@@ -264,7 +267,9 @@ LB_VOP __m256i lb_v_avx2_dot_8(__m256i acc, __m256i u, __m256i x)
 {
     const __m256i w = _mm256_xor_si256(u, _mm256_set1_epi8(-128));
     const __m256i p = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(p, _mm256_set1_epi16(1)));
+    acc = _mm256_add_epi32(acc, _mm256_madd_epi16(p, _mm256_set1_epi16(1)));
+    LB_KEEP_ORDER("+x", acc);
+    return acc;
 }
 LB_VOP lb_v_avx2_i lb_v_avx2_dot(lb_v_avx2_i acc, lb_v_avx2_b u, lb_v_avx2_b x)
 {
