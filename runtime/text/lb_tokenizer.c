@@ -513,6 +513,16 @@ lbrt_status lb_tokenizer_encode(const lb_tokenizer *t, const char *text, size_t 
     return LBRT_OK;
 }
 
+static bool tok_has_byte_tokens(const lb_tokenizer *t)
+{
+    for (size_t i = 0; i < 256; i++) {
+        if (t->byte_token[i] >= 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void lb_tok_emit_bytes(lb_tok_run *run, const char *text, size_t bytes)
 {
     const lb_tokenizer *t = run->t;
@@ -541,6 +551,16 @@ void lb_tok_emit_bytes(lb_tok_run *run, const char *text, size_t bytes)
         if (spelled) {
             return;
         }
+    }
+    /*
+     * BPE with byte fallback over a vocabulary without byte tokens: every byte falls back to the unknown token, as in the
+     * reference results that we have for such a model. (Hugging Face's library gives one for the whole run.)
+     */
+    if (t->unk >= 0 && t->model == LB_TOK_BPE && !tok_has_byte_tokens(t)) {
+        for (size_t i = 0; i < bytes; i++) {
+            lb_tok_emit(run, t->unk);
+        }
+        return;
     }
     if (t->unk >= 0 && !run->unknown) {
         lb_tok_emit(run, t->unk);
