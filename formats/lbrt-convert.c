@@ -61,6 +61,21 @@ static int list_shapes(void)
     return 0;
 }
 
+/* A template that lbrt cannot follow is left out of the file: say so, and why. */
+static void note_chat_template(const lb_source *source, const lbrt_allocator *a)
+{
+    if (!source->tokens || !source->tokens->chat_template) {
+        return;
+    }
+    void *form = NULL;
+    size_t bytes = 0;
+    lbrt_error err = { LBRT_OK, "" };
+    if (lb_tokdata_chat_form(source->tokens, a, &form, &bytes, &err) != LBRT_OK) {
+        fprintf(stderr, "%s: note: the chat template is left out, so chat continues plain text: %s\n", program, err.text);
+    }
+    lb_free(a, form, bytes);
+}
+
 static lb_wformat format_named(const lb_usage *usage, const char *name)
 {
     const lb_wformat_info *f = lb_wformat_named(name);
@@ -123,6 +138,9 @@ int main(int argc, char **argv)
     lbrt_status s = synth ? lb_source_open_synth(synth, &a, &source, &err) : lb_source_open(words[0], tokenizer, &a, &source, &err);
     if (s != LBRT_OK) {
         lb_program_fail(program, "%s", err.text);
+    }
+    if (!quiet) {
+        note_chat_template(source, &a);
     }
     char origin[256];
     snprintf(origin, sizeof origin, "%s", synth ? source->hparams.name : words[0]);
