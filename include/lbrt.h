@@ -223,7 +223,7 @@ typedef struct lbrt_session_options {
     const lbrt_allocator *allocator; /* NULL: the model's */
     uint32_t n_context;              /* tokens that the session can hold; 0: the model's, at most 4096 */
     uint32_t n_batch;                /* tokens computed at once in a prompt; 0: 256; at most 4096 */
-    uint32_t n_threads;              /* 0: as many as this process may run on, at most 16 */
+    uint32_t n_threads;              /* 0: 16; never more than the processors that this process may run on */
     uint32_t n_logits;               /* how many positions of one lbrt_feed keep their logits; 0: 1 */
     lbrt_kv_format kv_key, kv_value;
 } lbrt_session_options;

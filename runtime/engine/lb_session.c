@@ -33,9 +33,10 @@ static lbrt_status settle_options(const lbrt_model *m, const lbrt_session_option
     o->n_batch = o->n_batch ? o->n_batch : DEFAULT_BATCH;
     LB_FAIL_IF(o->n_batch > MAX_BATCH, err, LBRT_ERR_ARGUMENT, "a batch of %u tokens, at most %u", o->n_batch, (unsigned)MAX_BATCH);
     o->n_batch = (uint32_t)lb_min(o->n_batch, o->n_context);
-    o->n_threads = o->n_threads ? o->n_threads : (uint32_t)lb_min(lb_cpu_count(), DEFAULT_MAX_THREADS);
+    o->n_threads = o->n_threads ? o->n_threads : DEFAULT_MAX_THREADS;
     LB_FAIL_IF(o->n_threads > LB_MAX_THREADS, err, LBRT_ERR_ARGUMENT, "%u threads, at most %u", o->n_threads,
                (unsigned)LB_MAX_THREADS);
+    o->n_threads = (uint32_t)lb_min(o->n_threads, lb_cpu_count()); /* more would only take turns */
     o->n_logits = o->n_logits ? o->n_logits : 1;
     LB_FAIL_IF(o->n_logits > o->n_context, err, LBRT_ERR_ARGUMENT, "logits of %u positions in a context of %u", o->n_logits,
                o->n_context);
