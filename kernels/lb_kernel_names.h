@@ -11,6 +11,9 @@
     lb_matmul_fn lb_gemv_f32_##s, lb_gemv_f16_##s, lb_gemv_bf16_##s, lb_gemv_q8_##s, lb_gemv_q4_##s;                  \
     lb_matmul_fn lb_gemm_f32_##s, lb_gemm_f16_##s, lb_gemm_bf16_##s, lb_gemm_q8_##s, lb_gemm_q4_##s
 
+#define LB_DECLARE_HADAMARD(s) \
+    void lb_hadamard_##s(float *y, const float *x, const float *sign, size_t n, size_t block)
+
 #define LB_DECLARE_VECTOR(s)                                                                                          \
     void lb_quantize_a8_##s(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum);                         \
     void lb_rmsnorm_##s(float *y, const float *x, const float *w, size_t n, float eps);                               \

@@ -16,27 +16,27 @@
 
 /*    entry              function           scalar sse     avx2   avx512  vnni        vbmi */
 #define LB_ROWS(R)                                                                                                    \
-    R(gemv[LB_W_F32],    lb_gemv_f32,       ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
-    R(gemv[LB_W_F16],    lb_gemv_f16,       ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
-    R(gemv[LB_W_BF16],   lb_gemv_bf16,      ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
-    R(gemv[LB_W_Q8],     lb_gemv_q8,        ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemv[LB_W_Q4],     lb_gemv_q4,        ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_F32],    lb_gemm_f32,       ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
-    R(gemm[LB_W_F16],    lb_gemm_f16,       ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
-    R(gemm[LB_W_BF16],   lb_gemm_bf16,      ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
-    R(gemm[LB_W_Q8],     lb_gemm_q8,        ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_Q4],     lb_gemm_q4,        ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(quantize_a8,       lb_quantize_a8,    ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
-    R(rmsnorm,           lb_rmsnorm,        ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
-    R(add,               lb_add,            ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
-    R(scale,             lb_scale,          ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
-    R(silu_mul,          lb_silu_mul,       ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
-    R(rope,              lb_rope,           ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
-    R(softmax_chunk,     lb_softmax_chunk,  ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
-    R(axpby,             lb_axpby,          ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
-    R(f32_to_f16,        lb_f32_to_f16,     ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
-    R(f16_to_f32,        lb_f16_to_f32,     ref,  ref,     avx2,  avx512, avx512,     avx512)                         \
-    R(argmax,            lb_argmax,         ref,  ref,     avx2,  avx512, avx512,     avx512)
+    R(gemv[LB_W_F32],    lb_gemv_f32,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(gemv[LB_W_F16],    lb_gemv_f16,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(gemv[LB_W_BF16],   lb_gemv_bf16,      ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(gemv[LB_W_Q8],     lb_gemv_q8,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemv[LB_W_Q4],     lb_gemv_q4,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_F32],    lb_gemm_f32,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(gemm[LB_W_F16],    lb_gemm_f16,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(gemm[LB_W_BF16],   lb_gemm_bf16,      ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(gemm[LB_W_Q8],     lb_gemm_q8,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_Q4],     lb_gemm_q4,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(quantize_a8,       lb_quantize_a8,    ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(rmsnorm,           lb_rmsnorm,        ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(add,               lb_add,            ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(scale,             lb_scale,          ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(silu_mul,          lb_silu_mul,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(rope,              lb_rope,           ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(softmax_chunk,     lb_softmax_chunk,  ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(axpby,             lb_axpby,          ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(f32_to_f16,        lb_f32_to_f16,     ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(f16_to_f32,        lb_f16_to_f32,     ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(argmax,            lb_argmax,         ref,  sse,     avx2,  avx512, avx512,     avx512)
 
 LB_DECLARE_MATMUL(sse);
 LB_DECLARE_VECTOR(sse);
@@ -65,30 +65,74 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     {LB_CPU_AVX512, &lb_table_avx512}, {LB_CPU_AVX512VNNI, &lb_table_avx512vnni},                                     \
     {LB_CPU_AVX512VBMI, &lb_table_avx512vbmi},
 
+#elif defined(__aarch64__)
+
+/*    entry              function           scalar neon  dotprod i8mm */
+#define LB_ROWS(R)                                                                                                    \
+    R(gemv[LB_W_F32],     lb_gemv_f32,       ref,  neon, neon,    neon)                                               \
+    R(gemv[LB_W_F16],     lb_gemv_f16,       ref,  neon, neon,    neon)                                               \
+    R(gemv[LB_W_BF16],    lb_gemv_bf16,      ref,  neon, neon,    neon)                                               \
+    R(gemv[LB_W_Q8],      lb_gemv_q8,        ref,  neon, dotprod, dotprod)                                            \
+    R(gemv[LB_W_Q4],      lb_gemv_q4,        ref,  neon, dotprod, dotprod)                                            \
+    R(gemm[LB_W_F32],     lb_gemm_f32,       ref,  neon, neon,    neon)                                               \
+    R(gemm[LB_W_F16],     lb_gemm_f16,       ref,  neon, neon,    neon)                                               \
+    R(gemm[LB_W_BF16],    lb_gemm_bf16,      ref,  neon, neon,    neon)                                               \
+    R(gemm[LB_W_Q8],      lb_gemm_q8,        ref,  neon, dotprod, dotprod)                                            \
+    R(gemm[LB_W_Q4],      lb_gemm_q4,        ref,  neon, dotprod, dotprod)                                            \
+    R(quantize_a8,        lb_quantize_a8,    ref,  neon, neon,    neon)                                               \
+    R(rmsnorm,            lb_rmsnorm,        ref,  neon, neon,    neon)                                               \
+    R(add,                lb_add,            ref,  neon, neon,    neon)                                               \
+    R(scale,              lb_scale,          ref,  neon, neon,    neon)                                               \
+    R(silu_mul,           lb_silu_mul,       ref,  neon, neon,    neon)                                               \
+    R(rope,               lb_rope,           ref,  neon, neon,    neon)                                               \
+    R(softmax_chunk,      lb_softmax_chunk,  ref,  neon, neon,    neon)                                               \
+    R(axpby,              lb_axpby,          ref,  neon, neon,    neon)                                               \
+    R(f32_to_f16,         lb_f32_to_f16,     ref,  neon, neon,    neon)                                               \
+    R(f16_to_f32,         lb_f16_to_f32,     ref,  neon, neon,    neon)                                               \
+    R(argmax,             lb_argmax,         ref,  neon, neon,    neon)
+
+LB_DECLARE_MATMUL(neon);
+LB_DECLARE_VECTOR(neon);
+LB_DECLARE_MATMUL(dotprod);
+
+#define LB_COL_SCALAR(e, op, a, b, c, d) LB_ENTRY_(e, op, a)
+#define LB_COL_NEON(e, op, a, b, c, d) LB_ENTRY_(e, op, b)
+#define LB_COL_DOTPROD(e, op, a, b, c, d) LB_ENTRY_(e, op, c)
+#define LB_COL_I8MM(e, op, a, b, c, d) LB_ENTRY_(e, op, d)
+
+static const lb_kernels lb_table_scalar = {.isa = "scalar", LB_ROWS(LB_COL_SCALAR)};
+static const lb_kernels lb_table_neon = {.isa = "neon", LB_ROWS(LB_COL_NEON)};
+static const lb_kernels lb_table_dotprod = {.isa = "dotprod", LB_ROWS(LB_COL_DOTPROD)};
+static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
+
+#define LB_LEVELS                                                                                                     \
+    {LB_CPU_SCALAR, &lb_table_scalar}, {LB_CPU_NEON, &lb_table_neon}, {LB_CPU_DOTPROD, &lb_table_dotprod},            \
+    {LB_CPU_I8MM, &lb_table_i8mm},
+
 #else
 
 #define LB_ROWS(R)                                                                                                    \
-    R(gemv[LB_W_F32], lb_gemv_f32, ref)                                                                               \
-    R(gemv[LB_W_F16], lb_gemv_f16, ref)                                                                               \
-    R(gemv[LB_W_BF16], lb_gemv_bf16, ref)                                                                             \
-    R(gemv[LB_W_Q8], lb_gemv_q8, ref)                                                                                 \
-    R(gemv[LB_W_Q4], lb_gemv_q4, ref)                                                                                 \
-    R(gemm[LB_W_F32], lb_gemm_f32, ref)                                                                               \
-    R(gemm[LB_W_F16], lb_gemm_f16, ref)                                                                               \
-    R(gemm[LB_W_BF16], lb_gemm_bf16, ref)                                                                             \
-    R(gemm[LB_W_Q8], lb_gemm_q8, ref)                                                                                 \
-    R(gemm[LB_W_Q4], lb_gemm_q4, ref)                                                                                 \
-    R(quantize_a8, lb_quantize_a8, ref)                                                                               \
-    R(rmsnorm, lb_rmsnorm, ref)                                                                                       \
-    R(add, lb_add, ref)                                                                                               \
-    R(scale, lb_scale, ref)                                                                                           \
-    R(silu_mul, lb_silu_mul, ref)                                                                                     \
-    R(rope, lb_rope, ref)                                                                                             \
-    R(softmax_chunk, lb_softmax_chunk, ref)                                                                           \
-    R(axpby, lb_axpby, ref)                                                                                           \
-    R(f32_to_f16, lb_f32_to_f16, ref)                                                                                 \
-    R(f16_to_f32, lb_f16_to_f32, ref)                                                                                 \
-    R(argmax, lb_argmax, ref)
+    R(gemv[LB_W_F32],     lb_gemv_f32,       ref)                                                                     \
+    R(gemv[LB_W_F16],     lb_gemv_f16,       ref)                                                                     \
+    R(gemv[LB_W_BF16],    lb_gemv_bf16,      ref)                                                                     \
+    R(gemv[LB_W_Q8],      lb_gemv_q8,        ref)                                                                     \
+    R(gemv[LB_W_Q4],      lb_gemv_q4,        ref)                                                                     \
+    R(gemm[LB_W_F32],     lb_gemm_f32,       ref)                                                                     \
+    R(gemm[LB_W_F16],     lb_gemm_f16,       ref)                                                                     \
+    R(gemm[LB_W_BF16],    lb_gemm_bf16,      ref)                                                                     \
+    R(gemm[LB_W_Q8],      lb_gemm_q8,        ref)                                                                     \
+    R(gemm[LB_W_Q4],      lb_gemm_q4,        ref)                                                                     \
+    R(quantize_a8,        lb_quantize_a8,    ref)                                                                     \
+    R(rmsnorm,            lb_rmsnorm,        ref)                                                                     \
+    R(add,                lb_add,            ref)                                                                     \
+    R(scale,              lb_scale,          ref)                                                                     \
+    R(silu_mul,           lb_silu_mul,       ref)                                                                     \
+    R(rope,               lb_rope,           ref)                                                                     \
+    R(softmax_chunk,      lb_softmax_chunk,  ref)                                                                     \
+    R(axpby,              lb_axpby,          ref)                                                                     \
+    R(f32_to_f16,         lb_f32_to_f16,     ref)                                                                     \
+    R(f16_to_f32,         lb_f16_to_f32,     ref)                                                                     \
+    R(argmax,             lb_argmax,         ref)
 
 #define LB_COL_SCALAR(e, op, a) LB_ENTRY_(e, op, a)
 static const lb_kernels lb_table_scalar = {.isa = "scalar", LB_ROWS(LB_COL_SCALAR)};

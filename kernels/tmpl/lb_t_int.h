@@ -2,7 +2,7 @@
  * Template: matrix products of the integer formats. Parameters, besides those of README:
  *     LB_T_BIAS    LB_DOT_BIAS_LEVEL of LB_TD
  *     LB_T_GTILES  tiles (2 or 1) of the register block for many tokens, and
- *     LB_T_TOKENS  its tokens if it is one tile: 12, 6, 3 or 2; half as many for two tiles
+ *     LB_T_TOKENS  its tokens if it is one tile: 12, 6, 4, 3 or 2; half as many for two tiles
  *     LB_T_SMALL_TOKENS  tokens of the block for panels of small codes: 4 or 2; 0 if `dot` is as good as `small_dot`
  *     LB_T_DIRECT  products of q4 with this many tokens or fewer go through gemv
  *     LB_T_AHEAD   bytes of software prefetch in gemv. The prefetch runs through tiles linearly, planes and all, at the
@@ -240,6 +240,9 @@ static LB_T_TARGET void LB_N(lb_t_one_tile_)(const uint8_t *codes, size_t code_s
 #endif
 #if LB_T_TOKENS >= 6
     LB_T_RUN(6)
+#endif
+#if LB_T_TOKENS >= 4
+    LB_T_RUN(4)
 #endif
 #if LB_T_TOKENS >= 3
     LB_T_RUN(3)

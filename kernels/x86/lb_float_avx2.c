@@ -1,3 +1,4 @@
+#if defined(__x86_64__)
 /* Matrix products of float formats, AVX2: 4 tiles of one token in flight, or 1 tile x 4 tokens (8 ymm). */
 #include "../lb_kernel_names.h"
 #include "lb_v_avx2.h"
@@ -11,3 +12,4 @@ LB_DECLARE_MATMUL(avx2);
 #define LB_T_GTILES 1
 #define LB_T_TOKENS 4
 #include "../tmpl/lb_t_float_all.h"
+#endif

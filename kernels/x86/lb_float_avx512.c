@@ -1,3 +1,4 @@
+#if defined(__x86_64__)
 /* Matrix products of float formats, AVX-512: 8 tiles of one token in flight, or 2 tiles x 8 tokens. */
 #include "../lb_kernel_names.h"
 #include "lb_v_avx512.h"
@@ -11,3 +12,4 @@ LB_DECLARE_MATMUL(avx512);
 #define LB_T_GTILES 2
 #define LB_T_TOKENS 8
 #include "../tmpl/lb_t_float_all.h"
+#endif

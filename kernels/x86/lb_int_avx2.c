@@ -1,3 +1,4 @@
+#if defined(__x86_64__)
 /* Matrix products of integer formats, AVX2: blocks of 16 rows x 4 tokens (small codes) or 3 tokens. */
 #include "../lb_kernel_names.h"
 #include "../lb_layout.h"
@@ -16,3 +17,4 @@ LB_DECLARE_MATMUL(avx2);
 #define LB_T_DIRECT 1
 #define LB_T_AHEAD 4096
 #include "../tmpl/lb_t_int.h"
+#endif

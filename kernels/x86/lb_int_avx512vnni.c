@@ -1,3 +1,4 @@
+#if defined(__x86_64__)
 /* Matrix products of integer formats, AVX-512 VNNI: blocks of 2 tiles x 6 tokens. */
 #include "../lb_kernel_names.h"
 #include "../lb_layout.h"
@@ -16,3 +17,4 @@ LB_DECLARE_MATMUL(avx512vnni);
 #define LB_T_DIRECT 3
 #define LB_T_AHEAD 4096
 #include "../tmpl/lb_t_int.h"
+#endif

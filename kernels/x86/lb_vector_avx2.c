@@ -1,3 +1,4 @@
+#if defined(__x86_64__)
 /* Operations on vectors of floats, AVX2. */
 #include "../lb_kernel_names.h"
 #include "lb_v_avx2.h"
@@ -8,3 +9,4 @@ LB_DECLARE_VECTOR(avx2);
 #define LB_TV avx2
 #define LB_T_TARGET LB_TARGET_AVX2
 #include "../tmpl/lb_t_vector.h"
+#endif

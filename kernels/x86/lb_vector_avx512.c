@@ -1,3 +1,4 @@
+#if defined(__x86_64__)
 /* Operations on vectors of floats, AVX-512. */
 #include "../lb_kernel_names.h"
 #include "lb_v_avx512.h"
@@ -8,3 +9,4 @@ LB_DECLARE_VECTOR(avx512);
 #define LB_TV avx512
 #define LB_T_TARGET LB_TARGET_AVX512
 #include "../tmpl/lb_t_vector.h"
+#endif

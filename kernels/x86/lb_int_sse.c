@@ -1,0 +1,20 @@
+#if defined(__x86_64__)
+/* Matrix products of integer formats, SSE4.1: blocks of 16 rows x 2 tokens. */
+#include "../lb_kernel_names.h"
+#include "../lb_layout.h"
+#include "lb_v_sse.h"
+
+LB_DECLARE_MATMUL(sse);
+
+#define LB_T sse
+#define LB_TV sse
+#define LB_TD sse
+#define LB_T_TARGET LB_TARGET_SSE
+#define LB_T_BIAS LB_DOT_BIAS_sse
+#define LB_T_GTILES 1
+#define LB_T_TOKENS 2
+#define LB_T_SMALL_TOKENS 2
+#define LB_T_DIRECT 1
+#define LB_T_AHEAD 4096
+#include "../tmpl/lb_t_int.h"
+#endif
