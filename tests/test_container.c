@@ -71,17 +71,17 @@ static void cont_round_trip(void)
     lb_writer_vector(&w, "v", vector, 300);
     /* 100 x 100 as four terms of other formats, one of them of low rank; the data in pieces of any length */
     lb_writer_tensor(&w, "m", 100, 100, 3);
-    lb_writer_term(&w, LB_TERM_PACKED, 0, 64, 0, 64);
+    lb_writer_term(&w, LB_TERM_PACKED, NULL, 0, 64, 0, 64);
     lb_writer_part(&w, LB_W_Q8, 64, 64);
     for (size_t i = 0; i < 4 * q8; i += 1000) {
         lb_writer_data(&w, tile, 4 * q8 - i < 1000 ? 4 * q8 - i : 1000);
     }
     lb_writer_part_end(&w);
-    lb_writer_term(&w, LB_TERM_PACKED, 64, 36, 0, 100);
+    lb_writer_term(&w, LB_TERM_PACKED, NULL, 64, 36, 0, 100);
     lb_writer_part(&w, LB_W_Q4, 36, 100);
     lb_writer_data(&w, tile, 3 * q4);
     lb_writer_part_end(&w);
-    lb_writer_term(&w, LB_TERM_CHAIN, 64, 36, 64, 36);
+    lb_writer_term(&w, LB_TERM_CHAIN, NULL, 64, 36, 64, 36);
     lb_writer_part(&w, LB_W_F32, 36, 5);
     for (unsigned i = 0; i < 3; i++) {
         lb_writer_data(&w, tile, f32);
@@ -158,7 +158,7 @@ static lbrt_status cont_piece(lb_writer *w, const lb_source *s, size_t i, lb_wfo
     const lb_source_tensor *t = &s->tensors[i];
     static float x[16 * 1024];
     static unsigned char tile[1 << 17];
-    lb_writer_term(w, LB_TERM_PACKED, row0, rows, col0, cols);
+    lb_writer_term(w, LB_TERM_PACKED, NULL, row0, rows, col0, cols);
     lb_writer_part(w, f, rows, cols);
     for (uint64_t r = 0; r < rows; r += 16) {
         uint64_t n = rows - r < 16 ? rows - r : 16;

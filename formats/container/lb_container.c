@@ -208,30 +208,55 @@ static bool range_ok(uint64_t first, uint64_t n, uint64_t whole)
            (n % LB_K_ALIGN == 0 || first + n == whole);
 }
 
+static lbrt_status read_transform(const lb_container *c, const lb_tensor *t, const lb_term *term, uint16_t kind,
+                                  const uint64_t where[3], lb_transform_ref *out, lbrt_error *err)
+{
+    *out = (lb_transform_ref){ .kind = (lb_transform_kind)kind };
+    if (kind == LB_TRANSFORM_NONE) {
+        return LBRT_OK;
+    }
+    LB_FAIL_IF(kind != LB_TRANSFORM_HADAMARD || term->kind == LB_TERM_VECTOR, err, LBRT_ERR_UNSUPPORTED,
+               "tensor %.*s needs input transform %u, unknown to this version", (int)t->name_bytes, t->name, (unsigned)kind);
+    uint64_t offset = where[0], bytes = where[1], n = lb_round_up((size_t)term->n_cols, LB_K_ALIGN);
+    LB_FAIL_IF(term->n_cols == 0 || term->n_cols > LB_MAX_K || offset % LB_FILE_PART_ALIGN != 0 || offset > c->data.bytes ||
+                   bytes > c->data.bytes - offset || bytes != 8 + (n + 7) / 8,
+               err, LBRT_ERR_FORMAT, "the input transform of tensor %.*s lies outside the data or has a wrong size",
+               (int)t->name_bytes, t->name);
+    out->data = c->data.data + offset;
+    out->bytes = bytes;
+    out->checksum = where[2];
+    out->block = lb_load_u32(out->data);
+    out->n = lb_load_u32(out->data + 4);
+    bool power = out->block >= LB_TRANSFORM_MIN_BLOCK && out->block <= LB_TRANSFORM_MAX_BLOCK && (out->block & (out->block - 1)) == 0;
+    LB_FAIL_IF(!power || out->n != n || n % out->block != 0, err, LBRT_ERR_FORMAT,
+               "the input transform of tensor %.*s does not fit its columns", (int)t->name_bytes, t->name);
+    return LBRT_OK;
+}
+
 static lbrt_status read_term(const lb_container *c, lb_cursor *at, const lb_tensor *t, lb_term *term, lbrt_error *err)
 {
     uint16_t kind, transform, n_parts, zero;
-    uint64_t unused[4];
+    uint64_t where[4]; /* of the transform: offset, bytes, checksum, zero */
     bool ok = lb_read_u16(at, &kind) && lb_read_u16(at, &transform) && lb_read_u16(at, &n_parts) &&
               lb_read_u16(at, &zero) && lb_read_u64(at, &term->row0) && lb_read_u64(at, &term->n_rows) &&
               lb_read_u64(at, &term->col0) && lb_read_u64(at, &term->n_cols);
     for (unsigned i = 0; ok && i < 4; i++) {
-        ok = lb_read_u64(at, &unused[i]);
+        ok = lb_read_u64(at, &where[i]);
     }
     LB_FAIL_IF(!ok, err, LBRT_ERR_FORMAT, "the tensor table is cut off");
-    LB_FAIL_IF(transform != 0, err, LBRT_ERR_UNSUPPORTED, "tensor %.*s needs input transform %u, unknown to this version",
-               (int)t->name_bytes, t->name, (unsigned)transform);
     LB_FAIL_IF(kind != LB_TERM_PACKED && kind != LB_TERM_CHAIN && kind != LB_TERM_VECTOR, err, LBRT_ERR_UNSUPPORTED,
                "tensor %.*s has a term of kind %u, unknown to this version", (int)t->name_bytes, t->name, (unsigned)kind);
     term->kind = (lb_term_kind)kind;
     term->n_parts = n_parts;
+    LB_TRY(read_transform(c, t, term, transform, where, &term->transform, err));
     LB_FAIL_IF(n_parts != (kind == LB_TERM_CHAIN ? 2 : 1), err, LBRT_ERR_FORMAT, "tensor %.*s has a term of %u parts",
                (int)t->name_bytes, t->name, (unsigned)n_parts);
     for (unsigned i = 0; i < n_parts; i++) {
         LB_TRY(read_part(c, at, t, kind == LB_TERM_VECTOR, &term->parts[i], err));
     }
     const lb_part *first = &term->parts[0], *last = &term->parts[n_parts - 1];
-    bool fits = first->rows == term->n_rows && last->cols == term->n_cols;
+    uint64_t inputs = term->transform.kind == LB_TRANSFORM_NONE ? term->n_cols : term->transform.n;
+    bool fits = first->rows == term->n_rows && last->cols == inputs;
     if (kind == LB_TERM_VECTOR) {
         fits = fits && t->n_terms == 1 && t->rows == 1 && term->row0 == 0 && term->col0 == 0 && term->n_cols == t->cols;
     } else {
@@ -340,6 +365,9 @@ lbrt_status lb_container_verify(const lb_container *c, lbrt_error *err)
     for (size_t i = 0; i < c->n_tensors; i++) {
         const lb_tensor *t = &c->tensors[i];
         for (unsigned j = 0; j < t->n_terms; j++) {
+            const lb_transform_ref *tr = &t->terms[j].transform;
+            LB_FAIL_IF(tr->data && lb_hash64(tr->data, (size_t)tr->bytes) != tr->checksum, err, LBRT_ERR_CHECKSUM,
+                       "the input transform of tensor %.*s is damaged", (int)t->name_bytes, t->name);
             for (unsigned k = 0; k < t->terms[j].n_parts; k++) {
                 const lb_part *p = &t->terms[j].parts[k];
                 LB_FAIL_IF(lb_hash64(p->data, (size_t)p->bytes) != p->checksum, err, LBRT_ERR_CHECKSUM,

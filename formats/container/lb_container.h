@@ -29,13 +29,18 @@
  *       then per term, 72 bytes:
  *         u16 kind: 1 packed: M is parts[0].   2 chain: M = parts[0] * parts[1] (low rank: y = A (B x)).
  *                   3 vector: rows == 1, parts[0] is `cols` plain f32 numbers, one term, no ranges.
- *         u16 transform: 0 none (others are reserved); u16 n_parts; u16 zero
+ *         u16 transform: 0 none, 1 Hadamard; u16 n_parts; u16 zero
  *         u64 row0; u64 n_rows; u64 col0; u64 n_cols   row0 and col0 multiples of 64 (matrices); the range lies inside the tensor;
  *                   n_rows and n_cols are multiples of 64 unless the range ends where the tensor ends
  *         u64 transform_offset; u64 transform_bytes; u64 transform XXH64; u64 zero (all 0 without a transform)
  *         then n_parts records of 48 bytes:
  *           u32 format (a number of lb_wformat); u32 zero; u64 rows; u64 cols; u64 offset in DATA, aligned to 64;
  *           u64 bytes; u64 XXH64 of them
+ *   TRANSFORM 1, the randomized block Hadamard transform (QuIP#, arXiv 2402.04396): T(x) = H (sign * x) / sqrt(block) in blocks of `block`
+ *   columns. It works on the term's columns filled up with zeros to n = n_cols rounded up to 64; parts[0] (packed) or parts[1] (chain)
+ *   has n columns. In DATA, aligned to 64: u32 block (a power of two, 64..65536, that divides n); u32 n; n bits, the first in bit 0 of
+ *   byte 0, padded to a byte: 1 for sign -1. Terms that share an input may share one transform by pointing to the same bytes.
+ *
  *   A packed part is ceil(rows / 16) tiles; kernels/lb_kernels.h describes the tile of each format.
  *
  * A term kind, transform or format that a reader does not know is refused by name or number.
@@ -69,8 +74,20 @@ typedef struct lb_part {
     size_t tile_bytes;         /* 0 for a vector */
 } lb_part;
 
+typedef enum lb_transform_kind { LB_TRANSFORM_NONE = 0, LB_TRANSFORM_HADAMARD = 1 } lb_transform_kind;
+
+/* What a term does to its input first. */
+typedef struct lb_transform_ref {
+    lb_transform_kind kind;
+    uint32_t block, n;
+    const unsigned char *data; /* in the file: identifies the transform */
+    uint64_t bytes, checksum;
+} lb_transform_ref;
+enum { LB_TRANSFORM_MIN_BLOCK = 64, LB_TRANSFORM_MAX_BLOCK = 65536 };
+
 typedef struct lb_term {
     lb_term_kind kind;
+    lb_transform_ref transform;
     uint64_t row0, n_rows, col0, n_cols;
     unsigned n_parts;
     lb_part parts[2];

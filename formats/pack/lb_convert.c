@@ -180,7 +180,7 @@ static lbrt_status convert_matrix(convert_job *j, const lb_source_tensor *t)
         s = lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory");
     } else {
         lb_writer_tensor(&j->writer, t->name, t->rows, t->cols, 1);
-        lb_writer_term(&j->writer, LB_TERM_PACKED, 0, t->rows, 0, t->cols);
+        lb_writer_term(&j->writer, LB_TERM_PACKED, NULL, 0, t->rows, 0, t->cols);
         s = lb_writer_part(&j->writer, j->format->id, t->rows, t->cols);
         s = s == LBRT_OK ? pack_blocks(j, t->name) : s;
         s = s == LBRT_OK ? lb_writer_part_end(&j->writer) : s;

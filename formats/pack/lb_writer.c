@@ -62,15 +62,33 @@ lbrt_status lb_writer_tensor(lb_writer *w, const char *name, uint64_t rows, uint
     return keep_buffers(w);
 }
 
-lbrt_status lb_writer_term(lb_writer *w, lb_term_kind kind, uint64_t row0, uint64_t n_rows, uint64_t col0, uint64_t n_cols)
+lbrt_status lb_writer_hadamard(lb_writer *w, uint32_t block, uint32_t n, const unsigned char *signs, lb_writer_transform *out)
 {
+    LB_TRY(pad_file(w, LB_FILE_PART_ALIGN));
+    unsigned char head[8];
+    lb_store_u32(head, block);
+    lb_store_u32(head + 4, n);
+    *out = (lb_writer_transform){ .kind = LB_TRANSFORM_HADAMARD, .offset = w->out.offset - LB_FILE_DATA_ALIGN };
+    lb_hash_begin(&w->hash);
+    lb_writer_data(w, head, sizeof head);
+    lb_writer_data(w, signs, (n + 7) / 8);
+    out->bytes = sizeof head + (n + 7) / 8;
+    out->checksum = lb_hash_end(&w->hash);
+    return w->status;
+}
+
+lbrt_status lb_writer_term(lb_writer *w, lb_term_kind kind, const lb_writer_transform *transform, uint64_t row0, uint64_t n_rows,
+                           uint64_t col0, uint64_t n_cols)
+{
+    static const lb_writer_transform none = { LB_TRANSFORM_NONE, 0, 0, 0 };
+    transform = transform ? transform : &none;
     lb_buffer_u16(&w->table, (uint16_t)kind);
-    lb_buffer_u16(&w->table, 0);
+    lb_buffer_u16(&w->table, (uint16_t)transform->kind);
     lb_buffer_u16(&w->table, kind == LB_TERM_CHAIN ? 2 : 1);
     lb_buffer_u16(&w->table, 0);
-    const uint64_t range[8] = { row0, n_rows, col0, n_cols };
+    const uint64_t fields[8] = { row0, n_rows, col0, n_cols, transform->offset, transform->bytes, transform->checksum, 0 };
     for (unsigned i = 0; i < 8; i++) {
-        lb_buffer_u64(&w->table, range[i]);
+        lb_buffer_u64(&w->table, fields[i]);
     }
     return keep_buffers(w);
 }
@@ -113,7 +131,7 @@ lbrt_status lb_writer_part_end(lb_writer *w)
 lbrt_status lb_writer_vector(lb_writer *w, const char *name, const float *x, uint64_t n)
 {
     lb_writer_tensor(w, name, 1, n, 1);
-    lb_writer_term(w, LB_TERM_VECTOR, 0, 1, 0, n);
+    lb_writer_term(w, LB_TERM_VECTOR, NULL, 0, 1, 0, n);
     lb_writer_part(w, LB_W_F32, 1, n);
     for (uint64_t i = 0; i < n && w->status == LBRT_OK; i += 256) {
         unsigned char raw[256 * 4];

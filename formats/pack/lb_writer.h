@@ -1,7 +1,7 @@
 /*
  * Writes a .lbrt file (formats/container/lb_container.h) as a stream: tensor data first, tables last, then the header. Memory is that of
  * the tables. Calls come in order:
- *   open { vector | tensor { term { part { data }* part_end }+ }+ }* commit, and abort at any time (also after commit).
+ *   open { vector | transform | tensor { term { part { data }* part_end }+ }+ }* commit, and abort at any time (also after commit).
  * Errors stick: after a failure every later call returns it again.
  */
 #ifndef LB_WRITER_H
@@ -28,8 +28,19 @@ lbrt_status lb_writer_open(lb_writer *w, const char *path, const lbrt_allocator 
 
 lbrt_status lb_writer_vector(lb_writer *w, const char *name, const float *x, uint64_t n);
 
+/* A transform's bytes, to be named by later terms. */
+typedef struct lb_writer_transform {
+    lb_transform_kind kind;
+    uint64_t offset, bytes, checksum;
+} lb_writer_transform;
+
+/* The block Hadamard transform of n columns (a multiple of block); bit i of signs set: column i is negated. */
+lbrt_status lb_writer_hadamard(lb_writer *w, uint32_t block, uint32_t n, const unsigned char *signs, lb_writer_transform *out);
+
 lbrt_status lb_writer_tensor(lb_writer *w, const char *name, uint64_t rows, uint64_t cols, unsigned n_terms);
-lbrt_status lb_writer_term(lb_writer *w, lb_term_kind kind, uint64_t row0, uint64_t n_rows, uint64_t col0, uint64_t n_cols);
+/* transform may be NULL */
+lbrt_status lb_writer_term(lb_writer *w, lb_term_kind kind, const lb_writer_transform *transform, uint64_t row0, uint64_t n_rows,
+                           uint64_t col0, uint64_t n_cols);
 lbrt_status lb_writer_part(lb_writer *w, lb_wformat format, uint64_t rows, uint64_t cols);
 lbrt_status lb_writer_data(lb_writer *w, const void *data, size_t bytes);
 lbrt_status lb_writer_part_end(lb_writer *w);

@@ -35,6 +35,8 @@ lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_kernels *k
         const lb_term *in = &t->terms[i];
         LB_FAIL_IF(in->kind != LB_TERM_PACKED, err, LBRT_ERR_UNSUPPORTED, "tensor %.*s has a %s term, which this version cannot run",
                    (int)t->name_bytes, t->name, in->kind == LB_TERM_VECTOR ? "vector" : "low-rank");
+        LB_FAIL_IF(in->transform.kind != LB_TRANSFORM_NONE, err, LBRT_ERR_UNSUPPORTED,
+                   "tensor %.*s has an input transform, which this version cannot run", (int)t->name_bytes, t->name);
         const lb_part *p = &in->parts[0];
         lb_linear_term *out = &terms[i];
         *out = (lb_linear_term){ .gemv = k->gemv[p->format],
