@@ -102,7 +102,11 @@ lbrt_status lbrt_token_text(const lbrt_model *m, lbrt_token id, bool special, co
         *text = ""; /* a row of the embedding that pads the vocabulary */
         return LBRT_OK;
     }
-    return lb_tokenizer_token_text(m->tokenizer, id, special, text, bytes);
+    lbrt_status s = lb_tokenizer_token_text(m->tokenizer, id, special, text, bytes);
+    if (s != LBRT_OK) {
+        *text = NULL;
+    }
+    return s;
 }
 
 lbrt_status lbrt_detokenize(const lbrt_model *m, const lbrt_token *tokens, size_t n, char *text, size_t cap, size_t *bytes,

@@ -71,7 +71,11 @@ void lbrt_cancel(lbrt_session *s)
 
 lbrt_status lb_session_cancelled(lbrt_session *s)
 {
-    return atomic_exchange(&s->cancel, false) ? lb_fail(&s->error, LBRT_CANCELLED, "cancelled") : LBRT_OK;
+    if (!atomic_exchange(&s->cancel, false)) {
+        return LBRT_OK;
+    }
+    s->n_logits = 0; /* wherever it was noticed, so that the caller sees one behaviour */
+    return lb_fail(&s->error, LBRT_CANCELLED, "cancelled");
 }
 
 lbrt_status lb_session_feed(lbrt_session *s, const lbrt_token *tokens, size_t n)

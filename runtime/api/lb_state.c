@@ -66,8 +66,9 @@ lbrt_status lbrt_state_restore(lbrt_session *s, const void *buffer, size_t bytes
     s->error = (lbrt_error){ LBRT_OK, "" };
     LB_FAIL_IF(!buffer, &s->error, LBRT_ERR_ARGUMENT, "no buffer");
     const unsigned char *p = (const unsigned char *)buffer, *at = p + STATE_HEADER;
-    LB_FAIL_IF(bytes < STATE_HEADER || memcmp(p, state_magic, sizeof state_magic) != 0, &s->error, LBRT_ERR_FORMAT,
-               "not a saved session");
+    static const unsigned char zero[16];
+    LB_FAIL_IF(bytes < STATE_HEADER || memcmp(p, state_magic, sizeof state_magic) != 0 || memcmp(p + 48, zero, sizeof zero) != 0,
+               &s->error, LBRT_ERR_FORMAT, "not a saved session");
     LB_FAIL_IF(lb_load_u64(p + 8) != s->model->file.fingerprint, &s->error, LBRT_ERR_UNSUPPORTED,
                "the session was saved with another model");
     LB_FAIL_IF(lb_load_u32(p + 16) != (uint32_t)s->kv.key->weights || lb_load_u32(p + 20) != (uint32_t)s->kv.value->weights,
