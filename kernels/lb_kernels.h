@@ -141,6 +141,13 @@ typedef struct lb_kernels {
 
     /* max over i of x_i and its first index; NaN never wins; n >= 1. index = n if all are NaN or -inf. */
     size_t (*argmax)(const float *x, size_t n);
+
+    /*
+     * The randomized block Hadamard transform: y = H (sign * x) / sqrt(block) for every block of `block` numbers (a power of two >= 16
+     * that divides n). Exactly: v_i = x_i * sign_i; for h = 1, 2, 4, ... block / 2: (v_i, v_i+h) -> (v_i + v_i+h, v_i - v_i+h) for the i
+     * without bit h; at the end v_i * (1 / sqrt(block)). y may be x.
+     */
+    void (*hadamard)(float *y, const float *x, const float *sign, size_t n, size_t block);
 } lb_kernels;
 
 /*

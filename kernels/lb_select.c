@@ -36,14 +36,18 @@
     R(axpby,             lb_axpby,          ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(f32_to_f16,        lb_f32_to_f16,     ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(f16_to_f32,        lb_f16_to_f32,     ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(argmax,            lb_argmax,         ref,  sse,     avx2,  avx512, avx512,     avx512)
+    R(argmax,            lb_argmax,         ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(hadamard,          lb_hadamard,       ref,  sse,     avx2,  avx512, avx512,     avx512)
 
 LB_DECLARE_MATMUL(sse);
 LB_DECLARE_VECTOR(sse);
+LB_DECLARE_HADAMARD(sse);
 LB_DECLARE_MATMUL(avx2);
 LB_DECLARE_VECTOR(avx2);
+LB_DECLARE_HADAMARD(avx2);
 LB_DECLARE_MATMUL(avx512);
 LB_DECLARE_VECTOR(avx512);
+LB_DECLARE_HADAMARD(avx512);
 LB_DECLARE_MATMUL(avx512vnni);
 
 #define LB_COL_SCALAR(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, a)
@@ -89,10 +93,12 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(axpby,              lb_axpby,          ref,  neon, neon,    neon)                                               \
     R(f32_to_f16,         lb_f32_to_f16,     ref,  neon, neon,    neon)                                               \
     R(f16_to_f32,         lb_f16_to_f32,     ref,  neon, neon,    neon)                                               \
-    R(argmax,             lb_argmax,         ref,  neon, neon,    neon)
+    R(argmax,             lb_argmax,         ref,  neon, neon,    neon)                                               \
+    R(hadamard,           lb_hadamard,       ref,  neon, neon,    neon)
 
 LB_DECLARE_MATMUL(neon);
 LB_DECLARE_VECTOR(neon);
+LB_DECLARE_HADAMARD(neon);
 LB_DECLARE_MATMUL(dotprod);
 
 #define LB_COL_SCALAR(e, op, a, b, c, d) LB_ENTRY_(e, op, a)
@@ -132,7 +138,8 @@ static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
     R(axpby,              lb_axpby,          ref)                                                                     \
     R(f32_to_f16,         lb_f32_to_f16,     ref)                                                                     \
     R(f16_to_f32,         lb_f16_to_f32,     ref)                                                                     \
-    R(argmax,             lb_argmax,         ref)
+    R(argmax,             lb_argmax,         ref)                                                                     \
+    R(hadamard,           lb_hadamard,       ref)
 
 #define LB_COL_SCALAR(e, op, a) LB_ENTRY_(e, op, a)
 static const lb_kernels lb_table_scalar = {.isa = "scalar", LB_ROWS(LB_COL_SCALAR)};

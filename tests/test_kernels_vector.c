@@ -174,6 +174,29 @@ static void check_argmax(const lb_kernels *ref, const lb_kernels *k, size_t n, i
     lb_test_guard_free(x);
 }
 
+static void check_hadamard(const lb_kernels *ref, const lb_kernels *k, size_t block, size_t blocks, bool at_start)
+{
+    const size_t n = block * blocks;
+    float *x = test_floats(n, at_start, false), *sign = lb_test_guard(n * sizeof(float), at_start);
+    float *y = lb_test_guard(n * sizeof(float), at_start), *want = malloc(n * sizeof(float));
+    double before = 0, after = 0;
+    for (size_t i = 0; i < n; i++) {
+        sign[i] = lb_test_random() & 1 ? 1.0f : -1.0f;
+        before += (double)x[i] * (double)x[i];
+    }
+    ref->hadamard(want, x, sign, n, block);
+    k->hadamard(y, x, sign, n, block);
+    LB_CHECK(test_differ(y, want, n) == n, "block %zu x %zu", block, blocks);
+    for (size_t i = 0; i < n; i++) {
+        after += (double)y[i] * (double)y[i];
+    }
+    LB_CHECK(after > 0.9999 * before && after < 1.0001 * before, "length %g became %g", before, after);
+    free(want);
+    lb_test_guard_free(y);
+    lb_test_guard_free(sign);
+    lb_test_guard_free(x);
+}
+
 static void test_level(const lb_kernels *ref, const lb_kernels *k)
 {
     lb_test_case("%s quantize_a8", k->isa);
@@ -203,6 +226,11 @@ static void test_level(const lb_kernels *ref, const lb_kernels *k)
     lb_test_case("%s f16 conversions", k->isa);
     for (size_t i = 0; i < 2 * N_LENGTHS; i++) {
         check_half(ref, k, lengths[i / 2], i % 2 == 0);
+    }
+    lb_test_case("%s hadamard", k->isa);
+    for (size_t block = 16; block <= 4096; block *= 2) {
+        check_hadamard(ref, k, block, 1, false);
+        check_hadamard(ref, k, block, 3, true);
     }
     lb_test_case("%s argmax", k->isa);
     for (size_t i = 0; i < 2 * N_LENGTHS; i++) {

@@ -4,8 +4,6 @@
 #include "../lb_kernel_names.h"
 #include "../lb_math.h"
 
-LB_DECLARE_HADAMARD(ref);
-
 void lb_hadamard_ref(float *y, const float *x, const float *sign, size_t n, size_t block)
 {
     const float unit = 1.0f / sqrtf((float)block);
