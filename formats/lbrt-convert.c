@@ -142,13 +142,18 @@ int main(int argc, char **argv)
     if (!quiet) {
         note_chat_template(source, &a);
     }
+    /* The input's last name, so that the file does not depend on where the input lay. */
     char origin[256];
     snprintf(origin, sizeof origin, "%s", synth ? source->hparams.name : words[0]);
+    for (size_t n = strlen(origin); n > 1 && origin[n - 1] == '/'; n--) {
+        origin[n - 1] = 0;
+    }
+    const char *origin_name = strrchr(origin, '/') && strrchr(origin, '/')[1] ? strrchr(origin, '/') + 1 : origin;
     const lb_convert_options options = { .format = format_named(&usage, format),
                                          .rules = rules,
                                          .n_rules = tensors.n,
                                          .threads = threads,
-                                         .origin = origin,
+                                         .origin = origin_name,
                                          .progress = show_progress,
                                          .tensor = show_tensor,
                                          .user = &view };
