@@ -8,8 +8,10 @@
 #include "lb_kernels.h"
 
 #define LB_DECLARE_MATMUL(s)                                                                                          \
-    lb_matmul_fn lb_gemv_f32_##s, lb_gemv_f16_##s, lb_gemv_bf16_##s, lb_gemv_q8_##s, lb_gemv_q4_##s;                  \
-    lb_matmul_fn lb_gemm_f32_##s, lb_gemm_f16_##s, lb_gemm_bf16_##s, lb_gemm_q8_##s, lb_gemm_q4_##s
+    lb_matmul_fn lb_gemv_f32_##s, lb_gemv_f16_##s, lb_gemv_bf16_##s, lb_gemv_q8_##s, lb_gemv_q4_##s,                  \
+        lb_gemv_q6_##s, lb_gemv_q5_##s, lb_gemv_q3_##s, lb_gemv_q2_##s;                                               \
+    lb_matmul_fn lb_gemm_f32_##s, lb_gemm_f16_##s, lb_gemm_bf16_##s, lb_gemm_q8_##s, lb_gemm_q4_##s,                  \
+        lb_gemm_q6_##s, lb_gemm_q5_##s, lb_gemm_q3_##s, lb_gemm_q2_##s
 
 #define LB_DECLARE_HADAMARD(s) \
     void lb_hadamard_##s(float *y, const float *x, const float *sign, size_t n, size_t block)

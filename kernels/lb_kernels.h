@@ -40,7 +40,11 @@ typedef enum lb_wformat {
     LB_W_F16 = 2,
     LB_W_BF16 = 3,
     LB_W_Q8 = 8,
+    LB_W_Q6 = 10,
+    LB_W_Q5 = 11,
     LB_W_Q4 = 12,
+    LB_W_Q3 = 13,
+    LB_W_Q2 = 14,
     LB_W_COUNT = 64
 } lb_wformat;
 
@@ -53,7 +57,18 @@ typedef enum lb_wformat {
  *                  (bits 0-3) and in the odd group (bits 4-7) of 64 columns;  plane 3: u8 code[k / 8][16][4]: byte (j, r, i)
  *                  holds column 8 j + i in bits 0-3 and column 8 j + 4 + i in bits 4-7
  *                  weight = row_scale * mini(group_scale) * (2 * code - LB_Q4_ZERO[index])
- * Zero points are in half steps, dense where they are likely: integers only would cost 10 % of squared error.
+ *   q6 (6.25 bits), q5 (5.25), q3 (3.25), q2 (2.25): plane 0 as q8;  plane 1: u8 group[k / 32][16];  plane 2: codes
+ *                  weight = row_scale * scale(group) * ((code << shift) - zero[group & 15]); lb_bits.c has the zero points,
+ *                  scale(u) is an 8-bit float (1 + (u & 63) / 64) * 2^((u >> 6) - 3): as a binary32 (u << 17) + (124 << 23).
+ *                  Its last 4 bits are the zero point's index at the same time. shift: q6 0, q5 1, q3 2, q2 2.
+ *                  Codes are in units of `vectors` times 64 bytes, byte (r, i) of each holding bits of column 4 j + i of row r
+ *                  for several quads j of the unit. The bits of quad j (low bits first, v.a..b = bits a to b of vector v):
+ *                  q2, 1 vector, 4 quads: 0: 0.0..1   1: 0.2..3   2: 0.4..5   3: 0.6..7
+ *                  q3, 3 vectors, 8 quads: 0: 0.0..2   1: 0.3..5   2: 1.0..2   3: 1.3..5   4: 2.0..2   5: 2.3..5
+ *                                          6: 0.6..7 2.6   7: 1.6..7 2.7
+ *                  q5, 5 vectors, 8 quads: 0 to 4: j.0..4   5: 0.5..7 1.5..6   6: 2.5..7 3.5..6   7: 4.5..7 1.7 3.7
+ *                  q6, 3 vectors, 4 quads: 0 to 2: j.0..5   3: 2.6..7 1.6..7 0.6..7
+ * Zero points of q4 are in half steps, dense where they are likely: integers only would cost 10 % of squared error.
  * Columns past the true ones have codes of no meaning; activations there are zero.
  * mini(u) is an 8-bit float without sign: 4 bits of exponent, 4 of mantissa, (1 + (u & 15) / 16) * 2^((u >> 4) - 15); as a
  * binary32 its bits are (u << 19) + (112 << 23). The largest, mini(255), is 1.9375.
@@ -85,6 +100,7 @@ typedef struct lb_input {
  *   q8, q4:        acc = +0; for each group g in order: isum = sum of (code - 128) * x_code (q8) or
  *                  (2 * code - zero) * x_code (q4), exact in int32;
  *                  acc = fma(mini(group_scale) * x_scale, (float)isum, acc); at the end acc = acc * row_scale.
+ *   q6 .. q2:      the same with isum = sum of ((code << shift) - zero) * x_code and scale(group) for mini.
  * tile_bytes is the distance between tiles.
  */
 typedef void lb_matmul_fn(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,

@@ -20,12 +20,20 @@
     R(gemv[LB_W_F16],    lb_gemv_f16,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemv[LB_W_BF16],   lb_gemv_bf16,      ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemv[LB_W_Q8],     lb_gemv_q8,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemv[LB_W_Q6],     lb_gemv_q6,        ref,  ref,     ref,   ref,    ref,        ref)                            \
+    R(gemv[LB_W_Q5],     lb_gemv_q5,        ref,  ref,     ref,   ref,    ref,        ref)                            \
     R(gemv[LB_W_Q4],     lb_gemv_q4,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemv[LB_W_Q3],     lb_gemv_q3,        ref,  ref,     ref,   ref,    ref,        ref)                            \
+    R(gemv[LB_W_Q2],     lb_gemv_q2,        ref,  ref,     ref,   ref,    ref,        ref)                            \
     R(gemm[LB_W_F32],    lb_gemm_f32,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemm[LB_W_F16],    lb_gemm_f16,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemm[LB_W_BF16],   lb_gemm_bf16,      ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemm[LB_W_Q8],     lb_gemm_q8,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_Q6],     lb_gemm_q6,        ref,  ref,     ref,   ref,    ref,        ref)                            \
+    R(gemm[LB_W_Q5],     lb_gemm_q5,        ref,  ref,     ref,   ref,    ref,        ref)                            \
     R(gemm[LB_W_Q4],     lb_gemm_q4,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_Q3],     lb_gemm_q3,        ref,  ref,     ref,   ref,    ref,        ref)                            \
+    R(gemm[LB_W_Q2],     lb_gemm_q2,        ref,  ref,     ref,   ref,    ref,        ref)                            \
     R(quantize_a8,       lb_quantize_a8,    ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(rmsnorm,           lb_rmsnorm,        ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(add,               lb_add,            ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
@@ -77,12 +85,20 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(gemv[LB_W_F16],     lb_gemv_f16,       ref,  neon, neon,    neon)                                               \
     R(gemv[LB_W_BF16],    lb_gemv_bf16,      ref,  neon, neon,    neon)                                               \
     R(gemv[LB_W_Q8],      lb_gemv_q8,        ref,  neon, dotprod, dotprod)                                            \
+    R(gemv[LB_W_Q6],      lb_gemv_q6,        ref,  ref,  ref,     ref)                                                \
+    R(gemv[LB_W_Q5],      lb_gemv_q5,        ref,  ref,  ref,     ref)                                                \
     R(gemv[LB_W_Q4],      lb_gemv_q4,        ref,  neon, dotprod, dotprod)                                            \
+    R(gemv[LB_W_Q3],      lb_gemv_q3,        ref,  ref,  ref,     ref)                                                \
+    R(gemv[LB_W_Q2],      lb_gemv_q2,        ref,  ref,  ref,     ref)                                                \
     R(gemm[LB_W_F32],     lb_gemm_f32,       ref,  neon, neon,    neon)                                               \
     R(gemm[LB_W_F16],     lb_gemm_f16,       ref,  neon, neon,    neon)                                               \
     R(gemm[LB_W_BF16],    lb_gemm_bf16,      ref,  neon, neon,    neon)                                               \
     R(gemm[LB_W_Q8],      lb_gemm_q8,        ref,  neon, dotprod, dotprod)                                            \
+    R(gemm[LB_W_Q6],      lb_gemm_q6,        ref,  ref,  ref,     ref)                                                \
+    R(gemm[LB_W_Q5],      lb_gemm_q5,        ref,  ref,  ref,     ref)                                                \
     R(gemm[LB_W_Q4],      lb_gemm_q4,        ref,  neon, dotprod, dotprod)                                            \
+    R(gemm[LB_W_Q3],      lb_gemm_q3,        ref,  ref,  ref,     ref)                                                \
+    R(gemm[LB_W_Q2],      lb_gemm_q2,        ref,  ref,  ref,     ref)                                                \
     R(quantize_a8,        lb_quantize_a8,    ref,  neon, neon,    neon)                                               \
     R(rmsnorm,            lb_rmsnorm,        ref,  neon, neon,    neon)                                               \
     R(add,                lb_add,            ref,  neon, neon,    neon)                                               \
@@ -122,12 +138,20 @@ static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
     R(gemv[LB_W_F16],     lb_gemv_f16,       ref)                                                                     \
     R(gemv[LB_W_BF16],    lb_gemv_bf16,      ref)                                                                     \
     R(gemv[LB_W_Q8],      lb_gemv_q8,        ref)                                                                     \
+    R(gemv[LB_W_Q6],      lb_gemv_q6,        ref)                                                                     \
+    R(gemv[LB_W_Q5],      lb_gemv_q5,        ref)                                                                     \
     R(gemv[LB_W_Q4],      lb_gemv_q4,        ref)                                                                     \
+    R(gemv[LB_W_Q3],      lb_gemv_q3,        ref)                                                                     \
+    R(gemv[LB_W_Q2],      lb_gemv_q2,        ref)                                                                     \
     R(gemm[LB_W_F32],     lb_gemm_f32,       ref)                                                                     \
     R(gemm[LB_W_F16],     lb_gemm_f16,       ref)                                                                     \
     R(gemm[LB_W_BF16],    lb_gemm_bf16,      ref)                                                                     \
     R(gemm[LB_W_Q8],      lb_gemm_q8,        ref)                                                                     \
+    R(gemm[LB_W_Q6],      lb_gemm_q6,        ref)                                                                     \
+    R(gemm[LB_W_Q5],      lb_gemm_q5,        ref)                                                                     \
     R(gemm[LB_W_Q4],      lb_gemm_q4,        ref)                                                                     \
+    R(gemm[LB_W_Q3],      lb_gemm_q3,        ref)                                                                     \
+    R(gemm[LB_W_Q2],      lb_gemm_q2,        ref)                                                                     \
     R(quantize_a8,        lb_quantize_a8,    ref)                                                                     \
     R(rmsnorm,            lb_rmsnorm,        ref)                                                                     \
     R(add,                lb_add,            ref)                                                                     \

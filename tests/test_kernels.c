@@ -108,7 +108,8 @@ static void test_packers(void)
     static const struct {
         const char *name;
         double gauss; /* bound of the normalised squared error on N(0, 1) */
-    } bounds[] = {{"f32", 0.0}, {"f16", 6e-8}, {"bf16", 4e-6}, {"q8", 3.2e-5}, {"q4", 0.0057}};
+    } bounds[] = {{"f32", 0.0}, {"f16", 6e-8}, {"bf16", 4e-6}, {"q8", 3.2e-5}, {"q6", 0.0004},
+                 {"q5", 0.0015}, {"q4", 0.0057}, {"q3", 0.0235}, {"q2", 0.093}};
     const size_t k = 1000, stride = 1003;
     float *x = malloc(LB_TILE_ROWS * stride * sizeof(float)), *h = malloc(k * sizeof(float));
     for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++) {

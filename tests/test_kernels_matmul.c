@@ -18,7 +18,7 @@ typedef struct mm_case {
 static void fill_weights(const mm_case *c, const lb_wformat_info *f, uint8_t *w)
 {
     const size_t bytes = f->tile_bytes(c->k);
-    const size_t codes = c->format == LB_W_Q8 ? lb_q8_codes_at(c->k) : lb_q4_codes_at(c->k);
+    const size_t codes = c->format == LB_W_Q4 ? lb_q4_codes_at(c->k) : lb_q8_codes_at(c->k);
     for (size_t i = 0; i < c->n_tiles * bytes; i += 8) {
         const uint64_t r = lb_test_random();
         memcpy(w + i, &r, 8);

@@ -2,8 +2,7 @@
 
 #include <string.h>
 
-#include "../../kernels/lb_layout.h"
-#include "../../kernels/lb_math.h"
+#include "../../kernels/lb_bits.h"
 
 static size_t lb_tile_bytes_f32(size_t k)
 {
@@ -61,12 +60,42 @@ static void lb_unpack_q4(const void *tile, size_t k, size_t r, float *out)
     }
 }
 
+static void lb_unpack_bits(const lb_bits_format *f, const void *tile, size_t k, size_t r, float *out)
+{
+    const float row_scale = ((const float *)tile)[r];
+    const uint8_t *groups = (const uint8_t *)tile + LB_Q_SCALES_AT, *codes = (const uint8_t *)tile + lb_bits_codes_at(k);
+    for (size_t c = 0; c < k; c++) {
+        const uint8_t u = groups[c / LB_GROUP * LB_TILE_ROWS + r];
+        const int code = (int)lb_bits_code(f, codes, r, c);
+        out[c] = row_scale * (lb_bits_scale(u) * (float)((code << f->shift) - lb_bits_zero(f, u)));
+    }
+}
+
+#define LB_BITS_ENTRY(name)                                                                                           \
+    static size_t lb_tile_bytes_##name(size_t k)                                                                      \
+    {                                                                                                                 \
+        return lb_bits_tile_bytes(k, lb_bits_##name.bits);                                                            \
+    }                                                                                                                 \
+    static void lb_unpack_##name(const void *tile, size_t k, size_t r, float *out)                                    \
+    {                                                                                                                 \
+        lb_unpack_bits(&lb_bits_##name, tile, k, r, out);                                                             \
+    }
+
+LB_BITS_ENTRY(q6)
+LB_BITS_ENTRY(q5)
+LB_BITS_ENTRY(q3)
+LB_BITS_ENTRY(q2)
+
 static const lb_wformat_info lb_wformats[] = {
     {LB_W_F32, "f32", false, 32.0, lb_tile_bytes_f32, lb_unpack_f32},
     {LB_W_F16, "f16", false, 16.0, lb_tile_bytes_f16, lb_unpack_f16},
     {LB_W_BF16, "bf16", false, 16.0, lb_tile_bytes_f16, lb_unpack_bf16},
     {LB_W_Q8, "q8", true, 8.25, lb_q8_tile_bytes, lb_unpack_q8},
+    {LB_W_Q6, "q6", true, 6.25, lb_tile_bytes_q6, lb_unpack_q6},
+    {LB_W_Q5, "q5", true, 5.25, lb_tile_bytes_q5, lb_unpack_q5},
     {LB_W_Q4, "q4", true, 4.375, lb_q4_tile_bytes, lb_unpack_q4},
+    {LB_W_Q3, "q3", true, 3.25, lb_tile_bytes_q3, lb_unpack_q3},
+    {LB_W_Q2, "q2", true, 2.25, lb_tile_bytes_q2, lb_unpack_q2},
 };
 
 const lb_wformat_info *lb_wformat_at(size_t i)

@@ -13,7 +13,7 @@
  */
 typedef void lb_pack_fn(const float *rows, size_t stride, size_t n_rows, size_t k, const float *importance, void *tile);
 
-lb_pack_fn lb_pack_f32, lb_pack_f16, lb_pack_bf16, lb_pack_q8, lb_pack_q4;
+lb_pack_fn lb_pack_f32, lb_pack_f16, lb_pack_bf16, lb_pack_q8, lb_pack_q6, lb_pack_q5, lb_pack_q4, lb_pack_q3, lb_pack_q2;
 
 /* The packer of a format, NULL if there is none. */
 lb_pack_fn *lb_packer(lb_wformat format);

@@ -1,0 +1,48 @@
+/* Reference: matrix products of q6, q5, q3, q2. The definition in lb_kernels.h, row by row and token by token. */
+#include "../lb_bits.h"
+#include "../lb_kernel_names.h"
+
+static void lb_ref_matmul_bits(const lb_bits_format *f, const void *w, size_t tile_bytes, size_t n_tiles, size_t k,
+                               const lb_input *x, float *y, size_t y_stride, bool add)
+{
+    const size_t n_groups = lb_round_up64(k) / LB_GROUP;
+    for (size_t tile = 0; tile < n_tiles; tile++) {
+        const uint8_t *base = (const uint8_t *)w + tile * tile_bytes;
+        for (size_t t = 0; t < x->n; t++) {
+            for (size_t r = 0; r < LB_TILE_ROWS; r++) {
+                float acc = 0.0f;
+                for (size_t g = 0; g < n_groups; g++) {
+                    const uint8_t u = base[LB_Q_SCALES_AT + g * LB_TILE_ROWS + r];
+                    const int32_t zero = lb_bits_zero(f, u);
+                    int32_t isum = 0;
+                    for (size_t c = g * LB_GROUP; c < (g + 1) * LB_GROUP; c++) {
+                        const int32_t code = (int32_t)lb_bits_code(f, base + lb_bits_codes_at(k), r, c);
+                        isum += ((code << f->shift) - zero) * x->q[t * x->q_stride + c];
+                    }
+                    acc = lb_fma(lb_bits_scale(u) * x->scale[t * x->group_stride + g], (float)isum, acc);
+                }
+                acc *= ((const float *)(const void *)base)[r];
+                float *p = y + t * y_stride + tile * LB_TILE_ROWS + r;
+                *p = add ? *p + acc : acc;
+            }
+        }
+    }
+}
+
+#define LB_REF_BITS(name)                                                                                             \
+    void lb_gemm_##name##_ref(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y, \
+                              size_t y_stride, bool add, void *scratch)                                               \
+    {                                                                                                                 \
+        (void)scratch;                                                                                                \
+        lb_ref_matmul_bits(&lb_bits_##name, w, tile_bytes, n_tiles, k, x, y, y_stride, add);                          \
+    }                                                                                                                 \
+    void lb_gemv_##name##_ref(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y, \
+                              size_t y_stride, bool add, void *scratch)                                               \
+    {                                                                                                                 \
+        lb_gemm_##name##_ref(w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch);                                \
+    }
+
+LB_REF_BITS(q6)
+LB_REF_BITS(q5)
+LB_REF_BITS(q3)
+LB_REF_BITS(q2)
