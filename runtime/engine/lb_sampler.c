@@ -68,9 +68,10 @@ lbrt_status lb_sample_logits(const lbrt_sampling *how, const lb_kernels *k, cons
     bool penalty = how->repeat_penalty > 0.0f && how->repeat_penalty != 1.0f && n_recent > 0;
     if (how->temperature == 0.0f && !penalty) {
         size_t best = k->argmax(logits, n);
-        LB_FAIL_IF(best >= n || !(logits[best] <= 3.4e38f), err, LBRT_ERR_NUMERIC, "the model gave no finite logits");
-        *out = (lbrt_token)best;
-        return LBRT_OK;
+        if (best < n && logits[best] <= 3.4e38f) {
+            *out = (lbrt_token)best;
+            return LBRT_OK;
+        } /* else an infinite one won: below, what is not finite is dropped */
     }
     size_t m = 0;
     for (size_t i = 0; i < n; i++) {
@@ -98,7 +99,8 @@ lbrt_status lb_sample_logits(const lbrt_sampling *how, const lb_kernels *k, cons
     float total = 0.0f;
     if (how->top_k == 0 && how->top_p > 0.0f && how->top_p < 1.0f) {
         for (size_t i = 0; i < m; i++) { /* in the heap's order, which the logits alone determine */
-            total += lb_exp((c[i].logit - best) * sharp);
+            float p = lb_exp((c[i].logit - best) * sharp);
+            total += p < how->min_p ? 0.0f : p;
         }
     }
     size_t keep = how->top_k ? lb_min(how->top_k, m) : m, taken = 0;
