@@ -9,7 +9,9 @@
  *  - fma(a, b, c) means the IEEE fused multiply-add, one rounding. Where this header says fma, every variant
  *    fuses; everywhere else it rounds after each operation. Levels without the instruction emulate it exactly.
  *  - Reductions over a vector use 16 virtual lanes: element i belongs to lane i % 16 and lanes are filled in rising i; then
- *    lane j takes lane j + 8, then j + 4, j + 2, j + 1 (a fixed tree), for sums and maxima alike.
+ *    lane j takes lane j + 8, then j + 4, j + 2, j + 1 (a fixed tree), for sums and maxima alike. A maximum of x with what was
+ *    found before is x > before ? x : before, so that a NaN never wins.
+ *  - NaN stands for any NaN: its sign and payload are those of the CPU.
  *  - Matrix products have no reduction across lanes at all: a lane is an output row (below).
  *
  * MATRIX TILES. A packed matrix is a sequence of tiles of 16 output rows (the last tile is filled up with zero
@@ -83,7 +85,7 @@ typedef struct lb_input {
     const float *f32;       /* [n][f32_stride]; formats f32 f16 bf16 read columns 0..k-1 */
     size_t f32_stride;
     const int8_t *q;        /* [n][q_stride] int8 codes in -127..127, zero past the true columns; 64-byte aligned */
-    size_t q_stride;        /* a multiple of 64 */
+    size_t q_stride;        /* a multiple of 64; an odd one keeps many tokens from sharing cache sets (4096 is the worst) */
     const float *scale;     /* [n][group_stride]: one per group of 32 columns */
     const int32_t *sum;     /* [n][group_stride]: sum of a group's 32 codes */
     size_t group_stride;

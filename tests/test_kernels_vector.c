@@ -95,6 +95,29 @@ static void check_exp(const lb_kernels *ref, const lb_kernels *k)
     free(up);
 }
 
+/*
+ * Sums a hair beside the midpoint of two floats, (1 + 2^-23) +- 2^-24 (1 - 2^-30): what rounds twice, or takes the product
+ * rounded, is wrong by one unit. axpby is one fma per element if a is 1.
+ */
+static void check_fma(const lb_kernels *ref, const lb_kernels *k)
+{
+    for (int e = -148; e < 100; e++) {
+        float o[20], want[20], c[20];
+        for (size_t i = 0; i < 20; i++) {
+            const float sign = i % 2 ? -1.0f : 1.0f;
+            o[i] = want[i] = sign * ldexpf(1.0f + 0x1p-23f, e + 24);
+            c[i] = (i / 2 % 2 ? -sign : sign) * (1.0f - 0x1p-15f);
+        }
+        ref->axpby(want, c, 1.0f, ldexpf(1.0f + 0x1p-15f, e), 20);
+        k->axpby(o, c, 1.0f, ldexpf(1.0f + 0x1p-15f, e), 20);
+        const size_t i = test_differ(o, want, 20);
+        LB_CHECK(i == 20, "exponent %d at %zu: %a, reference %a", e, i, (double)o[i % 20], (double)want[i % 20]);
+        if (e > -100) { /* and the reference itself */
+            LB_CHECK(want[0] == ldexpf(1.0f + 0x1p-23f, e + 24) && want[2] == want[0], "exponent %d: %a", e, (double)want[0]);
+        }
+    }
+}
+
 static void check_rope(const lb_kernels *ref, const lb_kernels *k, size_t head_dim, size_t rot, bool interleaved, bool at_start)
 {
     const size_t heads = 1 + test_below(4), n = heads * head_dim;
@@ -212,6 +235,8 @@ static void test_level(const lb_kernels *ref, const lb_kernels *k)
     }
     lb_test_case("%s exp in silu_mul", k->isa);
     check_exp(ref, k);
+    lb_test_case("%s fma rounds once", k->isa);
+    check_fma(ref, k);
     lb_test_case("%s rope", k->isa);
     for (size_t hd = 2; hd <= 160; hd += 2) {
         for (int mode = 0; mode < 4; mode++) {

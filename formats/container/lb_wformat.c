@@ -54,7 +54,7 @@ static void lb_unpack_q4(const void *tile, size_t k, size_t r, float *out)
     const uint8_t *codes = (const uint8_t *)tile + lb_q4_codes_at(k);
     for (size_t c = 0; c < k; c++) {
         float mini = lb_mini(scales[c / LB_GROUP * LB_TILE_ROWS + r]);
-        int zero = lb_q4_zero(zeros[c / 64 * LB_TILE_ROWS + r] >> (c % 64 < 32 ? 0 : 4) & 15u);
+        int zero = lb_q4_zero((unsigned)zeros[c / 64 * LB_TILE_ROWS + r] >> (c % 64 < 32 ? 0 : 4));
         int code = codes[c / 8 * 64 + r * 4 + c % 4] >> (c % 8 < 4 ? 0 : 4) & 15;
         out[c] = row_scale * (mini * (float)(2 * code - zero));
     }

@@ -52,8 +52,8 @@ static int32_t lb_ref_code_q8(const uint8_t *tile, size_t k, size_t r, size_t c)
 static int32_t lb_ref_code_q4(const uint8_t *tile, size_t k, size_t r, size_t c)
 {
     int code = tile[lb_q4_codes_at(k) + c / 8 * 64 + r * 4 + c % 4] >> (c % 8 < 4 ? 0 : 4) & 15;
-    unsigned index = tile[lb_q4_zeros_at(k) + c / 64 * 16 + r] >> (c % 64 < 32 ? 0 : 4) & 15u;
-    return 2 * code - lb_q4_zero(index);
+    const uint8_t zeros = tile[lb_q4_zeros_at(k) + c / 64 * 16 + r];
+    return 2 * code - lb_q4_zero((unsigned)zeros >> (c % 64 < 32 ? 0 : 4));
 }
 
 static void lb_ref_matmul_group(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x,
