@@ -145,7 +145,7 @@ static struct {
     size_t alive;
 } heap;
 
-static void *test_alloc(void *user, size_t bytes, size_t align)
+static void *heap_alloc(void *user, size_t bytes, size_t align)
 {
     (void)user;
     uint64_t n = __atomic_add_fetch(&heap.count, 1, __ATOMIC_RELAXED);
@@ -160,7 +160,7 @@ static void *test_alloc(void *user, size_t bytes, size_t align)
     return p;
 }
 
-static void test_free(void *user, void *ptr, size_t bytes, size_t align)
+static void heap_free(void *user, void *ptr, size_t bytes, size_t align)
 {
     (void)user;
     (void)align;
@@ -170,7 +170,7 @@ static void test_free(void *user, void *ptr, size_t bytes, size_t align)
 
 const lbrt_allocator *lb_test_allocator(uint64_t fail_at)
 {
-    static const lbrt_allocator a = { test_alloc, test_free, NULL };
+    static const lbrt_allocator a = { heap_alloc, heap_free, NULL };
     heap.count = 0;
     heap.fail_at = fail_at;
     return &a;
