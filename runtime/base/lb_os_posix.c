@@ -1,4 +1,7 @@
 /* The operating system by POSIX, with Linux's processor affinity where there is one. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* sched_getaffinity, when compiled without the Makefile's flags */
+#endif
 #include "lb_os.h"
 
 #include <errno.h>
