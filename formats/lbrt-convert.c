@@ -131,6 +131,7 @@ int main(int argc, char **argv)
         rules[i] = (lb_convert_rule){ tensor_globs[i], format_named(&usage, equals + 1) };
     }
 
+    const lb_wformat linear = format_named(&usage, format);
     convert_view view = { .terminal = !quiet && isatty(2), .verbose = verbose, .started = lb_now() };
     lbrt_allocator a = lb_allocator_or_default(NULL);
     lbrt_error err = { LBRT_OK, "" };
@@ -149,7 +150,7 @@ int main(int argc, char **argv)
         origin[n - 1] = 0;
     }
     const char *origin_name = strrchr(origin, '/') && strrchr(origin, '/')[1] ? strrchr(origin, '/') + 1 : origin;
-    const lb_convert_options options = { .format = format_named(&usage, format),
+    const lb_convert_options options = { .format = linear,
                                          .rules = rules,
                                          .n_rules = tensors.n,
                                          .threads = threads,
