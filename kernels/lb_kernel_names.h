@@ -16,6 +16,10 @@
 #define LB_DECLARE_HADAMARD(s) \
     void lb_hadamard_##s(float *y, const float *x, const float *sign, size_t n, size_t block)
 
+#define LB_DECLARE_TCQ(s)                                                                                             \
+    lb_matmul_fn lb_gemv_tcq2_##s, lb_gemv_tcq3_##s, lb_gemv_tcq4_##s;                                                \
+    lb_matmul_fn lb_gemm_tcq2_##s, lb_gemm_tcq3_##s, lb_gemm_tcq4_##s
+
 #define LB_DECLARE_VECTOR(s)                                                                                          \
     void lb_quantize_a8_##s(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum);                         \
     void lb_rmsnorm_##s(float *y, const float *x, const float *w, size_t n, float eps);                               \
@@ -30,6 +34,7 @@
     size_t lb_argmax_##s(const float *x, size_t n)
 
 LB_DECLARE_MATMUL(ref);
+LB_DECLARE_TCQ(ref);
 LB_DECLARE_VECTOR(ref);
 LB_DECLARE_HADAMARD(ref);
 

@@ -47,6 +47,9 @@ typedef enum lb_wformat {
     LB_W_Q4 = 12,
     LB_W_Q3 = 13,
     LB_W_Q2 = 14,
+    LB_W_TCQ2 = 32,
+    LB_W_TCQ3 = 33,
+    LB_W_TCQ4 = 34,
     LB_W_COUNT = 64
 } lb_wformat;
 
@@ -70,6 +73,10 @@ typedef enum lb_wformat {
  *                                          6: 0.6..7 2.6   7: 1.6..7 2.7
  *                  q5, 5 vectors, 8 quads: 0 to 4: j.0..4   5: 0.5..7 1.5..6   6: 2.5..7 3.5..6   7: 4.5..7 1.7 3.7
  *                  q6, 3 vectors, 4 quads: 0 to 2: j.0..5   3: 2.6..7 1.6..7 0.6..7
+ *   tcq2 tcq3 tcq4 (2, 3, 4 bits) plane 0: f32 row_scale[16];  plane 1: lines of u8 [16][4], byte (r, b) of the lines is the stream
+ *                  of columns 4 j + b of row r, earlier columns in lower bits, earlier lines first. tcq2: a line is 16 columns;
+ *                  tcq4: 8; tcq3: three lines are 32 columns, two with 2 bits of 16 columns each, one with 1 bit of all 32
+ *                  weight = row_scale * integer weight, see lb_tcq_code.h; every byte is valid
  * Zero points of q4 are in half steps, dense where they are likely: integers only would cost 10 % of squared error.
  * Columns past the true ones have codes of no meaning; activations there are zero.
  * mini(u) is an 8-bit float without sign: 4 bits of exponent, 4 of mantissa, (1 + (u & 15) / 16) * 2^((u >> 4) - 15); as a
@@ -103,6 +110,8 @@ typedef struct lb_input {
  *                  (2 * code - zero) * x_code (q4), exact in int32;
  *                  acc = fma(mini(group_scale) * x_scale, (float)isum, acc); at the end acc = acc * row_scale.
  *   q6 .. q2:      the same with isum = sum of ((code << shift) - zero) * x_code and scale(group) for mini.
+ *   tcq2 tcq3 tcq4: acc = +0; for each group g in order: isum = sum of weight * x_code, exact in int32;
+ *                  acc = fma(x_scale, (float)isum, acc); at the end acc = acc * row_scale.
  * tile_bytes is the distance between tiles.
  */
 typedef void lb_matmul_fn(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,

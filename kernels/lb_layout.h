@@ -43,4 +43,12 @@ LB_ALWAYS_INLINE size_t lb_q4_tile_bytes(size_t k)
     return lb_q4_codes_at(k) + lb_round_up64(k) * LB_TILE_ROWS / 2;
 }
 
+/* tcq2, tcq3, tcq4: codes behind the 64 bytes of row scales */
+#define LB_TCQ_CODES_AT 64u
+
+LB_ALWAYS_INLINE size_t lb_tcq_tile_bytes(size_t bits, size_t k)
+{
+    return LB_TCQ_CODES_AT + lb_round_up64(k) * LB_TILE_ROWS / 8 * bits;
+}
+
 #endif /* LB_LAYOUT_H */

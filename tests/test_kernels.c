@@ -109,7 +109,8 @@ static void test_packers(void)
         const char *name;
         double gauss; /* bound of the normalised squared error on N(0, 1) */
     } bounds[] = {{"f32", 0.0}, {"f16", 6e-8}, {"bf16", 4e-6}, {"q8", 3.2e-5}, {"q6", 0.0004},
-                 {"q5", 0.0015}, {"q4", 0.0057}, {"q3", 0.0235}, {"q2", 0.093}};
+                 {"q5", 0.0015}, {"q4", 0.0057}, {"q3", 0.0235}, {"q2", 0.093},
+                  {"tcq2", 0.082}, {"tcq3", 0.0225}, {"tcq4", 0.0064}};
     const size_t k = 1000, stride = 1003;
     float *x = malloc(LB_TILE_ROWS * stride * sizeof(float)), *h = malloc(k * sizeof(float));
     for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++) {
@@ -124,7 +125,7 @@ static void test_packers(void)
         e = test_pack_error(f, x, stride, 3, k, NULL, tile);
         LB_CHECK(e <= bounds[i].gauss * 1.1, "3 rows: error %.6f", e);
         for (size_t j = 0; j < k; j++) {
-            h[j] = j % 4 == 0 ? 10.0f : 0.1f;
+            h[j] = j / 4 % 4 == 0 ? 10.0f : 0.1f;
         }
         const double plain = test_pack_error(f, x, stride, 16, k, NULL, tile);
         e = test_pack_error(f, x, stride, 16, k, h, tile);

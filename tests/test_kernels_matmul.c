@@ -18,7 +18,10 @@ typedef struct mm_case {
 static void fill_weights(const mm_case *c, const lb_wformat_info *f, uint8_t *w)
 {
     const size_t bytes = f->tile_bytes(c->k);
-    const size_t codes = c->format == LB_W_Q4 ? lb_q4_codes_at(c->k) : lb_q8_codes_at(c->k);
+    const bool trellis = c->format >= LB_W_TCQ2 && c->format <= LB_W_TCQ4;
+    const size_t codes = trellis                ? LB_TCQ_CODES_AT
+                         : c->format == LB_W_Q4 ? lb_q4_codes_at(c->k)
+                                                : lb_q8_codes_at(c->k);
     for (size_t i = 0; i < c->n_tiles * bytes; i += 8) {
         const uint64_t r = lb_test_random();
         memcpy(w + i, &r, 8);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "../../kernels/lb_bits.h"
+#include "../../kernels/lb_tcq_code.h"
 
 static size_t lb_tile_bytes_f32(size_t k)
 {
@@ -85,6 +86,29 @@ LB_BITS_ENTRY(q6)
 LB_BITS_ENTRY(q5)
 LB_BITS_ENTRY(q3)
 LB_BITS_ENTRY(q2)
+#undef LB_BITS_ENTRY
+
+static void lb_unpack_tcq(unsigned bits, const void *tile, size_t k, size_t r, float *out)
+{
+    const float row_scale = ((const float *)tile)[r];
+    for (size_t c = 0; c < k; c++) {
+        out[c] = row_scale * (float)lb_tcq_weight_at(bits, tile, k, r, c);
+    }
+}
+
+#define LB_TCQ_FORMAT_(bits)                                                                                 \
+    static size_t lb_tile_bytes_tcq##bits(size_t k)                                                          \
+    {                                                                                                        \
+        return lb_tcq_tile_bytes(bits, k);                                                                   \
+    }                                                                                                        \
+    static void lb_unpack_tcq##bits(const void *tile, size_t k, size_t r, float *out)                        \
+    {                                                                                                        \
+        lb_unpack_tcq(bits, tile, k, r, out);                                                                \
+    }
+LB_TCQ_FORMAT_(2)
+LB_TCQ_FORMAT_(3)
+LB_TCQ_FORMAT_(4)
+#undef LB_TCQ_FORMAT_
 
 static const lb_wformat_info lb_wformats[] = {
     {LB_W_F32, "f32", false, 32.0, lb_tile_bytes_f32, lb_unpack_f32},
@@ -96,6 +120,9 @@ static const lb_wformat_info lb_wformats[] = {
     {LB_W_Q4, "q4", true, 4.375, lb_q4_tile_bytes, lb_unpack_q4},
     {LB_W_Q3, "q3", true, 3.25, lb_tile_bytes_q3, lb_unpack_q3},
     {LB_W_Q2, "q2", true, 2.25, lb_tile_bytes_q2, lb_unpack_q2},
+    {LB_W_TCQ2, "tcq2", true, 2.0, lb_tile_bytes_tcq2, lb_unpack_tcq2},
+    {LB_W_TCQ3, "tcq3", true, 3.0, lb_tile_bytes_tcq3, lb_unpack_tcq3},
+    {LB_W_TCQ4, "tcq4", true, 4.0, lb_tile_bytes_tcq4, lb_unpack_tcq4},
 };
 
 const lb_wformat_info *lb_wformat_at(size_t i)

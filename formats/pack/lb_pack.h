@@ -8,12 +8,14 @@
 
 /*
  * Packs n_rows (1..16) rows of k floats, `stride` floats apart, into tile, which has the format's tile_bytes(k) bytes and
- * 64-byte alignment; every byte of it is written. Rows past n_rows and columns past k become zero weights. A weight that
- * is not finite is packed as 0. importance: NULL, or k weights >= 0 of the squared error of each column.
+ * 64-byte alignment; every byte of it is written. Rows past n_rows and columns past k become zero weights;
+ * columns past k of the tcq formats become any weights. A weight that is not finite is packed as 0. importance: NULL, or
+ * k weights >= 0 of the squared error of each column.
  */
 typedef void lb_pack_fn(const float *rows, size_t stride, size_t n_rows, size_t k, const float *importance, void *tile);
 
 lb_pack_fn lb_pack_f32, lb_pack_f16, lb_pack_bf16, lb_pack_q8, lb_pack_q6, lb_pack_q5, lb_pack_q4, lb_pack_q3, lb_pack_q2;
+lb_pack_fn lb_pack_tcq2, lb_pack_tcq3, lb_pack_tcq4;
 
 /* The packer of a format, NULL if there is none. */
 lb_pack_fn *lb_packer(lb_wformat format);

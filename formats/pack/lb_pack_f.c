@@ -17,6 +17,9 @@ lb_pack_fn *lb_packer(lb_wformat format)
     case LB_W_Q4: return lb_pack_q4;
     case LB_W_Q3: return lb_pack_q3;
     case LB_W_Q2: return lb_pack_q2;
+    case LB_W_TCQ2: return lb_pack_tcq2;
+    case LB_W_TCQ3: return lb_pack_tcq3;
+    case LB_W_TCQ4: return lb_pack_tcq4;
     default: return NULL;
     }
 }
