@@ -20,11 +20,11 @@
     R(gemv[LB_W_F16],    lb_gemv_f16,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemv[LB_W_BF16],   lb_gemv_bf16,      ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemv[LB_W_Q8],     lb_gemv_q8,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemv[LB_W_Q6],     lb_gemv_q6,        ref,  ref,     ref,   ref,    ref,        ref)                            \
-    R(gemv[LB_W_Q5],     lb_gemv_q5,        ref,  ref,     ref,   ref,    ref,        ref)                            \
+    R(gemv[LB_W_Q6],     lb_gemv_q6,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemv[LB_W_Q5],     lb_gemv_q5,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemv[LB_W_Q4],     lb_gemv_q4,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemv[LB_W_Q3],     lb_gemv_q3,        ref,  ref,     ref,   ref,    ref,        ref)                            \
-    R(gemv[LB_W_Q2],     lb_gemv_q2,        ref,  ref,     ref,   ref,    ref,        ref)                            \
+    R(gemv[LB_W_Q3],     lb_gemv_q3,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemv[LB_W_Q2],     lb_gemv_q2,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemv[LB_W_TCQ2],   lb_gemv_tcq2,      ref,  ref,     ref,   ref,    ref,        ref)                            \
     R(gemv[LB_W_TCQ3],   lb_gemv_tcq3,      ref,  ref,     ref,   ref,    ref,        ref)                            \
     R(gemv[LB_W_TCQ4],   lb_gemv_tcq4,      ref,  ref,     ref,   ref,    ref,        ref)                            \
@@ -32,11 +32,11 @@
     R(gemm[LB_W_F16],    lb_gemm_f16,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemm[LB_W_BF16],   lb_gemm_bf16,      ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemm[LB_W_Q8],     lb_gemm_q8,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_Q6],     lb_gemm_q6,        ref,  ref,     ref,   ref,    ref,        ref)                            \
-    R(gemm[LB_W_Q5],     lb_gemm_q5,        ref,  ref,     ref,   ref,    ref,        ref)                            \
+    R(gemm[LB_W_Q6],     lb_gemm_q6,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_Q5],     lb_gemm_q5,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_Q4],     lb_gemm_q4,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_Q3],     lb_gemm_q3,        ref,  ref,     ref,   ref,    ref,        ref)                            \
-    R(gemm[LB_W_Q2],     lb_gemm_q2,        ref,  ref,     ref,   ref,    ref,        ref)                            \
+    R(gemm[LB_W_Q3],     lb_gemm_q3,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_Q2],     lb_gemm_q2,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_TCQ2],   lb_gemm_tcq2,      ref,  ref,     ref,   ref,    ref,        ref)                            \
     R(gemm[LB_W_TCQ3],   lb_gemm_tcq3,      ref,  ref,     ref,   ref,    ref,        ref)                            \
     R(gemm[LB_W_TCQ4],   lb_gemm_tcq4,      ref,  ref,     ref,   ref,    ref,        ref)                            \
@@ -91,11 +91,11 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(gemv[LB_W_F16],     lb_gemv_f16,       ref,  neon, neon,    neon)                                               \
     R(gemv[LB_W_BF16],    lb_gemv_bf16,      ref,  neon, neon,    neon)                                               \
     R(gemv[LB_W_Q8],      lb_gemv_q8,        ref,  neon, dotprod, dotprod)                                            \
-    R(gemv[LB_W_Q6],      lb_gemv_q6,        ref,  ref,  ref,     ref)                                                \
-    R(gemv[LB_W_Q5],      lb_gemv_q5,        ref,  ref,  ref,     ref)                                                \
+    R(gemv[LB_W_Q6],      lb_gemv_q6,        ref,  neon, dotprod, dotprod)                                            \
+    R(gemv[LB_W_Q5],      lb_gemv_q5,        ref,  neon, dotprod, dotprod)                                            \
     R(gemv[LB_W_Q4],      lb_gemv_q4,        ref,  neon, dotprod, dotprod)                                            \
-    R(gemv[LB_W_Q3],      lb_gemv_q3,        ref,  ref,  ref,     ref)                                                \
-    R(gemv[LB_W_Q2],      lb_gemv_q2,        ref,  ref,  ref,     ref)                                                \
+    R(gemv[LB_W_Q3],      lb_gemv_q3,        ref,  neon, dotprod, dotprod)                                            \
+    R(gemv[LB_W_Q2],      lb_gemv_q2,        ref,  neon, dotprod, dotprod)                                            \
     R(gemv[LB_W_TCQ2],    lb_gemv_tcq2,      ref,  ref,  ref,     ref)                                                \
     R(gemv[LB_W_TCQ3],    lb_gemv_tcq3,      ref,  ref,  ref,     ref)                                                \
     R(gemv[LB_W_TCQ4],    lb_gemv_tcq4,      ref,  ref,  ref,     ref)                                                \
@@ -103,11 +103,11 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(gemm[LB_W_F16],     lb_gemm_f16,       ref,  neon, neon,    neon)                                               \
     R(gemm[LB_W_BF16],    lb_gemm_bf16,      ref,  neon, neon,    neon)                                               \
     R(gemm[LB_W_Q8],      lb_gemm_q8,        ref,  neon, dotprod, dotprod)                                            \
-    R(gemm[LB_W_Q6],      lb_gemm_q6,        ref,  ref,  ref,     ref)                                                \
-    R(gemm[LB_W_Q5],      lb_gemm_q5,        ref,  ref,  ref,     ref)                                                \
+    R(gemm[LB_W_Q6],      lb_gemm_q6,        ref,  neon, dotprod, dotprod)                                            \
+    R(gemm[LB_W_Q5],      lb_gemm_q5,        ref,  neon, dotprod, dotprod)                                            \
     R(gemm[LB_W_Q4],      lb_gemm_q4,        ref,  neon, dotprod, dotprod)                                            \
-    R(gemm[LB_W_Q3],      lb_gemm_q3,        ref,  ref,  ref,     ref)                                                \
-    R(gemm[LB_W_Q2],      lb_gemm_q2,        ref,  ref,  ref,     ref)                                                \
+    R(gemm[LB_W_Q3],      lb_gemm_q3,        ref,  neon, dotprod, dotprod)                                            \
+    R(gemm[LB_W_Q2],      lb_gemm_q2,        ref,  neon, dotprod, dotprod)                                            \
     R(gemm[LB_W_TCQ2],    lb_gemm_tcq2,      ref,  ref,  ref,     ref)                                                \
     R(gemm[LB_W_TCQ3],    lb_gemm_tcq3,      ref,  ref,  ref,     ref)                                                \
     R(gemm[LB_W_TCQ4],    lb_gemm_tcq4,      ref,  ref,  ref,     ref)                                                \

@@ -1,7 +1,7 @@
 #if defined(__aarch64__)
 /* Matrix products of integer formats, NEON with sdot: blocks of 16 rows x 4 tokens (16 registers of sums). */
+#include "../lb_bits.h"
 #include "../lb_kernel_names.h"
-#include "../lb_layout.h"
 #include "lb_v_dotprod.h"
 
 LB_DECLARE_MATMUL(dotprod);

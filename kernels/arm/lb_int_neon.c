@@ -1,7 +1,7 @@
 #if defined(__aarch64__)
 /* Matrix products of integer formats, plain NEON: blocks of 16 rows x 2 (small codes) or 3 tokens. */
+#include "../lb_bits.h"
 #include "../lb_kernel_names.h"
-#include "../lb_layout.h"
 #include "lb_v_neon.h"
 
 LB_DECLARE_MATMUL(neon);

@@ -223,6 +223,21 @@ LB_VOP uint8x16_t lb_v_neon_low(uint8x16_t v) { return vandq_u8(v, vdupq_n_u8(15
 LB_VOP uint8x16_t lb_v_neon_high(uint8x16_t v) { return vshrq_n_u8(v, 4); }
 LB_V4_UN_(low_nibbles, lb_v_neon_b, lb_v_neon_b, lb_v_neon_low)
 LB_V4_UN_(high_nibbles, lb_v_neon_b, lb_v_neon_b, lb_v_neon_high)
+LB_V4_BIN_(and_b, lb_v_neon_b, vandq_u8)
+#define lb_v_neon_srl_b(x, n)                                                                                         \
+    ((lb_v_neon_b){{vshrq_n_u8((x).v[0], n), vshrq_n_u8((x).v[1], n), vshrq_n_u8((x).v[2], n), vshrq_n_u8((x).v[3], n)}})
+LB_VOP lb_v_neon_b lb_v_neon_or_and_b(lb_v_neon_b x, lb_v_neon_b y, lb_v_neon_b z)
+{
+    LB_UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        x.v[i] = vorrq_u8(x.v[i], vandq_u8(y.v[i], z.v[i]));
+    }
+    return x;
+}
+LB_VOP lb_v_neon_i lb_v_neon_lookup(const uint8_t *p, const uint8_t *table)
+{
+    return lb_v_neon_widen(vqtbl1q_u8(vld1q_u8(table), lb_v_neon_low(vld1q_u8(p))));
+}
 LB_VOP lb_v_neon_b lb_v_neon_quad(const int8_t *p)
 {
     int32_t q;

@@ -51,6 +51,12 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_finish_)(LB_F acc, const void *tile,
     LB_V(store)(y, add ? LB_V(add)(LB_V(load)(y), v) : v);
 }
 
+/* v << shift; shift is a constant, 0..2 */
+LB_ALWAYS_INLINE LB_T_TARGET LB_I LB_N(lb_t_shifted_)(LB_I v, const int shift)
+{
+    return shift == 0 ? v : shift == 1 ? LB_V(add_i)(v, v) : LB_V(sll_i)(v, 2);
+}
+
 /* ---------------------------------------------------------------- one token */
 
 /* One group of q4: 4 loads of 8 columns x 16 rows, even quads in low nibbles, odd quads in high ones */
@@ -375,23 +381,31 @@ LB_T_TARGET void LB_N(lb_gemm_q8_)(const void *w, size_t tile_bytes, size_t n_ti
 
 #if LB_T_SMALL_TOKENS
 
-/* Two groups of q4: codes as they are, zero points beside them */
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_q4_panel_)(uint8_t *out, int32_t *zero, const uint8_t *codes, const uint8_t *zeros)
+/* n groups of q4 from g on: codes as they are, zero points beside them */
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_small_q4_)(lb_panel *panel, const uint8_t *tile, size_t k, size_t g, size_t n)
 {
-    LB_I z[2];
-    LB_V(q4_zeros)(zeros, &z[0], &z[1]);
-    LB_V(store_i)(zero, z[0]);
-    LB_V(store_i)(zero + LB_TILE_ROWS, z[1]);
-    for (size_t j = 0; j < 8; j++) {
-        const LB_B v = LB_V(load_b)(codes + 64 * j);
-        LB_V(store_b)(out + 128 * j, LB_V(low_nibbles)(v));
-        LB_V(store_b)(out + 128 * j + 64, LB_V(high_nibbles)(v));
+    LB_N(lb_t_scales_)(panel->scale, tile + LB_Q_SCALES_AT, g, n);
+    const uint8_t *codes = tile + lb_q4_codes_at(k) + g * 256, *zeros = tile + lb_q4_zeros_at(k) + g / 2 * 16;
+    for (size_t p = 0; p < n / 2; p++) {
+        LB_I z[2];
+        LB_V(q4_zeros)(zeros + p * 16, &z[0], &z[1]);
+        LB_V(store_i)(panel->zero + 2 * p * LB_TILE_ROWS, z[0]);
+        LB_V(store_i)(panel->zero + (2 * p + 1) * LB_TILE_ROWS, z[1]);
+        for (size_t j = 0; j < 8; j++) {
+            const LB_B v = LB_V(load_b)(codes + p * 512 + 64 * j);
+            LB_V(store_b)(panel->code + p * 1024 + 128 * j, LB_V(low_nibbles)(v));
+            LB_V(store_b)(panel->code + p * 1024 + 128 * j + 64, LB_V(high_nibbles)(v));
+        }
     }
 }
 
-/* acc[token][16] += panel of small codes x tokens: a weight is 2 * code - zero. `tokens` is a constant. */
+/*
+ * acc[token][16] += panel of small codes x tokens: a weight is (code << shift) - zero; an accumulator takes `quads` quads.
+ * tokens, shift (0..2) and quads (8, 4, 2) are constants.
+ */
 LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_small_)(const lb_panel *panel, size_t n_groups, size_t first, const lb_input *x,
-                                                    size_t token, float *acc, const size_t tokens)
+                                                    size_t token, float *acc, const size_t tokens, const int shift,
+                                                    const size_t quads)
 {
     const uint8_t *codes = panel->code;
     const int8_t *q = x->q + token * x->q_stride + first * LB_GROUP;
@@ -403,26 +417,34 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_small_)(const lb_panel *panel, size_
         f[t] = LB_V(load)(acc + t * LB_TILE_ROWS);
     }
     for (size_t g = 0; g < n_groups; g++) {
-        LB_D(small) a[4];
+        LB_I dot[4];
         LB_UNROLL
-        for (size_t t = 0; t < tokens; t++) {
-            a[t] = LB_D(small_zero)();
-        }
-        LB_UNROLL
-        for (size_t j = 0; j < 8; j++) {
-            const LB_B w = LB_V(load_b)(codes + 64 * j);
+        for (size_t part = 0; part < 8; part += quads) {
+            LB_D(small) a[4];
             LB_UNROLL
             for (size_t t = 0; t < tokens; t++) {
-                a[t] = LB_D(small_dot)(a[t], w, LB_V(quad)(q + t * x->q_stride + 4 * j));
+                a[t] = LB_D(small_zero)();
+            }
+            LB_UNROLL
+            for (size_t j = part; j < part + quads; j++) {
+                const LB_B w = LB_V(load_b)(codes + 64 * j);
+                LB_UNROLL
+                for (size_t t = 0; t < tokens; t++) {
+                    a[t] = LB_D(small_dot)(a[t], w, LB_V(quad)(q + t * x->q_stride + 4 * j));
+                }
+            }
+            LB_UNROLL
+            for (size_t t = 0; t < tokens; t++) {
+                const LB_I s = LB_D(small_sum)(a[t], LB_D(small_zero)());
+                dot[t] = part == 0 ? s : LB_V(add_i)(dot[t], s);
             }
         }
         const LB_F s = LB_V(load)(panel->scale + g * LB_TILE_ROWS);
         const LB_I z = LB_V(load_i)(panel->zero + g * LB_TILE_ROWS);
         LB_UNROLL
         for (size_t t = 0; t < tokens; t++) {
-            const LB_I dot = LB_D(small_sum)(a[t], LB_D(small_zero)());
             const LB_I zero = LB_V(mul_s16)(z, LB_V(set1_i)(sum[t * x->group_stride + g]));
-            const LB_F v = LB_V(to_float)(LB_V(sub_i)(LB_V(add_i)(dot, dot), zero));
+            const LB_F v = LB_V(to_float)(LB_V(sub_i)(LB_N(lb_t_shifted_)(dot[t], shift), zero));
             f[t] = LB_V(fma)(LB_V(mul)(s, LB_V(set1)(scale[t * x->group_stride + g])), v, f[t]);
         }
         codes += 512;
@@ -434,34 +456,58 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_small_)(const lb_panel *panel, size_
     }
 }
 
-static LB_T_TARGET void LB_N(lb_t_q4_tokens_)(const lb_panel *panel, size_t n_groups, size_t first, const lb_input *x, float *acc)
-{
-    size_t t = 0;
-#define LB_T_RUN(N)                                                                                                   \
-    for (; t + N <= x->n; t += N) {                                                                                   \
-        LB_N(lb_t_small_)(panel, n_groups, first, x, t, acc + t * LB_TILE_ROWS, N);                                   \
+/* All tokens with a panel of small codes, as a function of its own for each shift and quads */
+#define LB_T_SMALL(name, shift, quads)                                                                                \
+    static LB_T_TARGET void LB_N(lb_t_tokens_##name##_)(const lb_panel *panel, size_t n_groups, size_t first,         \
+                                                        const lb_input *x, float *acc)                                \
+    {                                                                                                                 \
+        size_t t = 0;                                                                                                 \
+        for (; LB_T_SMALL_TOKENS >= 4 && t + 4 <= x->n; t += 4) {                                                     \
+            LB_N(lb_t_small_)(panel, n_groups, first, x, t, acc + t * LB_TILE_ROWS, 4, shift, quads);                 \
+        }                                                                                                             \
+        for (; t + 2 <= x->n; t += 2) {                                                                               \
+            LB_N(lb_t_small_)(panel, n_groups, first, x, t, acc + t * LB_TILE_ROWS, 2, shift, quads);                 \
+        }                                                                                                             \
+        for (; t < x->n; t++) {                                                                                       \
+            LB_N(lb_t_small_)(panel, n_groups, first, x, t, acc + t * LB_TILE_ROWS, 1, shift, quads);                 \
+        }                                                                                                             \
     }
-#if LB_T_SMALL_TOKENS >= 4
-    LB_T_RUN(4)
-#endif
-    LB_T_RUN(2)
-    LB_T_RUN(1)
-#undef LB_T_RUN
+
+LB_T_SMALL(q4, 1, 8)
+
+/* The loop around panels of small codes: `decode` is inlined, `tokens` is not. */
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_gemm_small_)(
+    void (*decode)(lb_panel *panel, const uint8_t *tile, size_t k, size_t g, size_t n),
+    void (*tokens)(const lb_panel *panel, size_t n_groups, size_t first, const lb_input *x, float *acc), const void *w,
+    size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y, size_t y_stride, bool add, lb_panel *panel)
+{
+    const size_t n_groups = lb_round_up64(k) / LB_GROUP;
+    for (size_t i = 0; i < n_tiles; i++) {
+        const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
+        memset(panel->acc, 0, x->n * LB_TILE_ROWS * sizeof(float));
+        for (size_t g = 0; g < n_groups; g += LB_PANEL_GROUPS) {
+            const size_t n = n_groups - g < LB_PANEL_GROUPS ? n_groups - g : LB_PANEL_GROUPS;
+            decode(panel, tile, k, g, n);
+            tokens(panel, n, g, x, panel->acc);
+        }
+        LB_N(lb_t_finish_all_)(panel, tile, tile_bytes, 1, x->n, y + i * LB_TILE_ROWS, y_stride, add);
+    }
 }
 
 #endif
 
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_q4_direct_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k,
-                                                        const lb_input *x, float *y, size_t y_stride, bool add)
+/* Few tokens, one after the other; a tile stays cached for all of them. */
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_direct_)(lb_matmul_fn *gemv, const void *w, size_t tile_bytes, size_t n_tiles,
+                                                     size_t k, const lb_input *x, float *y, size_t y_stride, bool add)
 {
-    for (size_t i = 0; i < n_tiles; i++) { /* a tile stays cached for all tokens */
+    for (size_t i = 0; i < n_tiles; i++) {
         for (size_t t = 0; t < x->n; t++) {
             const lb_input one = {.n = 1,
                                   .q = x->q + t * x->q_stride,
                                   .scale = x->scale + t * x->group_stride,
                                   .sum = x->sum + t * x->group_stride};
-            LB_N(lb_gemv_q4_)((const uint8_t *)w + i * tile_bytes, tile_bytes, 1, k, &one,
-                              y + t * y_stride + i * LB_TILE_ROWS, y_stride, add, NULL);
+            gemv((const uint8_t *)w + i * tile_bytes, tile_bytes, 1, k, &one, y + t * y_stride + i * LB_TILE_ROWS, y_stride,
+                 add, NULL);
         }
     }
 }
@@ -470,32 +516,19 @@ LB_T_TARGET void LB_N(lb_gemm_q4_)(const void *w, size_t tile_bytes, size_t n_ti
                                    size_t y_stride, bool add, void *scratch)
 {
     if (x->n <= LB_T_DIRECT) { /* too few tokens to pay for a panel */
-        LB_N(lb_t_q4_direct_)(w, tile_bytes, n_tiles, k, x, y, y_stride, add);
+        LB_N(lb_t_direct_)(LB_N(lb_gemv_q4_), w, tile_bytes, n_tiles, k, x, y, y_stride, add);
         return;
     }
-#if !LB_T_SMALL_TOKENS
-    LB_N(lb_t_gemm_)(LB_N(lb_t_decode_q4_), w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch);
+#if LB_T_SMALL_TOKENS
+    LB_N(lb_t_gemm_small_)(LB_N(lb_t_small_q4_), LB_N(lb_t_tokens_q4_), w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch);
 #else
-    lb_panel *panel = scratch;
-    const size_t n_groups = lb_round_up64(k) / LB_GROUP;
-    for (size_t i = 0; i < n_tiles; i++) {
-        const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
-        const uint8_t *zeros = tile + lb_q4_zeros_at(k), *codes = tile + lb_q4_codes_at(k);
-        memset(panel->acc, 0, x->n * LB_TILE_ROWS * sizeof(float));
-        for (size_t g = 0; g < n_groups; g += LB_PANEL_GROUPS) {
-            const size_t n = n_groups - g < LB_PANEL_GROUPS ? n_groups - g : LB_PANEL_GROUPS;
-            LB_N(lb_t_scales_)(panel->scale, tile + LB_Q_SCALES_AT, g, n);
-            for (size_t j = 0; j < n; j += 2) {
-                LB_N(lb_t_q4_panel_)(panel->code + j * 512, panel->zero + j * LB_TILE_ROWS, codes + (g + j) * 256,
-                                     zeros + (g + j) / 2 * 16);
-            }
-            LB_N(lb_t_q4_tokens_)(panel, n, g, x, panel->acc);
-        }
-        LB_N(lb_t_finish_all_)(panel, tile, tile_bytes, 1, x->n, y + i * LB_TILE_ROWS, y_stride, add);
-    }
+    LB_N(lb_t_gemm_)(LB_N(lb_t_decode_q4_), w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch);
 #endif
 }
 
+#include "lb_t_bits.h"
+
+#undef LB_T_SMALL
 #undef LB_V
 #undef LB_D
 #undef LB_N

@@ -1,7 +1,7 @@
 #if defined(__x86_64__)
 /* Matrix products of integer formats, AVX2: blocks of 16 rows x 4 tokens (small codes) or 3 tokens. */
+#include "../lb_bits.h"
 #include "../lb_kernel_names.h"
-#include "../lb_layout.h"
 #include "lb_v_avx2.h"
 
 LB_DECLARE_MATMUL(avx2);

@@ -1,7 +1,7 @@
 #if defined(__x86_64__)
 /* Matrix products of integer formats, AVX-512 VNNI: blocks of 2 tiles x 6 tokens. */
+#include "../lb_bits.h"
 #include "../lb_kernel_names.h"
-#include "../lb_layout.h"
 #include "lb_v_avx512vnni.h"
 
 LB_DECLARE_MATMUL(avx512vnni);

@@ -1,7 +1,7 @@
 #if defined(__x86_64__)
 /* Matrix products of integer formats, SSE4.1: blocks of 16 rows x 2 tokens. */
+#include "../lb_bits.h"
 #include "../lb_kernel_names.h"
-#include "../lb_layout.h"
 #include "lb_v_sse.h"
 
 LB_DECLARE_MATMUL(sse);

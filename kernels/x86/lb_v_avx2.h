@@ -34,6 +34,7 @@ LB_V2_(max_i, lb_v_avx2_i, _mm256_max_epi32)
 LB_V2_(mul_s16, lb_v_avx2_i, _mm256_madd_epi16)
 LB_V2_(add_b, lb_v_avx2_b, _mm256_add_epi8)
 LB_V2_(sub_b, lb_v_avx2_b, _mm256_sub_epi8)
+LB_V2_(and_b, lb_v_avx2_b, _mm256_and_si256)
 #undef LB_V2_
 
 LB_VOP lb_v_avx2_f lb_v_avx2_set1(float x)
@@ -216,6 +217,11 @@ LB_VOP lb_v_avx2_b lb_v_avx2_high_nibbles(lb_v_avx2_b x)
     const __m256i m = _mm256_set1_epi8(15);
     return (lb_v_avx2_b){_mm256_and_si256(_mm256_srli_epi16(x.a, 4), m), _mm256_and_si256(_mm256_srli_epi16(x.b, 4), m)};
 }
+#define lb_v_avx2_srl_b(v, n) ((lb_v_avx2_b){_mm256_srli_epi16((v).a, n), _mm256_srli_epi16((v).b, n)})
+LB_VOP lb_v_avx2_b lb_v_avx2_or_and_b(lb_v_avx2_b x, lb_v_avx2_b y, lb_v_avx2_b z)
+{
+    return (lb_v_avx2_b){_mm256_or_si256(x.a, _mm256_and_si256(y.a, z.a)), _mm256_or_si256(x.b, _mm256_and_si256(y.b, z.b))};
+}
 LB_VOP lb_v_avx2_b lb_v_avx2_quad(const int8_t *p)
 {
     int32_t q;
@@ -229,6 +235,11 @@ LB_VOP void lb_v_avx2_q4_zeros(const uint8_t *p, lb_v_avx2_i *even, lb_v_avx2_i 
     const __m128i z = _mm_loadu_si128((const __m128i *)(const void *)p);
     *even = lb_v_avx2_widen(_mm_shuffle_epi8(t, _mm_and_si128(z, m)));
     *odd = lb_v_avx2_widen(_mm_shuffle_epi8(t, _mm_and_si128(_mm_srli_epi16(z, 4), m)));
+}
+LB_VOP lb_v_avx2_i lb_v_avx2_lookup(const uint8_t *p, const uint8_t *table)
+{
+    const __m128i t = _mm_loadu_si128((const __m128i *)(const void *)table), m = _mm_set1_epi8(15);
+    return lb_v_avx2_widen(_mm_shuffle_epi8(t, _mm_and_si128(_mm_loadu_si128((const __m128i *)(const void *)p), m)));
 }
 LB_VOP lb_v_avx2_b lb_v_avx2_spread(lb_v_avx2_i v)
 {

@@ -135,6 +135,9 @@ LB_VOP __m512i lb_v_avx512_high_nibbles(__m512i a)
 {
     return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(15));
 }
+LB_VOP __m512i lb_v_avx512_and_b(__m512i a, __m512i b) { return _mm512_and_si512(a, b); }
+#define lb_v_avx512_srl_b(v, n) _mm512_srli_epi16(v, n)
+LB_VOP __m512i lb_v_avx512_or_and_b(__m512i a, __m512i b, __m512i c) { return _mm512_ternarylogic_epi32(a, b, c, 0xf8); }
 LB_VOP __m512i lb_v_avx512_quad(const int8_t *p) /* the same 4 bytes in every lane */
 {
     int32_t q;
@@ -150,6 +153,11 @@ LB_VOP void lb_v_avx512_q4_zeros(const uint8_t *p, __m512i *even, __m512i *odd)
     const __m128i z = _mm_loadu_si128((const __m128i *)(const void *)p);
     *even = _mm512_cvtepu8_epi32(_mm_shuffle_epi8(t, _mm_and_si128(z, m)));
     *odd = _mm512_cvtepu8_epi32(_mm_shuffle_epi8(t, _mm_and_si128(_mm_srli_epi16(z, 4), m)));
+}
+LB_VOP __m512i lb_v_avx512_lookup(const uint8_t *p, const uint8_t *table) /* table[p[r] & 15] */
+{
+    const __m128i t = _mm_loadu_si128((const __m128i *)(const void *)table), m = _mm_set1_epi8(15);
+    return _mm512_cvtepu8_epi32(_mm_shuffle_epi8(t, _mm_and_si128(_mm_loadu_si128((const __m128i *)(const void *)p), m)));
 }
 LB_VOP __m512i lb_v_avx512_spread(__m512i v) /* the low byte of each lane into its four bytes */
 {

@@ -248,6 +248,23 @@ LB_VOP __m128i lb_v_sse_low(__m128i v) { return _mm_and_si128(v, _mm_set1_epi8(1
 LB_VOP __m128i lb_v_sse_high(__m128i v) { return _mm_and_si128(_mm_srli_epi16(v, 4), _mm_set1_epi8(15)); }
 LB_V4_UN_(low_nibbles, lb_v_sse_b, lb_v_sse_b, lb_v_sse_low)
 LB_V4_UN_(high_nibbles, lb_v_sse_b, lb_v_sse_b, lb_v_sse_high)
+LB_V4_BIN_(and_b, lb_v_sse_b, _mm_and_si128)
+#define lb_v_sse_srl_b(x, n)                                                                                          \
+    ((lb_v_sse_b){{_mm_srli_epi16((x).v[0], n), _mm_srli_epi16((x).v[1], n), _mm_srli_epi16((x).v[2], n),             \
+                   _mm_srli_epi16((x).v[3], n)}})
+LB_VOP lb_v_sse_b lb_v_sse_or_and_b(lb_v_sse_b x, lb_v_sse_b y, lb_v_sse_b z)
+{
+    LB_UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        x.v[i] = _mm_or_si128(x.v[i], _mm_and_si128(y.v[i], z.v[i]));
+    }
+    return x;
+}
+LB_VOP lb_v_sse_i lb_v_sse_lookup(const uint8_t *p, const uint8_t *table)
+{
+    const __m128i t = _mm_loadu_si128((const __m128i *)(const void *)table);
+    return lb_v_sse_widen(_mm_shuffle_epi8(t, lb_v_sse_low(_mm_loadu_si128((const __m128i *)(const void *)p))));
+}
 LB_VOP lb_v_sse_b lb_v_sse_quad(const int8_t *p)
 {
     int32_t q;
