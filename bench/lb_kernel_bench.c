@@ -313,21 +313,25 @@ static bool lb_bench_format(const lb_kernels *kernels, const lb_wformat_info *f,
                 for (size_t c = 0; c < k; c++) {
                     x[t * (k + 64) + c] = (float)((int)((t * 31 + c * 17) % 255) - 127) / 64.0f;
                 }
-                kernels->quantize_a8(x + t * (k + 64), k, q + t * (k + 64), scale + t * groups, sum + t * groups);
+                if (f->reads == LB_READS_A8_TOKEN) {
+                    kernels->quantize_a8_token(x + t * (k + 64), k, q + t * (k + 64), scale + t, sum + t);
+                } else {
+                    kernels->quantize_a8(x + t * (k + 64), k, q + t * (k + 64), scale + t * groups, sum + t * groups);
+                }
             }
-            for (size_t j = 0; f->int8_input && j < n_tiles; j++) {
+            for (size_t j = 0; f->reads != LB_READS_F32 && j < n_tiles; j++) {
                 for (size_t r = 0; r < LB_TILE_ROWS; r++) {
                     ((float *)(void *)(w + j * tile_bytes))[r] = 1.0f;
                 }
             }
-            for (size_t j = 0; !f->int8_input && j < n_tiles * tile_bytes; j += 4) { /* no denormals, no NaN */
+            for (size_t j = 0; f->reads == LB_READS_F32 && j < n_tiles * tile_bytes; j += 4) { /* no denormals, no NaN */
                 uint32_t u;
                 memcpy(&u, w + j, 4);
                 u = (u & 0x83ff83ffu) | 0x38003800u;
                 memcpy(w + j, &u, 4);
             }
             p.w = w;
-            p.x = (lb_input){n, x, k + 64, q, k + 64, scale, sum, groups};
+            p.x = (lb_input){n, x, k + 64, q, k + 64, scale, sum, groups, q, k + 64, scale, sum};
             const double s = lb_bench_product_seconds(&p, threads);
             ok = s > 0.0;
             lb_bench_result r = {.isa = kernels->isa,
@@ -341,7 +345,7 @@ static bool lb_bench_format(const lb_kernels *kernels, const lb_wformat_info *f,
                                  .gbs = (double)(n_tiles * tile_bytes) / s * 1e-9,
                                  .gweights = (double)(n_tiles * LB_TILE_ROWS * k * n) / s * 1e-9};
             r.bandwidth_share = read_gbs > 0.0 ? r.gbs / read_gbs : 0.0;
-            r.int8_share = int8_gops > 0.0 && f->int8_input ? 2.0 * r.gweights / int8_gops : 0.0;
+            r.int8_share = int8_gops > 0.0 && f->reads != LB_READS_F32 ? 2.0 * r.gweights / int8_gops : 0.0;
             report(user, &r);
         }
         free(w);

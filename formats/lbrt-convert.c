@@ -13,6 +13,8 @@ typedef struct convert_view {
     bool terminal, verbose;
     double started, shown;
     uint64_t weights, bytes;
+    unsigned n_warnings;
+    bool quiet;
 } convert_view;
 
 static void show_progress(void *user, double done, const char *tensor)
@@ -34,6 +36,10 @@ static void show_tensor(void *user, const lb_convert_tensor_report *r)
     convert_view *v = (convert_view *)user;
     v->weights += r->weights;
     v->bytes += r->bytes;
+    if (r->warning && !v->quiet && (v->n_warnings++ == 0 || v->verbose)) {
+        fprintf(stderr, "%swarning: %s %s%s\n", v->terminal ? "\r\033[K" : "", r->name, r->warning,
+                v->verbose ? "" : " (and others may follow: -v)");
+    }
     if (v->verbose) {
         fprintf(stderr, "%s%-32s %-5s %12llu bytes  error %.3g\n", v->terminal ? "\r\033[K" : "", r->name, r->format,
                 (unsigned long long)r->bytes, r->relative_error);
@@ -132,7 +138,7 @@ int main(int argc, char **argv)
     }
 
     const lb_wformat linear = format_named(&usage, format);
-    convert_view view = { .terminal = !quiet && isatty(2), .verbose = verbose, .started = lb_now() };
+    convert_view view = { .terminal = !quiet && isatty(2), .verbose = verbose, .quiet = quiet, .started = lb_now() };
     lbrt_allocator a = lb_allocator_or_default(NULL);
     lbrt_error err = { LBRT_OK, "" };
     lb_source *source;

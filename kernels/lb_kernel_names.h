@@ -13,6 +13,8 @@
     lb_matmul_fn lb_gemm_f32_##s, lb_gemm_f16_##s, lb_gemm_bf16_##s, lb_gemm_q8_##s, lb_gemm_q4_##s,                  \
         lb_gemm_q6_##s, lb_gemm_q5_##s, lb_gemm_q3_##s, lb_gemm_q2_##s
 
+#define LB_DECLARE_TERN(s) lb_matmul_fn lb_gemv_tern_##s, lb_gemm_tern_##s
+
 #define LB_DECLARE_HADAMARD(s) \
     void lb_hadamard_##s(float *y, const float *x, const float *sign, size_t n, size_t block)
 
@@ -22,6 +24,7 @@
 
 #define LB_DECLARE_VECTOR(s)                                                                                          \
     void lb_quantize_a8_##s(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum);                         \
+    void lb_quantize_a8_token_##s(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum);                   \
     void lb_rmsnorm_##s(float *y, const float *x, const float *w, size_t n, float eps);                               \
     void lb_add_##s(float *y, const float *x, size_t n);                                                              \
     void lb_scale_##s(float *y, float f, size_t n);                                                                   \
@@ -35,6 +38,7 @@
 
 LB_DECLARE_MATMUL(ref);
 LB_DECLARE_TCQ(ref);
+LB_DECLARE_TERN(ref);
 LB_DECLARE_VECTOR(ref);
 LB_DECLARE_HADAMARD(ref);
 

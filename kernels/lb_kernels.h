@@ -50,6 +50,7 @@ typedef enum lb_wformat {
     LB_W_TCQ2 = 32,
     LB_W_TCQ3 = 33,
     LB_W_TCQ4 = 34,
+    LB_W_TERN = 20,
     LB_W_COUNT = 64
 } lb_wformat;
 
@@ -77,6 +78,12 @@ typedef enum lb_wformat {
  *                  of columns 4 j + b of row r, earlier columns in lower bits, earlier lines first. tcq2: a line is 16 columns;
  *                  tcq4: 8; tcq3: three lines are 32 columns, two with 2 bits of 16 columns each, one with 1 bit of all 32
  *                  weight = row_scale * integer weight, see lb_tcq_code.h; every byte is valid
+ *   tern (1.6 bits) plane 0: f32 row_scale[16];  plane 1: u8 code[lines][16][4], lines = columns / 20, rounded up: five trits a
+ *                  byte. Byte (l, r, i) holds columns 20 l + 4 j + i, j = 0..4, as digits d_j in 0..2 of the fraction code / 256 in
+ *                  base 3: f_0 = code, d_j = 3 f_j >> 8, f_{j+1} = 3 f_j & 255. A packer writes ceil(v * 256 / 243),
+ *                  v = 81 d_0 + 27 d_1 + 9 d_2 + 3 d_3 + d_4. Columns past the true ones have d = 1.
+ *                  weight = row_scale * (d - 1)
+ *                  (f moves on by two additions, a digit is two comparisons, and 256 d_j = 3 f_j - f_{j+1} needs not even those)
  * Zero points of q4 are in half steps, dense where they are likely: integers only would cost 10 % of squared error.
  * Columns past the true ones have codes of no meaning; activations there are zero.
  * mini(u) is an 8-bit float without sign: 4 bits of exponent, 4 of mantissa, (1 + (u & 15) / 16) * 2^((u >> 4) - 15); as a
@@ -86,7 +93,14 @@ typedef enum lb_wformat {
 
 #define LB_Q4_ZERO {0, 5, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 25} /* for a table of u8 */
 
-/* What a matrix product reads: n tokens of k columns, prepared by quantize_a8 for integer formats. */
+/* How a weight format wants its activations. */
+typedef enum lb_reads {
+    LB_READS_F32 = 0,     /* as they are: f32 f16 bf16 */
+    LB_READS_A8 = 1,      /* int8 by groups of 32 columns (quantize_a8): q8 .. q2 */
+    LB_READS_A8_TOKEN = 2 /* int8 by token (quantize_a8_token): tern */
+} lb_reads;
+
+/* What a matrix product reads: n tokens of k columns in the representation of its format; the others may be NULL. */
 typedef struct lb_input {
     size_t n;               /* tokens, 1..LB_MM_MAX_N */
     const float *f32;       /* [n][f32_stride]; formats f32 f16 bf16 read columns 0..k-1 */
@@ -96,6 +110,10 @@ typedef struct lb_input {
     const float *scale;     /* [n][group_stride]: one per group of 32 columns */
     const int32_t *sum;     /* [n][group_stride]: sum of a group's 32 codes */
     size_t group_stride;
+    const int8_t *tq;         /* [n][tq_stride]: codes by token; otherwise as q */
+    size_t tq_stride;
+    const float *token_scale; /* [n] */
+    const int32_t *token_sum; /* [n]: sum of a token's codes */
 } lb_input;
 
 /*
@@ -112,6 +130,8 @@ typedef struct lb_input {
  *   q6 .. q2:      the same with isum = sum of ((code << shift) - zero) * x_code and scale(group) for mini.
  *   tcq2 tcq3 tcq4: acc = +0; for each group g in order: isum = sum of weight * x_code, exact in int32;
  *                  acc = fma(x_scale, (float)isum, acc); at the end acc = acc * row_scale.
+ *   tern:          isum = sum of (d - 1) * x_code over all columns, exact in int32 (|isum| <= 127 * 2^24);
+ *                  the sum is (float)isum * (row_scale * token_scale).
  * tile_bytes is the distance between tiles.
  */
 typedef void lb_matmul_fn(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
@@ -133,6 +153,12 @@ typedef struct lb_kernels {
      * code = round_half_even(x * (127 / amax)). Writes k_pad = k rounded up to 64 codes, k_pad / 32 scales and sums.
      */
     void (*quantize_a8)(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum);
+
+    /*
+     * x[0..k-1] to int8 with one scale (BitNet b1.58): amax as above; if it is not finite: scale = NaN, codes 0; else amax is
+     * at least 1e-5, scale = amax / 127 and code = round_half_even(x * (127 / amax)). Writes k_pad codes and their sum.
+     */
+    void (*quantize_a8_token)(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum);
 
     /* y_i = (x_i * r) * w_i, r = 1 / sqrt(ss / n + eps), ss = lane sum with lane = fma(x, x, lane). y may be x. */
     void (*rmsnorm)(float *y, const float *x, const float *w, size_t n, float eps);

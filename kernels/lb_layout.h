@@ -51,4 +51,25 @@ LB_ALWAYS_INLINE size_t lb_tcq_tile_bytes(size_t bits, size_t k)
     return LB_TCQ_CODES_AT + lb_round_up64(k) * LB_TILE_ROWS / 8 * bits;
 }
 
+/* tern: lines of 64 bytes behind the 64 bytes of row scales; a line has 20 columns of 16 rows */
+#define LB_TERN_CODES_AT 64u
+#define LB_TERN_COLUMNS 20u
+
+LB_ALWAYS_INLINE size_t lb_tern_lines(size_t k)
+{
+    return (lb_round_up64(k) + LB_TERN_COLUMNS - 1) / LB_TERN_COLUMNS;
+}
+
+LB_ALWAYS_INLINE size_t lb_tern_tile_bytes(size_t k)
+{
+    return LB_TERN_CODES_AT + lb_tern_lines(k) * 64;
+}
+
+/* Digit j (0..4) of a code byte: 0, 1 or 2 */
+LB_ALWAYS_INLINE int lb_tern_digit(unsigned code, size_t j)
+{
+    static const unsigned power[5] = {1, 3, 9, 27, 81};
+    return (int)(3 * (code * power[j] & 255) >> 8);
+}
+
 #endif /* LB_LAYOUT_H */

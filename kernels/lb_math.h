@@ -100,6 +100,7 @@ LB_ALWAYS_INLINE float lb_lane_max(const float lane[16])
     return lb_fmax(lb_fmax(v[0], v[2]), lb_fmax(v[1], v[3]));
 }
 
+#define LB_A8_TOKEN_MIN 1e-5f /* a token's largest magnitude counts as at least this (BitNet) */
 #define LB_A8_TINY 1e-30f /* groups of activations whose largest magnitude is below are zero */
 
 /* mini(u): the 8-bit scale of the group formats, see lb_kernels.h */

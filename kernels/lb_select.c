@@ -28,6 +28,7 @@
     R(gemv[LB_W_TCQ2],   lb_gemv_tcq2,      ref,  ref,     ref,   ref,    ref,        ref)                            \
     R(gemv[LB_W_TCQ3],   lb_gemv_tcq3,      ref,  ref,     ref,   ref,    ref,        ref)                            \
     R(gemv[LB_W_TCQ4],   lb_gemv_tcq4,      ref,  ref,     ref,   ref,    ref,        ref)                            \
+    R(gemv[LB_W_TERN],  lb_gemv_tern,      ref,  ref,     ref,   ref,    ref,        ref)                             \
     R(gemm[LB_W_F32],    lb_gemm_f32,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemm[LB_W_F16],    lb_gemm_f16,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemm[LB_W_BF16],   lb_gemm_bf16,      ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
@@ -40,7 +41,9 @@
     R(gemm[LB_W_TCQ2],   lb_gemm_tcq2,      ref,  ref,     ref,   ref,    ref,        ref)                            \
     R(gemm[LB_W_TCQ3],   lb_gemm_tcq3,      ref,  ref,     ref,   ref,    ref,        ref)                            \
     R(gemm[LB_W_TCQ4],   lb_gemm_tcq4,      ref,  ref,     ref,   ref,    ref,        ref)                            \
+    R(gemm[LB_W_TERN],  lb_gemm_tern,      ref,  ref,     ref,   ref,    ref,        ref)                             \
     R(quantize_a8,       lb_quantize_a8,    ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(quantize_a8_token, lb_quantize_a8_token, ref, sse,  avx2,  avx512, avx512,     avx512)                          \
     R(rmsnorm,           lb_rmsnorm,        ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(add,               lb_add,            ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(scale,             lb_scale,          ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
@@ -99,6 +102,7 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(gemv[LB_W_TCQ2],    lb_gemv_tcq2,      ref,  ref,  ref,     ref)                                                \
     R(gemv[LB_W_TCQ3],    lb_gemv_tcq3,      ref,  ref,  ref,     ref)                                                \
     R(gemv[LB_W_TCQ4],    lb_gemv_tcq4,      ref,  ref,  ref,     ref)                                                \
+    R(gemv[LB_W_TERN],   lb_gemv_tern,      ref,  ref,  ref,     ref)                                                 \
     R(gemm[LB_W_F32],     lb_gemm_f32,       ref,  neon, neon,    neon)                                               \
     R(gemm[LB_W_F16],     lb_gemm_f16,       ref,  neon, neon,    neon)                                               \
     R(gemm[LB_W_BF16],    lb_gemm_bf16,      ref,  neon, neon,    neon)                                               \
@@ -111,7 +115,9 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(gemm[LB_W_TCQ2],    lb_gemm_tcq2,      ref,  ref,  ref,     ref)                                                \
     R(gemm[LB_W_TCQ3],    lb_gemm_tcq3,      ref,  ref,  ref,     ref)                                                \
     R(gemm[LB_W_TCQ4],    lb_gemm_tcq4,      ref,  ref,  ref,     ref)                                                \
+    R(gemm[LB_W_TERN],   lb_gemm_tern,      ref,  ref,  ref,     ref)                                                 \
     R(quantize_a8,        lb_quantize_a8,    ref,  neon, neon,    neon)                                               \
+    R(quantize_a8_token,  lb_quantize_a8_token, ref, neon, neon, neon)                                                \
     R(rmsnorm,            lb_rmsnorm,        ref,  neon, neon,    neon)                                               \
     R(add,                lb_add,            ref,  neon, neon,    neon)                                               \
     R(scale,              lb_scale,          ref,  neon, neon,    neon)                                               \
@@ -158,6 +164,7 @@ static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
     R(gemv[LB_W_TCQ2],    lb_gemv_tcq2,      ref)                                                                     \
     R(gemv[LB_W_TCQ3],    lb_gemv_tcq3,      ref)                                                                     \
     R(gemv[LB_W_TCQ4],    lb_gemv_tcq4,      ref)                                                                     \
+    R(gemv[LB_W_TERN],   lb_gemv_tern,      ref)                                                                      \
     R(gemm[LB_W_F32],     lb_gemm_f32,       ref)                                                                     \
     R(gemm[LB_W_F16],     lb_gemm_f16,       ref)                                                                     \
     R(gemm[LB_W_BF16],    lb_gemm_bf16,      ref)                                                                     \
@@ -170,7 +177,9 @@ static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
     R(gemm[LB_W_TCQ2],    lb_gemm_tcq2,      ref)                                                                     \
     R(gemm[LB_W_TCQ3],    lb_gemm_tcq3,      ref)                                                                     \
     R(gemm[LB_W_TCQ4],    lb_gemm_tcq4,      ref)                                                                     \
+    R(gemm[LB_W_TERN],   lb_gemm_tern,      ref)                                                                      \
     R(quantize_a8,        lb_quantize_a8,    ref)                                                                     \
+    R(quantize_a8_token,  lb_quantize_a8_token, ref)                                                                  \
     R(rmsnorm,            lb_rmsnorm,        ref)                                                                     \
     R(add,                lb_add,            ref)                                                                     \
     R(scale,              lb_scale,          ref)                                                                     \

@@ -20,6 +20,7 @@ static void fill_weights(const mm_case *c, const lb_wformat_info *f, uint8_t *w)
     const size_t bytes = f->tile_bytes(c->k);
     const bool trellis = c->format >= LB_W_TCQ2 && c->format <= LB_W_TCQ4;
     const size_t codes = trellis                ? LB_TCQ_CODES_AT
+                         : c->format == LB_W_TERN ? LB_TERN_CODES_AT
                          : c->format == LB_W_Q4 ? lb_q4_codes_at(c->k)
                                                 : lb_q8_codes_at(c->k);
     for (size_t i = 0; i < c->n_tiles * bytes; i += 8) {
@@ -28,7 +29,7 @@ static void fill_weights(const mm_case *c, const lb_wformat_info *f, uint8_t *w)
     }
     for (size_t t = 0; t < c->n_tiles; t++) {
         uint8_t *tile = w + t * bytes;
-        if (!f->int8_input) {
+        if (f->reads == LB_READS_F32) {
             for (size_t i = 0; i < bytes / (c->format == LB_W_F32 ? 4 : 2); i++) {
                 const float x = c->data == MM_ZERO ? 0.0f : test_float(c->data == MM_WILD);
                 if (c->format == LB_W_F32) {
@@ -69,14 +70,18 @@ static void check_case(const lb_kernels *ref, const lb_kernels *k, const mm_case
     int8_t *q = lb_test_guard((c->n - 1) * qs + k_pad, c->at_start);
     float *scale = lb_test_guard(((c->n - 1) * gs + groups) * sizeof(float), c->at_start);
     int32_t *sum = lb_test_guard(((c->n - 1) * gs + groups) * sizeof(int32_t), c->at_start);
+    int8_t *tq = lb_test_guard((c->n - 1) * qs + k_pad, c->at_start);
+    float *token_scale = lb_test_guard(c->n * sizeof(float), c->at_start);
+    int32_t *token_sum = lb_test_guard(c->n * sizeof(int32_t), c->at_start);
     for (size_t t = 0; t < c->n; t++) {
         for (size_t i = 0; i < c->k; i++) {
             const float sign = c->data == MM_ALTERNATING && i / 4 % 2 == 0 ? -1.0f : c->data == MM_MIN ? -1.0f : 1.0f;
             x[t * xs + i] = c->data == MM_RANDOM || c->data == MM_WILD ? test_float(c->data == MM_WILD) : sign;
         }
         ref->quantize_a8(x + t * xs, c->k, q + t * qs, scale + t * gs, sum + t * gs);
+        ref->quantize_a8_token(x + t * xs, c->k, tq + t * qs, token_scale + t, token_sum + t);
     }
-    const lb_input in = {c->n, x, xs, q, qs, scale, sum, gs};
+    const lb_input in = {c->n, x, xs, q, qs, scale, sum, gs, tq, qs, token_scale, token_sum};
     float *want = malloc(ny * sizeof(float)), *one = malloc(ny * sizeof(float));
     float *y = lb_test_guard(ny * sizeof(float), c->at_start);
     void *scratch = lb_test_guard(LB_MM_SCRATCH, c->at_start);
@@ -91,7 +96,8 @@ static void check_case(const lb_kernels *ref, const lb_kernels *k, const mm_case
         LB_CHECK(i == ny, "gemm %s k %zu tiles %zu n %zu add %d %s: at token %zu row %zu: %a, reference %a", f->name, c->k,
                  c->n_tiles, c->n, add, mm_data_names[c->data], i / ys, i % ys, (double)y[i % ny], (double)want[i % ny]);
         for (size_t t = 0; t < c->n && t < 4; t++) {
-            const lb_input token = {1, x + t * xs, xs, q + t * qs, qs, scale + t * gs, sum + t * gs, gs};
+            const lb_input token = {1, x + t * xs, xs, q + t * qs, qs, scale + t * gs, sum + t * gs, gs,
+                                    tq + t * qs, qs, token_scale + t, token_sum + t};
             k->gemv[c->format](w, bytes, c->n_tiles, c->k, &token, one + t * ys, ys, add, scratch);
             i = test_differ(one + t * ys, want + t * ys, c->n_tiles * LB_TILE_ROWS);
             LB_CHECK(i == c->n_tiles * LB_TILE_ROWS, "gemv %s k %zu tiles %zu add %d %s: at row %zu", f->name, c->k,
@@ -102,6 +108,9 @@ static void check_case(const lb_kernels *ref, const lb_kernels *k, const mm_case
     free(one);
     lb_test_guard_free(scratch);
     lb_test_guard_free(y);
+    lb_test_guard_free(token_sum);
+    lb_test_guard_free(token_scale);
+    lb_test_guard_free(tq);
     lb_test_guard_free(sum);
     lb_test_guard_free(scale);
     lb_test_guard_free(q);
@@ -126,7 +135,7 @@ static void test_level(const lb_kernels *ref, const lb_kernels *k)
         }
         lb_test_case("%s %s: columns", k->isa, f->name);
         for (size_t j = 0; j < 40; j++) {
-            const size_t kk = f->int8_input ? 64 + 64 * j : j < 20 ? 1 + j : 1 + test_below(700);
+            const size_t kk = f->reads != LB_READS_F32 ? 64 + 64 * j : j < 20 ? 1 + j : 1 + test_below(700);
             const mm_case c = {f->id, kk, 1 + test_below(9), 1 + test_below(14), test_below(2), MM_RANDOM, j % 2 == 0};
             check_case(ref, k, &c);
         }

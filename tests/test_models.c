@@ -74,8 +74,13 @@ static void check_prompt(lbrt_session *s, const lb_json *prompt, const lbrt_mode
     for (size_t i = 0; greedy_too && i < n_greedy; i++) {
         lbrt_token id = -1;
         LB_CHECK(lbrt_sample(s, NULL, &id) == LBRT_OK, "%s", lbrt_session_error(s));
-        if (!LB_CHECK(id == greedy[i], "token %zu is %d instead of %d", i, id, greedy[i])) {
-            break;
+        if (id >= 0 && id != greedy[i]) { /* two logits that are equal as far as the bound can tell: go on as the reference did */
+            logits = lbrt_logits(s, 0);
+            double ahead = (double)logits[id] - (double)logits[greedy[i]];
+            if (!LB_CHECK(ahead <= logit_bound, "token %zu is %d instead of %d, by %g", i, id, greedy[i], ahead)) {
+                break;
+            }
+            id = greedy[i];
         }
         if (lbrt_feed(s, &id, 1) != LBRT_OK) {
             break;
@@ -184,6 +189,13 @@ void test_models(void)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         check_model(&cases[i], "f32", 2e-4, true, 1e-5);
     }
+    /*
+     * BitNet: ternary layers stay ternary whatever the format. An activation whose int8 code is a tie but for the last bits
+     * may be rounded the other way than in the reference's float64, which moves a logit by some hundredths. Where no code
+     * does, logits agree to 1e-5.
+     */
+    static const model_case bitnet = { "models/bitstories-3M", "models/bitstories-3M/reference.json", "eval/stories.txt", 256, 40, 4.31820056550874 };
+    check_model(&bitnet, "f32", 0.05, true, 1e-4);
     for (size_t i = 0; i < 3; i++) {
         check_model(&cases[i], "f16", 0.05, false, 0.005);
         check_model(&cases[i], "q8", 0.5, false, 0.01);

@@ -110,19 +110,30 @@ LB_TCQ_FORMAT_(3)
 LB_TCQ_FORMAT_(4)
 #undef LB_TCQ_FORMAT_
 
+static void lb_unpack_tern(const void *tile, size_t k, size_t r, float *out)
+{
+    const float row_scale = ((const float *)tile)[r];
+    const uint8_t *codes = (const uint8_t *)tile + LB_TERN_CODES_AT;
+    for (size_t c = 0; c < k; c++) {
+        const size_t line = c / LB_TERN_COLUMNS, in_line = c % LB_TERN_COLUMNS;
+        out[c] = row_scale * (float)(lb_tern_digit(codes[line * 64 + r * 4 + in_line % 4], in_line / 4) - 1);
+    }
+}
+
 static const lb_wformat_info lb_wformats[] = {
-    {LB_W_F32, "f32", false, 32.0, lb_tile_bytes_f32, lb_unpack_f32},
-    {LB_W_F16, "f16", false, 16.0, lb_tile_bytes_f16, lb_unpack_f16},
-    {LB_W_BF16, "bf16", false, 16.0, lb_tile_bytes_f16, lb_unpack_bf16},
-    {LB_W_Q8, "q8", true, 8.25, lb_q8_tile_bytes, lb_unpack_q8},
-    {LB_W_Q6, "q6", true, 6.25, lb_tile_bytes_q6, lb_unpack_q6},
-    {LB_W_Q5, "q5", true, 5.25, lb_tile_bytes_q5, lb_unpack_q5},
-    {LB_W_Q4, "q4", true, 4.375, lb_q4_tile_bytes, lb_unpack_q4},
-    {LB_W_Q3, "q3", true, 3.25, lb_tile_bytes_q3, lb_unpack_q3},
-    {LB_W_Q2, "q2", true, 2.25, lb_tile_bytes_q2, lb_unpack_q2},
-    {LB_W_TCQ2, "tcq2", true, 2.0, lb_tile_bytes_tcq2, lb_unpack_tcq2},
-    {LB_W_TCQ3, "tcq3", true, 3.0, lb_tile_bytes_tcq3, lb_unpack_tcq3},
-    {LB_W_TCQ4, "tcq4", true, 4.0, lb_tile_bytes_tcq4, lb_unpack_tcq4},
+    {LB_W_F32, "f32", LB_READS_F32, 32.0, lb_tile_bytes_f32, lb_unpack_f32},
+    {LB_W_F16, "f16", LB_READS_F32, 16.0, lb_tile_bytes_f16, lb_unpack_f16},
+    {LB_W_BF16, "bf16", LB_READS_F32, 16.0, lb_tile_bytes_f16, lb_unpack_bf16},
+    {LB_W_Q8, "q8", LB_READS_A8, 8.25, lb_q8_tile_bytes, lb_unpack_q8},
+    {LB_W_Q6, "q6", LB_READS_A8, 6.25, lb_tile_bytes_q6, lb_unpack_q6},
+    {LB_W_Q5, "q5", LB_READS_A8, 5.25, lb_tile_bytes_q5, lb_unpack_q5},
+    {LB_W_Q4, "q4", LB_READS_A8, 4.375, lb_q4_tile_bytes, lb_unpack_q4},
+    {LB_W_Q3, "q3", LB_READS_A8, 3.25, lb_tile_bytes_q3, lb_unpack_q3},
+    {LB_W_Q2, "q2", LB_READS_A8, 2.25, lb_tile_bytes_q2, lb_unpack_q2},
+    {LB_W_TERN, "tern", LB_READS_A8_TOKEN, 1.6, lb_tern_tile_bytes, lb_unpack_tern},
+    {LB_W_TCQ2, "tcq2", LB_READS_A8, 2.0, lb_tile_bytes_tcq2, lb_unpack_tcq2},
+    {LB_W_TCQ3, "tcq3", LB_READS_A8, 3.0, lb_tile_bytes_tcq3, lb_unpack_tcq3},
+    {LB_W_TCQ4, "tcq4", LB_READS_A8, 4.0, lb_tile_bytes_tcq4, lb_unpack_tcq4},
 };
 
 const lb_wformat_info *lb_wformat_at(size_t i)

@@ -9,8 +9,8 @@
 typedef struct lb_wformat_info {
     lb_wformat id; /* the number in the file */
     const char *name;
-    bool int8_input; /* the products read lb_input.q, scale, sum; else lb_input.f32 */
-    double bits;     /* per weight, for large k */
+    lb_reads reads; /* the representation of activations that the products read */
+    double bits;    /* per weight, for large k */
 
     /* Bytes of a tile of 16 rows and k columns (any k >= 1; a tile holds k rounded up to 64). A multiple of 64. The
      * caller bounds k: k <= LB_MAX_K gives no overflow. */

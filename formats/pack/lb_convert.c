@@ -40,16 +40,18 @@ bool lb_convert_is_vector(const char *name)
     return ends_with(name, "_norm") || ends_with(name, "_bias") || strcmp(name, "rope_factors") == 0;
 }
 
-lb_wformat lb_convert_format(const lb_convert_options *o, const char *tensor)
+lb_wformat lb_convert_format(const lb_convert_options *o, const lb_source_tensor *tensor)
 {
     lb_wformat format = o->format;
     const lb_wformat_info *info = lb_wformat_find((uint32_t)format);
-    bool edge = strcmp(tensor, "tok_embed") == 0 || strcmp(tensor, "out_head") == 0;
-    if (edge && info && info->bits < 8.0) {
+    bool edge = strcmp(tensor->name, "tok_embed") == 0 || strcmp(tensor->name, "out_head") == 0;
+    if (tensor->ternary) {
+        format = LB_W_TERN;
+    } else if (edge && info && info->bits < 8.0) {
         format = LB_W_Q8;
     }
     for (size_t i = 0; i < o->n_rules; i++) {
-        if (lb_glob_match(o->rules[i].glob, tensor)) {
+        if (lb_glob_match(o->rules[i].glob, tensor->name)) {
             format = o->rules[i].format;
         }
     }
@@ -129,14 +131,14 @@ static void report_progress(const convert_job *j, const char *name)
     }
 }
 
-static void report_tensor(const convert_job *j, const char *name, const char *format, uint64_t bytes)
+static void report_tensor(const convert_job *j, const char *name, const char *format, uint64_t bytes, const char *warning)
 {
     double squares = 0, errors = 0;
     for (unsigned i = 0; i < j->threads; i++) {
         squares += j->results[i].squares;
         errors += j->results[i].errors;
     }
-    lb_convert_tensor_report report = { name, format, j->rows * j->cols, bytes, squares > 0 ? errors / squares : 0 };
+    lb_convert_tensor_report report = { name, format, j->rows * j->cols, bytes, squares > 0 ? errors / squares : 0, warning };
     if (j->options->tensor) {
         j->options->tensor(j->options->user, &report);
     }
@@ -163,7 +165,7 @@ static lbrt_status pack_blocks(convert_job *j, const char *name)
 
 static lbrt_status convert_matrix(convert_job *j, const lb_source_tensor *t)
 {
-    j->format = lb_wformat_find((uint32_t)lb_convert_format(j->options, t->name));
+    j->format = lb_wformat_find((uint32_t)lb_convert_format(j->options, t));
     j->pack = j->format ? lb_packer(j->format->id) : NULL;
     LB_FAIL_IF(!j->pack, j->err, LBRT_ERR_UNSUPPORTED, "no packer for the format of %s", t->name);
     LB_FAIL_IF(t->cols > LB_MAX_K, j->err, LBRT_ERR_UNSUPPORTED, "%s has too many columns", t->name);
@@ -188,7 +190,9 @@ static lbrt_status convert_matrix(convert_job *j, const lb_source_tensor *t)
     lb_free(&j->a, j->tiles, tiles_bytes);
     lb_free(&j->a, j->row_buffers, rows_bytes);
     if (s == LBRT_OK) {
-        report_tensor(j, t->name, j->format->name, n_tiles * j->tile_bytes);
+        const bool lossy = j->format->id == LB_W_TERN && !t->ternary;
+        report_tensor(j, t->name, j->format->name, n_tiles * j->tile_bytes,
+                      lossy ? "is not ternary: rounding it to tern destroys the model's quality" : NULL);
     }
     return s;
 }
@@ -204,7 +208,7 @@ static lbrt_status convert_vector(convert_job *j, const lb_source_tensor *t)
     lb_free(&j->a, x, bytes);
     j->done += t->cols;
     if (s == LBRT_OK) {
-        report_tensor(j, t->name, "f32", bytes);
+        report_tensor(j, t->name, "f32", bytes, NULL);
     }
     return s;
 }

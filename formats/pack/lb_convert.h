@@ -17,6 +17,7 @@ typedef struct lb_convert_tensor_report {
     const char *format;
     uint64_t weights, bytes;
     double relative_error; /* mean squared error over mean square, of the tensor as packed; matrices only */
+    const char *warning;   /* NULL, or what people ought to know about this tensor's format */
 } lb_convert_tensor_report;
 
 typedef struct lb_convert_options {
@@ -34,8 +35,11 @@ typedef struct lb_convert_options {
 lbrt_status lb_convert(const lb_source *source, const char *path, const lb_convert_options *options,
                        const lbrt_allocator *a, lbrt_error *err);
 
-/* The format that a matrix gets under these options. */
-lb_wformat lb_convert_format(const lb_convert_options *o, const char *tensor);
+/*
+ * The format that a matrix gets under these options: that of the last rule that matches; else tern for matrices that are
+ * ternary already, as any other format only adds bits or error; else options' format, or q8 for embedding and head.
+ */
+lb_wformat lb_convert_format(const lb_convert_options *o, const lb_source_tensor *tensor);
 
 /* True if a name is that of a vector (norms, biases). */
 bool lb_convert_is_vector(const char *name);

@@ -17,6 +17,12 @@ typedef void lb_pack_fn(const float *rows, size_t stride, size_t n_rows, size_t 
 lb_pack_fn lb_pack_f32, lb_pack_f16, lb_pack_bf16, lb_pack_q8, lb_pack_q6, lb_pack_q5, lb_pack_q4, lb_pack_q3, lb_pack_q2;
 lb_pack_fn lb_pack_tcq2, lb_pack_tcq3, lb_pack_tcq4;
 
+/*
+ * lb_pack_tern is exact for rows whose weights are all -s, 0 or s, whatever s is. Others are rounded to the nearest of -m, 0, m
+ * (m = mean |w|, as BitNet does in training), times the scale that suits them best.
+ */
+lb_pack_fn lb_pack_tern;
+
 /* The packer of a format, NULL if there is none. */
 lb_pack_fn *lb_packer(lb_wformat format);
 

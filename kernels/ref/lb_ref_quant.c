@@ -1,4 +1,4 @@
-/* Reference: activations to int8 groups, half-precision conversions. */
+/* Reference: activations to int8 by groups and by token, half-precision conversions. */
 #include "../lb_kernel_names.h"
 #include "../lb_math.h"
 
@@ -24,6 +24,25 @@ void lb_quantize_a8_ref(const float *x, size_t k, int8_t *q, float *scale, int32
             q[g * LB_GROUP + i] = (int8_t)code;
             sum[g] += code;
         }
+    }
+}
+
+void lb_quantize_a8_token_ref(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum)
+{
+    const size_t k_pad = (k + LB_K_ALIGN - 1) / LB_K_ALIGN * LB_K_ALIGN;
+    uint32_t amax_bits = lb_f32_bits(LB_A8_TOKEN_MIN);
+    for (size_t i = 0; i < k; i++) {
+        uint32_t mag = lb_f32_bits(x[i]) & 0x7fffffff;
+        amax_bits = mag > amax_bits ? mag : amax_bits;
+    }
+    const float amax = lb_bits_f32(amax_bits);
+    const bool finite = amax_bits < 0x7f800000;
+    *scale = finite ? amax / 127.0f : lb_bits_f32(0x7fc00000);
+    *sum = 0;
+    for (size_t i = 0; i < k_pad; i++) {
+        int32_t code = finite && i < k ? (int32_t)rintf(x[i] * (127.0f / amax)) : 0;
+        q[i] = (int8_t)code;
+        *sum += code;
     }
 }
 

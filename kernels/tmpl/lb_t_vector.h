@@ -59,6 +59,34 @@ LB_T_TARGET void LB_N(lb_quantize_a8_)(const float *x, size_t k, int8_t *q, floa
     }
 }
 
+LB_T_TARGET void LB_N(lb_quantize_a8_token_)(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum)
+{
+    const size_t k_pad = (k + LB_K_ALIGN - 1) / LB_K_ALIGN * LB_K_ALIGN;
+    const LB_I magnitude = LB_V(set1_i)(0x7fffffff);
+    LB_I max = LB_V(bits)(LB_V(set1)(LB_A8_TOKEN_MIN));
+    size_t i = 0;
+    for (; i + 16 <= k; i += 16) {
+        max = LB_V(max_i)(max, LB_V(and_i)(LB_V(bits)(LB_V(load)(x + i)), magnitude));
+    }
+    if (i < k) {
+        max = LB_V(max_i)(max, LB_V(and_i)(LB_V(bits)(LB_V(load_n)(x + i, k - i)), magnitude));
+    }
+    const uint32_t amax_bits = (uint32_t)LB_V(max_all_i)(max);
+    const float amax = lb_bits_f32(amax_bits);
+    const bool finite = amax_bits < 0x7f800000;
+    *scale = finite ? amax / 127.0f : lb_bits_f32(0x7fc00000);
+    const LB_F inverse = LB_V(set1)(127.0f / amax);
+    LB_I total = LB_V(set1_i)(0);
+    for (i = 0; i < k_pad; i += 16) {
+        const size_t n = !finite || i >= k ? 0 : k - i < 16 ? k - i : 16;
+        const LB_F v = LB_LIKELY(n == 16) ? LB_V(load)(x + i) : LB_V(load_n)(x + (n ? i : 0), n);
+        const LB_I code = n ? LB_V(to_int)(LB_V(mul)(v, inverse)) : LB_V(set1_i)(0);
+        LB_V(store_s8)(q + i, code);
+        total = LB_V(add_i)(total, code);
+    }
+    *sum = LB_V(sum_i)(total);
+}
+
 LB_T_TARGET void LB_N(lb_rmsnorm_)(float *y, const float *x, const float *w, size_t n, float eps)
 {
     LB_F lane = LB_V(set1)(0.0f);

@@ -40,32 +40,28 @@ static void embed_token(void *context, size_t t, unsigned thread)
     lb_linear_row(&s->model->embed, (size_t)job->tokens[t], s->x + t * s->x_stride, s->normed + t * s->normed_stride);
 }
 
-/* normed = rmsnorm(x), prepared for the layers that read it */
-static void norm_token(const forward_job *job, size_t t, const float *weight, const lb_linear *reader)
+/* normed = rmsnorm(x), prepared for layers that read `reads` */
+static void norm_token(const forward_job *job, size_t t, const float *weight, unsigned reads)
 {
     lbrt_session *s = job->s;
     const lb_hparams *h = &s->model->hparams;
     float *normed = s->normed + t * s->normed_stride;
     s->exec.k->rmsnorm(normed, s->x + t * s->x_stride, weight, h->dim, h->norm_eps);
-    if (reader->int8_input) {
-        lb_prep_token(&s->exec, &s->prep, t, normed, h->dim);
-    }
+    lb_prep_token(&s->exec, &s->prep, t, normed, h->dim, reads);
 }
 
 static void attn_norm_token(void *context, size_t t, unsigned thread)
 {
     const forward_job *job = (const forward_job *)context;
     (void)thread;
-    lb_linear any = { .int8_input = job->l->attn_q.int8_input || job->l->attn_k.int8_input || job->l->attn_v.int8_input };
-    norm_token(job, t, job->l->attn_norm, &any);
+    norm_token(job, t, job->l->attn_norm, job->l->attn_q.reads | job->l->attn_k.reads | job->l->attn_v.reads);
 }
 
 static void ffn_norm_token(void *context, size_t t, unsigned thread)
 {
     const forward_job *job = (const forward_job *)context;
     (void)thread;
-    lb_linear any = { .int8_input = job->l->ffn_gate.int8_input || job->l->ffn_up.int8_input };
-    norm_token(job, t, job->l->ffn_norm, &any);
+    norm_token(job, t, job->l->ffn_norm, job->l->ffn_gate.reads | job->l->ffn_up.reads);
 }
 
 /* Per-head norms (Qwen3), rotation, scaling of the query by 1 / sqrt(head_dim), and the cache. */
@@ -101,9 +97,7 @@ static void attn_out_token(void *context, size_t t, unsigned thread)
     if (job->l->attn_sub_norm) {
         s->exec.k->rmsnorm(out, out, job->l->attn_sub_norm, s->model->q_dim, s->model->hparams.norm_eps);
     }
-    if (job->l->attn_o.int8_input) {
-        lb_prep_token(&s->exec, &s->prep, t, out, s->model->q_dim);
-    }
+    lb_prep_token(&s->exec, &s->prep, t, out, s->model->q_dim, job->l->attn_o.reads);
 }
 
 static void activate_token(void *context, size_t t, unsigned thread)
@@ -124,9 +118,7 @@ static void activate_token(void *context, size_t t, unsigned thread)
     if (job->l->ffn_sub_norm) {
         s->exec.k->rmsnorm(gate, gate, job->l->ffn_sub_norm, h->ffn_dim, h->norm_eps);
     }
-    if (job->l->ffn_down.int8_input) {
-        lb_prep_token(&s->exec, &s->prep, t, gate, h->ffn_dim);
-    }
+    lb_prep_token(&s->exec, &s->prep, t, gate, h->ffn_dim, job->l->ffn_down.reads);
 }
 
 static void forward_attention(forward_job *job)
@@ -171,9 +163,7 @@ static void forward_head(forward_job *job, size_t n_logits, size_t back)
         size_t t = job->n - 1 - i;
         float *normed = s->normed + i * s->normed_stride;
         s->exec.k->rmsnorm(normed, s->x + t * s->x_stride, s->model->out_norm, h->dim, h->norm_eps);
-        if (head->int8_input) {
-            lb_prep_token(&s->exec, &s->prep, i, normed, h->dim);
-        }
+        lb_prep_token(&s->exec, &s->prep, i, normed, h->dim, head->reads);
     }
     lb_input in = lb_prep_input(&s->prep, 0, n_logits, s->normed, s->normed_stride);
     const lb_product logits = { head, s->logits + back * s->logits_stride, s->logits_stride };

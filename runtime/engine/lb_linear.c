@@ -1,31 +1,67 @@
 /* Linear layers. */
 #include "lb_linear.h"
 
-void lb_prep_layout(lb_prep *p, lb_arena *a, size_t n_max, size_t k_max)
+void lb_prep_layout(lb_prep *p, lb_arena *a, size_t n_max, size_t k_max, unsigned reads)
 {
     p->k_max = lb_round_up(k_max, LB_K_ALIGN);
-    p->q = (int8_t *)lb_arena_take(a, n_max, p->k_max);
-    p->scale = (float *)lb_arena_take(a, n_max, p->k_max / LB_GROUP * sizeof(float));
-    p->sum = (int32_t *)lb_arena_take(a, n_max, p->k_max / LB_GROUP * sizeof(int32_t));
+    if (reads & LB_READS_BIT(LB_READS_A8)) {
+        p->q = (int8_t *)lb_arena_take(a, n_max, p->k_max);
+        p->scale = (float *)lb_arena_take(a, n_max, p->k_max / LB_GROUP * sizeof(float));
+        p->sum = (int32_t *)lb_arena_take(a, n_max, p->k_max / LB_GROUP * sizeof(int32_t));
+    }
+    if (reads & LB_READS_BIT(LB_READS_A8_TOKEN)) {
+        p->tq = (int8_t *)lb_arena_take(a, n_max, p->k_max);
+        p->token_scale = (float *)lb_arena_take(a, n_max, sizeof(float));
+        p->token_sum = (int32_t *)lb_arena_take(a, n_max, sizeof(int32_t));
+    }
 }
 
-void lb_prep_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_t k)
+void lb_prep_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_t k, unsigned reads)
 {
-    size_t groups = p->k_max / LB_GROUP;
-    e->k->quantize_a8(x, k, p->q + t * p->k_max, p->scale + t * groups, p->sum + t * groups);
+    if (reads & LB_READS_BIT(LB_READS_A8)) {
+        size_t groups = p->k_max / LB_GROUP;
+        e->k->quantize_a8(x, k, p->q + t * p->k_max, p->scale + t * groups, p->sum + t * groups);
+    }
+    if (reads & LB_READS_BIT(LB_READS_A8_TOKEN)) {
+        e->k->quantize_a8_token(x, k, p->tq + t * p->k_max, p->token_scale + t, p->token_sum + t);
+    }
+}
+
+/* `n` tokens of x from token `first` and column `col` on; representations that are not there stay NULL. */
+static lb_input input_slice(const lb_input *x, size_t first, size_t n, size_t col)
+{
+    lb_input in = *x;
+    in.n = n;
+    in.f32 += first * x->f32_stride + col;
+    if (x->q) {
+        in.q += first * x->q_stride + col;
+        in.scale += first * x->group_stride + col / LB_GROUP;
+        in.sum += first * x->group_stride + col / LB_GROUP;
+    }
+    if (x->tq) { /* whoever reads it reads all columns: lb_linear_bind */
+        in.tq += first * x->tq_stride;
+        in.token_scale += first;
+        in.token_sum += first;
+    }
+    return in;
 }
 
 lb_input lb_prep_input(const lb_prep *p, size_t first, size_t n, const float *x, size_t stride)
 {
-    size_t groups = p->k_max / LB_GROUP;
-    return (lb_input){ .n = n,
-                       .f32 = x,
-                       .f32_stride = stride,
-                       .q = p->q + first * p->k_max,
-                       .q_stride = p->k_max,
-                       .scale = p->scale + first * groups,
-                       .sum = p->sum + first * groups,
-                       .group_stride = groups };
+    const lb_input all = { .f32 = x,
+                           .f32_stride = stride,
+                           .q = p->q,
+                           .q_stride = p->k_max,
+                           .scale = p->scale,
+                           .sum = p->sum,
+                           .group_stride = p->k_max / LB_GROUP,
+                           .tq = p->tq,
+                           .tq_stride = p->k_max,
+                           .token_scale = p->token_scale,
+                           .token_sum = p->token_sum };
+    lb_input in = input_slice(&all, first, n, 0);
+    in.f32 = x;
+    return in;
 }
 
 lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_kernels *k, lb_linear_term *terms, lbrt_error *err)
@@ -50,8 +86,10 @@ lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_kernels *k
                                  .n_cols = (size_t)in->n_cols };
         LB_FAIL_IF(!out->gemv || !out->gemm || !out->format, err, LBRT_ERR_UNSUPPORTED,
                    "no kernel for the weight format of tensor %.*s", (int)t->name_bytes, t->name);
-        l->int8_input |= out->format->int8_input;
-        l->f32_input |= !out->format->int8_input;
+        LB_FAIL_IF(out->format->reads == LB_READS_A8_TOKEN && in->n_cols != t->cols, err, LBRT_ERR_UNSUPPORTED,
+                   "tensor %.*s has a term of format %s that does not cover all columns", (int)t->name_bytes, t->name,
+                   out->format->name);
+        l->reads |= LB_READS_BIT(out->format->reads);
     }
     l->covers = terms[0].tile0 == 0 && terms[0].n_tiles == (l->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
     return LBRT_OK;
@@ -83,12 +121,8 @@ static void linear_tiles(const lb_product *p, size_t tile, size_t n, const lb_in
         if (from >= to) {
             continue;
         }
-        lb_input in = *x;
-        in.f32 += m->col0;
-        in.q += m->col0;
-        in.scale += m->col0 / LB_GROUP;
-        in.sum += m->col0 / LB_GROUP;
-        size_t k = m->format->int8_input ? lb_round_up(m->n_cols, LB_K_ALIGN) : m->n_cols;
+        lb_input in = input_slice(x, 0, x->n, m->col0);
+        size_t k = m->format->reads == LB_READS_F32 ? m->n_cols : lb_round_up(m->n_cols, LB_K_ALIGN);
         lb_matmul_fn *fn = x->n == 1 ? m->gemv : m->gemm;
         fn(m->w + (from - m->tile0) * m->tile_bytes, m->tile_bytes, to - from, k, &in, y + from * LB_TILE_ROWS,
            p->stride, add || i > 0, scratch);
@@ -115,12 +149,7 @@ static void linear_item(void *context, size_t item, unsigned thread)
     size_t tile = (item - job->first_item[i]) * job->chunk[i];
     size_t n = lb_min(job->chunk[i], tiles - tile);
     for (size_t t = 0; t < job->x->n; t += LB_MM_MAX_N) {
-        lb_input in = *job->x;
-        in.n = lb_min(LB_MM_MAX_N, job->x->n - t);
-        in.f32 += t * in.f32_stride;
-        in.q += t * in.q_stride;
-        in.scale += t * in.group_stride;
-        in.sum += t * in.group_stride;
+        lb_input in = input_slice(job->x, t, lb_min(LB_MM_MAX_N, job->x->n - t), 0);
         linear_tiles(p, tile, n, &in, p->y + t * p->stride, job->add, lb_exec_scratch(job->e, thread));
     }
 }

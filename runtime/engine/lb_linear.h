@@ -10,6 +10,9 @@
 #include "../base/lb_arena.h"
 #include "../base/lb_threads.h"
 
+/* A set of representations */
+#define LB_READS_BIT(reads) (1u << (reads))
+
 typedef struct lb_linear_term {
     lb_matmul_fn *gemv, *gemm;
     const lb_wformat_info *format;
@@ -24,8 +27,8 @@ typedef struct lb_linear {
     unsigned n_terms;
     lb_linear_term *terms;
     const float *bias; /* [rows] or NULL */
-    bool int8_input, f32_input; /* what the terms read */
-    bool covers;                /* the first term covers all rows */
+    unsigned reads; /* what the terms read: LB_READS_BIT of each */
+    bool covers;    /* the first term covers all rows */
 } lb_linear;
 
 /* Whoever computes: kernels, threads, and each thread's scratch memory. */
@@ -43,20 +46,24 @@ static inline void *lb_exec_scratch(const lb_exec *e, unsigned thread)
 }
 
 /*
- * Activations of up to n_max tokens and k_max columns in every representation a linear layer may read: f32 as they are, and
- * int8 in groups of 32. One preparation serves all layers with the same input.
+ * Activations of up to n_max tokens and k_max columns in the representations that a model's linear layers read: int8 in
+ * groups of 32 columns, int8 by token; f32 stay where they are. One preparation serves all layers with the same input.
  */
 typedef struct lb_prep {
     size_t k_max;
     int8_t *q;
     float *scale;
     int32_t *sum;
+    int8_t *tq;
+    float *token_scale;
+    int32_t *token_sum;
 } lb_prep;
 
-void lb_prep_layout(lb_prep *p, lb_arena *a, size_t n_max, size_t k_max);
+/* reads: all that will ever be asked of lb_prep_token; nothing else gets memory. */
+void lb_prep_layout(lb_prep *p, lb_arena *a, size_t n_max, size_t k_max, unsigned reads);
 
-/* Quantizes token t's k numbers. */
-void lb_prep_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_t k);
+/* Prepares token t's k numbers for layers that read `reads`. */
+void lb_prep_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_t k, unsigned reads);
 
 /* The input made of tokens first .. first + n - 1 of p and their floats x (n rows, stride apart). */
 lb_input lb_prep_input(const lb_prep *p, size_t first, size_t n, const float *x, size_t stride);

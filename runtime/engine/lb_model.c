@@ -139,8 +139,18 @@ static lbrt_status bind_all(lb_binder *b)
     return bind_rope(b);
 }
 
+static unsigned layer_reads(const lb_layer *l)
+{
+    return l->attn_q.reads | l->attn_k.reads | l->attn_v.reads | l->attn_o.reads | l->ffn_gate.reads | l->ffn_up.reads |
+           l->ffn_down.reads;
+}
+
 static void count_weights(lbrt_model *m)
 {
+    m->reads = m->head.reads;
+    for (uint32_t i = 0; i < m->hparams.n_layers; i++) {
+        m->reads |= layer_reads(&m->layers[i]);
+    }
     for (size_t i = 0; i < m->file.n_tensors; i++) {
         const lb_tensor *t = &m->file.tensors[i];
         m->parameters += t->rows * t->cols;

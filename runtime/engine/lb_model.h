@@ -31,6 +31,7 @@ struct lbrt_model {
 
     lb_linear_term *terms; /* of all layers */
     size_t n_terms;
+    unsigned reads;        /* representations of activations that any product reads (LB_READS_BIT) */
 
     size_t q_dim, kv_dim;  /* n_heads * head_dim, n_kv_heads * head_dim */
     uint64_t parameters, weight_bytes, token_bytes;
