@@ -88,7 +88,7 @@ static jinja_piece *jinja_cut(jinja *j, const char *p, size_t bytes, size_t *n_p
         const char *from = tag + 2 + (sign == '-' || sign == '+'),
                    *to = jinja_tag_end(from, end, close, open == '#');
         if (!to) {
-            lb_jinja_fail(j, LBRT_ERR_UNSUPPORTED, "a tag does not end");
+            lb_jinja_no(j, "a tag does not end");
             return NULL;
         }
         p = to + 2;
@@ -121,7 +121,7 @@ static void jinja_print(jinja *j, const char *text, size_t bytes)
     if (j->out_bytes + bytes > j->out_cap) {
         const size_t cap = (j->out_bytes + bytes) * 2 + 256;
         if (cap > JINJA_MAX_BYTES) {
-            lb_jinja_fail(j, LBRT_ERR_UNSUPPORTED, "it writes too much");
+            lb_jinja_no(j, "it writes too much");
             return;
         }
         char *out = lb_alloc(j->a, cap);
@@ -174,16 +174,11 @@ static size_t jinja_find_end(jinja *j, const jinja_piece *pieces, size_t at, siz
 
 static void jinja_execute(jinja *j, const jinja_piece *pieces, size_t at, size_t to);
 
-static void jinja_unknown(jinja *j, const char *what)
-{
-    lb_jinja_fail(j, LBRT_ERR_UNSUPPORTED, what);
-}
-
 static void jinja_expect_end(jinja *j)
 {
     (void)lb_jinja_take(j, ""); // skips white space
     if (j->status == LBRT_OK && j->p != j->end) {
-        jinja_unknown(j, "its syntax is not understood");
+        lb_jinja_no(j, "its syntax is not understood");
     }
 }
 
@@ -197,7 +192,7 @@ static size_t jinja_execute_if(jinja *j, const jinja_piece *pieces, size_t at, s
         const bool yes = !taken && j->status == LBRT_OK && lb_jinja_true(&condition);
         const size_t next = jinja_find_end(j, pieces, at, to);
         if (next == to) {
-            jinja_unknown(j, "an if does not end");
+            lb_jinja_no(j, "an if does not end");
         }
         if (yes) {
             taken = true;
@@ -217,7 +212,7 @@ static size_t jinja_execute_if(jinja *j, const jinja_piece *pieces, size_t at, s
             condition.type = JINJA_BOOL;
             condition.i = true;
         } else {
-            jinja_unknown(j, "an if does not end");
+            lb_jinja_no(j, "an if does not end");
         }
     }
 }
@@ -229,7 +224,7 @@ static size_t jinja_execute_for(jinja *j, const jinja_piece *pieces, size_t at, 
     const char *name = j->p;
     j->p += name_bytes;
     if (!name_bytes || !lb_jinja_take_word(j, "in")) {
-        jinja_unknown(j, "a for loop is not understood");
+        lb_jinja_no(j, "a for loop is not understood");
         return to;
     }
     const jinja_value list = lb_jinja_expression(j, false);
@@ -239,12 +234,12 @@ static size_t jinja_execute_for(jinja *j, const jinja_piece *pieces, size_t at, 
         } else if (list.type == JINJA_NONE || list.type == JINJA_INT || list.type == JINJA_BOOL) {
             lb_jinja_fail(j, LBRT_ERR_FORMAT, "a loop over something that is no list");
         } else {
-            jinja_unknown(j, "a loop over something that is no list");
+            lb_jinja_no(j, "a loop over something that is no list");
         }
     }
     const size_t end = jinja_find_end(j, pieces, at, to);
     if (j->status != LBRT_OK || end == to || !jinja_piece_is(j, &pieces[end], "endfor")) {
-        jinja_unknown(j, "a for loop has no plain end");
+        lb_jinja_no(j, "a for loop has no plain end");
         return to;
     }
     jinja_loop loop = { 0, list.type == JINJA_LIST ? list.i : 0, j->loop, list.items };
@@ -274,7 +269,7 @@ static void jinja_execute_set(jinja *j)
         j->p += n_field;
     }
     if (!n || !lb_jinja_take(j, "=")) {
-        jinja_unknown(j, "a set is not understood");
+        lb_jinja_no(j, "a set is not understood");
         return;
     }
     const jinja_value v = lb_jinja_expression(j, false);
@@ -288,7 +283,7 @@ static void jinja_execute_set(jinja *j)
     }
     const jinja_var *space = lb_jinja_find_var(j, name, n, 0);
     if (!space || space->value.type != JINJA_NAMESPACE) {
-        jinja_unknown(j, "a set of a field of something that is no namespace");
+        lb_jinja_no(j, "a set of a field of something that is no namespace");
         return;
     }
     jinja_var *head = space->value.vars;
@@ -311,11 +306,11 @@ static void jinja_execute_set(jinja *j)
 static void jinja_execute(jinja *j, const jinja_piece *pieces, size_t at, size_t to)
 {
     if (++j->depth > JINJA_MAX_DEPTH) {
-        jinja_unknown(j, "it is too deep");
+        lb_jinja_no(j, "it is too deep");
     }
     while (at < to && j->status == LBRT_OK) {
         if (++j->steps > JINJA_MAX_STEPS) {
-            jinja_unknown(j, "it takes too long");
+            lb_jinja_no(j, "it takes too long");
             break;
         }
         const jinja_piece *piece = &pieces[at++];
@@ -339,7 +334,7 @@ static void jinja_execute(jinja *j, const jinja_piece *pieces, size_t at, size_t
         } else if (jinja_piece_is(j, piece, "macro")) { // calling it is not supported; having it is
             at = jinja_find_end(j, pieces, at, to) + 1;
         } else if (!jinja_piece_is(j, piece, "generation") && !jinja_piece_is(j, piece, "endgeneration")) {
-            jinja_unknown(j, "a statement is not known");
+            lb_jinja_no(j, "a statement is not known");
         }
     }
     j->depth--;
