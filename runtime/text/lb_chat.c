@@ -2,7 +2,8 @@
  * Chat formatting: a table of what stands between two messages, by their roles. The form is specified in
  * lb_tokenizer.h.
  */
-#include "lb_tok_internal.h"
+#include "lb_tok_section.h"
+#include "lb_unicode.h"
 
 typedef struct chat_gap {
     uint32_t flags, bytes;
@@ -17,20 +18,6 @@ static chat_gap chat_find_gap(const char *form, lb_chat_side before, lb_chat_sid
     }
     const chat_gap gap = { (unsigned char)form[0], lb_load_u32(form + 4), form + 8 };
     return gap;
-}
-
-lbrt_status lb_chat_check(const char *form, size_t bytes, lbrt_error *err)
-{
-    size_t at = 0;
-    for (int i = 0; i < LB_CHAT_GAPS; i++) {
-        LB_FAIL_IF(bytes - at < 8 || lb_load_u32(form + at + 4) > bytes - at - 8, err, LBRT_ERR_FORMAT,
-                   "tokenizer: the chat form is damaged");
-        LB_FAIL_IF(lb_load_u32(form + at) & ~(uint32_t)LB_GAP_ALL_FLAGS, err, LBRT_ERR_UNSUPPORTED,
-                   "tokenizer: unknown flags in the chat form");
-        at += 8 + lb_load_u32(form + at + 4);
-    }
-    LB_FAIL_IF(at != bytes, err, LBRT_ERR_FORMAT, "tokenizer: the chat form is damaged");
-    return LBRT_OK;
 }
 
 static bool chat_find_role(const char *role, lb_chat_side *side)
@@ -132,11 +119,6 @@ lbrt_status lb_chat_render(const char *form, const lbrt_message *messages, size_
     LB_FAIL_IF(out.bytes > cap, err, LBRT_ERR_BUFFER, "the text needs %zu bytes, the buffer has %zu",
                out.bytes, cap);
     return LBRT_OK;
-}
-
-bool lb_tokenizer_has_chat(const lb_tokenizer *t)
-{
-    return t->chat_bytes != 0;
 }
 
 lbrt_status lb_tokenizer_chat_format(const lb_tokenizer *t, const lbrt_message *messages, size_t n,

@@ -7,21 +7,6 @@
 
 enum { MERGE_SHORT = 24 };
 
-lbrt_status lb_tok_need_symbols(lb_tok_run *run, size_t n)
-{
-    if (n <= run->symbols_cap) {
-        return LBRT_OK;
-    }
-    const lbrt_allocator *a = &run->t->allocator;
-    const size_t cap = lb_max(n, 64);
-    lb_tok_symbol *symbols = lb_alloc(a, cap * sizeof *symbols); // n is at most 2^30 + 3: no overflow
-    LB_FAIL_IF(!symbols, run->err, LBRT_ERR_MEMORY, "out of memory");
-    lb_free(a, run->symbols, run->symbols_cap * sizeof *symbols);
-    run->symbols = symbols;
-    run->symbols_cap = cap;
-    return LBRT_OK;
-}
-
 /* A finite score as a rank: the greater the score, the smaller; never UINT32_MAX. */
 static uint32_t merge_rank_of_score(const unsigned char *score)
 {

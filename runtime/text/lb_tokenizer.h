@@ -125,6 +125,8 @@ enum {
 
 typedef struct lb_tokenizer lb_tokenizer;
 
+/* ---- the section (lb_tok_section.c) ---- */
+
 /* section stays alive and unchanged as long as the tokenizer. Everything in it is checked. */
 lbrt_status lb_tokenizer_open(const void *section, size_t bytes, const lbrt_allocator *a, lb_tokenizer **out,
                               lbrt_error *err);
@@ -135,30 +137,36 @@ int32_t lb_tokenizer_bos(const lb_tokenizer *t); /* -1: none */
 int32_t lb_tokenizer_eos(const lb_tokenizer *t);
 bool lb_tokenizer_adds_bos(const lb_tokenizer *t);
 bool lb_tokenizer_ends(const lb_tokenizer *t, lbrt_token id);
+bool lb_tokenizer_has_chat(const lb_tokenizer *t);
+
+/* As lbrt_token_text in lbrt.h. */
+lbrt_status lb_tokenizer_token_text(const lb_tokenizer *t, lbrt_token id, bool special, const char **text,
+                                    size_t *bytes);
+
+/* ---- text (lb_tokenizer.c) ---- */
 
 /*
- * As lbrt_tokenize, lbrt_token_text, lbrt_detokenize and lbrt_chat_format in lbrt.h. Callable from several
- * threads at once if the allocator is: encoding takes its scratch memory from it (about 70 bytes for each byte
- * of a text without spaces, little more than the text else) and gives all of it back.
+ * As lbrt_tokenize and lbrt_detokenize in lbrt.h. Callable from several threads at once if the allocator is:
+ * encoding takes its scratch memory from it (about 70 bytes for each byte of a text without spaces, little
+ * more than the text else) and gives all of it back.
  */
 lbrt_status lb_tokenizer_encode(const lb_tokenizer *t, const char *text, size_t bytes, unsigned flags,
                                 lbrt_token *out, size_t cap, size_t *n, lbrt_error *err);
-lbrt_status lb_tokenizer_token_text(const lb_tokenizer *t, lbrt_token id, bool special, const char **text,
-                                    size_t *bytes);
 lbrt_status lb_tokenizer_decode(const lb_tokenizer *t, const lbrt_token *ids, size_t n, char *text,
                                 size_t cap, size_t *bytes, lbrt_error *err);
 
+/* ---- conversations (lb_chat.c) ---- */
+
 /*
  * Formats by a chat form (see above) alone; bos (n_bos bytes) is taken off the front. Used by
- * lb_tokenizer_chat_format and, to check a form, by the converter. The form must have been checked by
- * lb_chat_check.
+ * lb_tokenizer_chat_format and, to check a form, by the converter. The form must be sound: one that
+ * lb_tokenizer_open has checked, or the converter's own.
  */
 lbrt_status lb_chat_render(const char *form, const lbrt_message *messages, size_t n, bool answer,
                            const char *bos, size_t n_bos, char *text, size_t cap, size_t *bytes,
                            lbrt_error *err);
-lbrt_status lb_chat_check(const char *form, size_t bytes, lbrt_error *err);
 
-bool lb_tokenizer_has_chat(const lb_tokenizer *t);
+/* As lbrt_chat_format in lbrt.h. */
 lbrt_status lb_tokenizer_chat_format(const lb_tokenizer *t, const lbrt_message *messages, size_t n,
                                      bool answer, char *text, size_t cap, size_t *bytes, lbrt_error *err);
 
