@@ -8,6 +8,8 @@
 #ifndef LB_GGML_TYPES_H
 #define LB_GGML_TYPES_H
 
+#include <math.h>
+
 #include "../../runtime/base/lb_base.h"
 
 enum {
@@ -41,5 +43,11 @@ const lb_ggml_type *lb_ggml_type_find(uint32_t id);
  * any of it if it is not.
  */
 bool lb_ggml_one_scale(const lb_ggml_type *type, const unsigned char *src, uint64_t blocks, float *scale);
+
+/* A double as a float; infinite beyond the range of floats, where C leaves the conversion undefined. */
+static inline float lb_import_f32(double v)
+{
+    return v > 0x1.fffffefffffffp127 ? HUGE_VALF : v < -0x1.fffffefffffffp127 ? -HUGE_VALF : (float)v;
+}
 
 #endif /* LB_GGML_TYPES_H */

@@ -1,16 +1,14 @@
 /* The GGUF reader: one walk with a cursor that knows what is left. */
 #include "lb_gguf.h"
 
-#include "lb_import.h"
+#include "lb_span.h"
 
 #define GGUF_MAX_KV        4096u /* real files have some dozens */
 #define GGUF_MAX_KEY       1024u
 #define GGUF_MAX_TENSORS   (1u << 20)
 #define GGUF_MAX_ALIGNMENT 65536u
-#define GGUF_MIN_KV                                                                                          \
-    14u                     /* bytes of the smallest entry: a key's length, a byte of it, a type, a byte     \
-                               of value */
-#define GGUF_MIN_TENSOR 33u /* name length, a byte of it, n_dims, a side, a type, an offset */
+#define GGUF_MIN_KV        14u /* the smallest entry: a key's length, a byte of it, a type, a byte of value */
+#define GGUF_MIN_TENSOR    33u /* name length, a byte of it, n_dims, a side, a type, an offset */
 
 typedef struct gguf_cursor {
     const unsigned char *data;
@@ -240,7 +238,7 @@ lbrt_status lb_gguf_read(const void *data, size_t bytes, const lbrt_allocator *a
     uint32_t magic = 0;
     uint64_t n_tensors = 0, n_kv = 0;
     LB_TRY(gguf_u32(&c, &magic));
-    LB_FAIL_IF(magic != 0x46554747u, err, LBRT_ERR_FORMAT, "this is no GGUF file");
+    LB_FAIL_IF(magic != LB_GGUF_MAGIC, err, LBRT_ERR_FORMAT, "this is no GGUF file");
     LB_TRY(gguf_u32(&c, &out->version));
     LB_FAIL_IF(out->version != 0 && (out->version & 0xffffu) == 0, err, LBRT_ERR_UNSUPPORTED,
                "big-endian GGUF files are not supported");

@@ -12,6 +12,8 @@
 
 #include "lb_ggml_types.h"
 
+#define LB_GGUF_MAGIC 0x46554747u /* the first four bytes, as a number */
+
 typedef enum lb_gguf_type {
     LB_GGUF_U8,
     LB_GGUF_I8,

@@ -5,6 +5,10 @@
  * An importer makes an lb_import, maps its files, fills hparams, calls begin, puts each tensor of the file
  * where it belongs, and calls finish, which checks that nothing is missing. From then on it is an lb_source;
  * on any error lb_import_close frees all of it.
+ *
+ * The order of the files, each using only those before it: readers of single formats and tokenizers
+ * (lb_tokdata.h), lb_import_rows.c, lb_import.c, lb_import_gguf_tok.c, lb_import_tokens.c, the importers
+ * (lb_import_gguf.c, lb_import_hf.c, lb_import_llama2c.c), lb_source.c.
  */
 #ifndef LB_IMPORT_H
 #define LB_IMPORT_H
@@ -114,8 +118,10 @@ lbrt_status lb_import_read_rows(const lb_source *s, size_t i, uint64_t row, uint
 /* Sets hparams.name from the last part of a path, without the extension given (may be NULL). */
 void lb_import_name(lb_hparams *h, const char *path, const char *extension);
 
-/* Makes the model's tokenizer that of another file, whatever kind it is (hparams.n_vocab is known). */
-lbrt_status lb_import_other_tokens(lb_import *im, const char *path, lbrt_error *err);
+/* The tokenizer of a GGUF file; *out is NULL if it has none. */
+struct lb_gguf;
+lbrt_status lb_import_gguf_vocabulary(const struct lb_gguf *g, const lbrt_allocator *a, lb_tokdata **out,
+                                      lbrt_error *err);
 
 /*
  * A tokenizer file of any kind: tokenizer.json, SentencePiece, GGUF, llama2.c's tokenizer.bin (which needs
@@ -124,24 +130,7 @@ lbrt_status lb_import_other_tokens(lb_import *im, const char *path, lbrt_error *
 lbrt_status lb_import_load_tokens(const char *path, uint32_t n_vocab, const lbrt_allocator *a,
                                   lb_tokdata **out, lbrt_error *err);
 
-/* Only the tokenizer of a GGUF file; *out is NULL if it has none. */
-lbrt_status lb_import_gguf_tokens(const lb_map *map, const lbrt_allocator *a, lb_tokdata **out,
-                                  lbrt_error *err);
-
-/* A double as a float; beyond the range of floats, where C leaves the conversion undefined, it is infinite.
- */
-static inline float lb_import_f32(double v)
-{
-    return v > 0x1.fffffefffffffp127 ? HUGE_VALF : v < -0x1.fffffefffffffp127 ? -HUGE_VALF : (float)v;
-}
-
-/* A range of bytes, for overlap checks. */
-typedef struct lb_span {
-    uint64_t begin, end;
-    size_t index; /* the caller's */
-} lb_span;
-
-/* Sorts by begin, then end: in place, in n log n whatever the order was. */
-void lb_span_sort(lb_span *spans, size_t n);
+/* Makes the model's tokenizer that of such a file (hparams.n_vocab is known). */
+lbrt_status lb_import_other_tokens(lb_import *im, const char *path, lbrt_error *err);
 
 #endif /* LB_IMPORT_H */

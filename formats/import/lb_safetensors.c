@@ -1,7 +1,7 @@
 /* The safetensors reader. */
 #include "lb_safetensors.h"
 
-#include "lb_import.h"
+#include "lb_span.h"
 
 #define SAFETENSORS_MAX_HEADER 100000000u /* the limit of the format's own library */
 
