@@ -79,14 +79,7 @@ static lbrt_status ggml_tok_fill(lb_tokdata *t, const lb_tokdata_ggml *in, lbrt_
     lb_tokdata_add_end(t, eot);
     lb_tokdata_add_end(t, eom);
     lb_tokdata_add_usual_ends(t);
-    if (in->chat_template.text && in->chat_template.bytes &&
-        !memchr(in->chat_template.text, 0, in->chat_template.bytes)) {
-        t->chat_template = lb_alloc(&t->allocator, in->chat_template.bytes + 1);
-        LB_FAIL_IF(!t->chat_template, err, LBRT_ERR_MEMORY, "out of memory");
-        memcpy(t->chat_template, in->chat_template.text, in->chat_template.bytes);
-        t->chat_template[in->chat_template.bytes] = 0;
-    }
-    return LBRT_OK;
+    return lb_tokdata_set_template(t, in->chat_template.text, in->chat_template.bytes, err);
 }
 
 lbrt_status lb_tokdata_from_ggml(const lb_tokdata_ggml *in, const lbrt_allocator *a, lb_tokdata **out,

@@ -433,16 +433,8 @@ static lbrt_status hf_tok_template(lb_tokdata *t, const lb_json *node, lbrt_erro
         }
         node = found;
     }
-    if (!node || node->type != LB_JSON_STRING || memchr(node->text, 0, node->bytes)) {
-        return LBRT_OK;
-    }
-    char *copy = lb_alloc(&t->allocator, node->bytes + 1);
-    LB_FAIL_IF(!copy, err, LBRT_ERR_MEMORY, "out of memory");
-    memcpy(copy, node->text, node->bytes);
-    copy[node->bytes] = 0;
-    lb_free(&t->allocator, t->chat_template, t->chat_template ? strlen(t->chat_template) + 1 : 0);
-    t->chat_template = copy;
-    return LBRT_OK;
+    return node && node->type == LB_JSON_STRING ? lb_tokdata_set_template(t, node->text, node->bytes, err)
+                                                : LBRT_OK;
 }
 
 static lbrt_status hf_tok_apply_tokenizer_config(lb_tokdata *t, const lb_json *root, lbrt_error *err)

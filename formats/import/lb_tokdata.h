@@ -124,6 +124,10 @@ lbrt_status lb_tokdata_set_spm(lb_tokdata *t, uint32_t id, const char *text, siz
 lbrt_status lb_tokdata_set_byte_level(lb_tokdata *t, uint32_t id, const char *text, size_t bytes,
                                       lb_token_type type, lbrt_error *err);
 
+/* Copies a chat template's Jinja text, in place of the one that is there; nothing if it is empty or has a
+ * NUL. */
+lbrt_status lb_tokdata_set_template(lb_tokdata *t, const char *text, size_t bytes, lbrt_error *err);
+
 /* How the two halves of a merge are spelled. */
 typedef enum lb_tokdata_spelling { LB_SPELL_BYTE_LEVEL, LB_SPELL_SPM } lb_tokdata_spelling;
 
