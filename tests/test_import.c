@@ -257,6 +257,67 @@ static void check_hf(const char *arch, const char *dtype)
     }
 }
 
+/* Writes `text` into the folder as a file of that name, or removes the file if it is NULL. */
+static void put_file(const char *folder, const char *name, const char *text)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (text != NULL) {
+        mk_write(path, text, strlen(text));
+    } else {
+        remove(path);
+    }
+}
+
+/* A folder's chat template: in tokenizer_config.json, alone or by name, or in a file of its own. */
+static void check_hf_template(void)
+{
+    static const struct {
+        const char *config; /* tokenizer_config.json */
+        const char *jinja;  /* chat_template.jinja */
+        const char *want;
+    } cases[] = {
+        { NULL, NULL, NULL },
+        { "{}", NULL, NULL },
+        { "{ \"chat_template\": \"one\" }", NULL, "one" },
+        { "{ \"chat_template\": [{ \"name\": \"tool_use\", \"template\": \"tools\" }, "
+          "{ \"name\": \"default\", \"template\": \"usual\" }, "
+          "{ \"name\": \"rag\", \"template\": \"more\" }] }",
+          NULL, "usual" },
+        { "{ \"chat_template\": [{ \"name\": \"tool_use\", \"template\": \"tools\" }] }", NULL, NULL },
+        { "{ \"chat_template\": [1, \"default\", {}, { \"name\": \"default\" }] }", NULL, NULL },
+        { NULL, "{{ file }}\n", "{{ file }}\n" },
+        { "{}", "file", "file" },
+        { "{ \"chat_template\": null }", "file", "file" },
+        { "{ \"chat_template\": \"one\" }", "file", "one" },
+        { "{ \"chat_template\": [{ \"name\": \"default\", \"template\": \"usual\" }] }", "file", "usual" },
+        { "{ \"chat_template\": [{ \"name\": \"tool_use\", \"template\": \"tools\" }] }", "file", "file" },
+        { "{}", "", NULL },
+    };
+    mk_blob config = { NULL, 0, 0 }, weights = { NULL, 0, 0 };
+    mk_safetensors st = { 0 };
+    mk_config("LlamaForCausalLM", "\"tie_word_embeddings\": true", &config);
+    mk_st_weights(&st, "F32", NULL, true);
+    mk_st_end(&st, &weights);
+    const char *folder = mk_folder("template", &config, &weights);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        lb_test_case("hf: chat template, tokenizer_config.json %s, chat_template.jinja %s",
+                     cases[i].config ? cases[i].config : "(none)",
+                     cases[i].jinja ? cases[i].jinja : "(none)");
+        put_file(folder, "tokenizer_config.json", cases[i].config);
+        put_file(folder, "chat_template.jinja", cases[i].jinja);
+        lb_source *s = open_folder(folder);
+        if (s != NULL) {
+            const char *got = s->tokens != NULL ? s->tokens->chat_template : "(no tokens)";
+            LB_CHECK(cases[i].want == NULL ? got == NULL : got != NULL && strcmp(got, cases[i].want) == 0,
+                     "%s", got != NULL ? got : "(none)");
+            s->close(s);
+        }
+    }
+    mk_free(&config);
+    mk_free(&weights);
+}
+
 static void check_hf_tied(void)
 {
     static const struct {
@@ -567,6 +628,7 @@ void test_import(void)
     check_hf("LlamaForCausalLM", "F32");
     check_hf("LlamaForCausalLM", "F16");
     check_hf("MistralForCausalLM", "BF16");
+    check_hf_template();
     check_hf_tied();
     check_hf_config();
     check_hf_shards();

@@ -261,6 +261,20 @@ static lbrt_status hf_apply_configs(hf_folder *f, lb_tokdata *t)
     return status;
 }
 
+/* Newer folders have the chat template in a file of its own; one that the tokenizer has already stays. */
+static lbrt_status hf_apply_template(hf_folder *f, lb_tokdata *t)
+{
+    static const char name[] = "chat_template.jinja";
+    if (t->chat_template != NULL || !hf_has(f, name)) {
+        return LBRT_OK;
+    }
+    lb_map map;
+    LB_TRY(hf_map(f, name, &map));
+    lbrt_status status = lb_tokdata_set_template(t, (const char *)map.data, map.bytes, f->err);
+    lb_map_close(&map);
+    return status;
+}
+
 static lbrt_status hf_tokens(hf_folder *f, const char *tokenizer_path)
 {
     char path[HF_MAX_PATH];
@@ -272,7 +286,8 @@ static lbrt_status hf_tokens(hf_folder *f, const char *tokenizer_path)
         tokenizer_path = path;
     }
     LB_TRY(lb_import_other_tokens(f->im, tokenizer_path, f->err));
-    return hf_apply_configs(f, f->im->source.tokens);
+    LB_TRY(hf_apply_configs(f, f->im->source.tokens));
+    return hf_apply_template(f, f->im->source.tokens);
 }
 
 static lbrt_status hf_open(hf_folder *f, const char *tokenizer_path, const lbrt_allocator *a)
