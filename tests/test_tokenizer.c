@@ -530,9 +530,9 @@ static void test_hostile(void)
             for (uint64_t k = lb_test_random() % 4 + 1; k > 0; k--) {
                 const size_t limit = lb_test_random() % 3 ? o.bytes : 160; // the header is where it hurts
                 const size_t at = lb_test_random() % limit;
-                guarded[at] = lb_test_random() % 2
-                                  ? (unsigned char)lb_test_random()
-                                  : (unsigned char)(guarded[at] ^ 1u << lb_test_random() % 8);
+                const bool any = lb_test_random() % 2;
+                guarded[at] =
+                    (unsigned char)(any ? lb_test_random() : guarded[at] ^ 1u << lb_test_random() % 8);
             }
             use_section(guarded, o.bytes);
         }
