@@ -433,10 +433,10 @@ static void base_pool_failure(void)
     pid_t child = fork();
     if (child == 0) {
         pthread_attr_t attr;
-#if BASE_SANITIZED
-        const size_t stack = (size_t)1 << 58; /* none at all: sanitizers keep books of stacks */
+#if BASE_SANITIZED || !defined(__x86_64__)
+        const size_t stack = (size_t)1 << 58; /* not one fits: sanitizers and emulators keep books of stacks */
 #else
-        const size_t stack = (size_t)40 << 40;
+        const size_t stack = (size_t)40 << 40; /* some fit */
 #endif
         lb_pool *pool = NULL;
         if (pthread_attr_init(&attr) != 0 || pthread_attr_setstacksize(&attr, stack) != 0 || pthread_setattr_default_np(&attr) != 0 ||
