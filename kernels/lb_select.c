@@ -28,7 +28,7 @@
     R(gemv[LB_W_TCQ2],   lb_gemv_tcq2,      ref,  ref,     ref,   ref,    ref,        ref)                            \
     R(gemv[LB_W_TCQ3],   lb_gemv_tcq3,      ref,  ref,     ref,   ref,    ref,        ref)                            \
     R(gemv[LB_W_TCQ4],   lb_gemv_tcq4,      ref,  ref,     ref,   ref,    ref,        ref)                            \
-    R(gemv[LB_W_TERN],  lb_gemv_tern,      ref,  ref,     ref,   ref,    ref,        ref)                             \
+    R(gemv[LB_W_TERN],   lb_gemv_tern,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_F32],    lb_gemm_f32,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemm[LB_W_F16],    lb_gemm_f16,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemm[LB_W_BF16],   lb_gemm_bf16,      ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
@@ -41,7 +41,7 @@
     R(gemm[LB_W_TCQ2],   lb_gemm_tcq2,      ref,  ref,     ref,   ref,    ref,        ref)                            \
     R(gemm[LB_W_TCQ3],   lb_gemm_tcq3,      ref,  ref,     ref,   ref,    ref,        ref)                            \
     R(gemm[LB_W_TCQ4],   lb_gemm_tcq4,      ref,  ref,     ref,   ref,    ref,        ref)                            \
-    R(gemm[LB_W_TERN],  lb_gemm_tern,      ref,  ref,     ref,   ref,    ref,        ref)                             \
+    R(gemm[LB_W_TERN],   lb_gemm_tern,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(quantize_a8,       lb_quantize_a8,    ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(quantize_a8_token, lb_quantize_a8_token, ref, sse,  avx2,  avx512, avx512,     avx512)                          \
     R(rmsnorm,           lb_rmsnorm,        ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
@@ -66,6 +66,8 @@ LB_DECLARE_MATMUL(avx512);
 LB_DECLARE_VECTOR(avx512);
 LB_DECLARE_HADAMARD(avx512);
 LB_DECLARE_MATMUL(avx512vnni);
+LB_DECLARE_TERN(avx2);
+LB_DECLARE_TERN(avx512vnni);
 
 #define LB_COL_SCALAR(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, a)
 #define LB_COL_SSE(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, b)
