@@ -154,10 +154,9 @@ LB_VOP void lb_v_avx512_q4_zeros(const uint8_t *p, __m512i *even, __m512i *odd)
     *even = _mm512_cvtepu8_epi32(_mm_shuffle_epi8(t, _mm_and_si128(z, m)));
     *odd = _mm512_cvtepu8_epi32(_mm_shuffle_epi8(t, _mm_and_si128(_mm_srli_epi16(z, 4), m)));
 }
-LB_VOP __m512i lb_v_avx512_lookup(const uint8_t *p, const uint8_t *table) /* table[p[r] & 15] */
+LB_VOP __m512i lb_v_avx512_lookup(const uint8_t *p, const uint8_t *table) /* table[p[r] & 15]: vpermd takes 4 bits only */
 {
-    const __m128i t = _mm_loadu_si128((const __m128i *)(const void *)table), m = _mm_set1_epi8(15);
-    return _mm512_cvtepu8_epi32(_mm_shuffle_epi8(t, _mm_and_si128(_mm_loadu_si128((const __m128i *)(const void *)p), m)));
+    return _mm512_permutexvar_epi32(lb_v_avx512_load_u8(p), lb_v_avx512_load_u8(table));
 }
 LB_VOP __m512i lb_v_avx512_spread(__m512i v) /* the low byte of each lane into its four bytes */
 {
