@@ -16,7 +16,7 @@
 #define LB_DECLARE_TERN(s) lb_matmul_fn lb_gemv_tern_##s, lb_gemm_tern_##s
 
 #define LB_DECLARE_HADAMARD(s) \
-    void lb_hadamard_##s(float *y, const float *x, const float *sign, size_t n, size_t block)
+    void lb_hadamard_##s(float *y, const float *x, const uint8_t *signs, size_t n, size_t block)
 
 #define LB_DECLARE_TCQ(s)                                                                                             \
     lb_matmul_fn lb_gemv_tcq2_##s, lb_gemv_tcq3_##s, lb_gemv_tcq4_##s;                                                \

@@ -197,10 +197,10 @@ typedef struct lb_kernels {
 
     /*
      * The randomized block Hadamard transform: y = H (sign * x) / sqrt(block) for every block of `block` numbers (a power of two >= 16
-     * that divides n). Exactly: v_i = x_i * sign_i; for h = 1, 2, 4, ... block / 2: (v_i, v_i+h) -> (v_i + v_i+h, v_i - v_i+h) for the i
+     * that divides n). Bit i % 8 of signs[i / 8] set: sign_i = -1. Exactly: v_i = x_i or -x_i; for h = 1, 2, 4, ... block / 2: (v_i, v_i+h) -> (v_i + v_i+h, v_i - v_i+h) for the i
      * without bit h; at the end v_i * (1 / sqrt(block)). y may be x.
      */
-    void (*hadamard)(float *y, const float *x, const float *sign, size_t n, size_t block);
+    void (*hadamard)(float *y, const float *x, const uint8_t *signs, size_t n, size_t block);
 } lb_kernels;
 
 /*

@@ -58,6 +58,30 @@ lb_wformat lb_convert_format(const lb_convert_options *o, const lb_source_tensor
     return format;
 }
 
+/* Trellis codes want weights that look Gaussian: their input is rotated. An embedding's rows are looked up, so it is not. */
+static bool wants_rotation(const lb_wformat_info *f, const char *tensor)
+{
+    return (f->id == LB_W_TCQ2 || f->id == LB_W_TCQ3 || f->id == LB_W_TCQ4) && strcmp(tensor, "tok_embed") != 0;
+}
+
+/* Tensors that read the same activations share a rotation; this names the input that a tensor reads. */
+static void input_name(const char *tensor, char out[64])
+{
+    static const char *const same[][2] = { { "attn_k", "attn_q" }, { "attn_v", "attn_q" }, { "ffn_up", "ffn_gate" } };
+    const char *dot = strrchr(tensor, '.'), *last = dot ? dot + 1 : tensor;
+    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
+        last = strcmp(last, same[i][0]) == 0 ? same[i][1] : last;
+    }
+    lb_format(out, 64, "%.*s%s", (int)(dot ? dot + 1 - tensor : 0), tensor, last);
+}
+
+typedef struct convert_rotation {
+    uint64_t input; /* hash of the input's name */
+    uint32_t block, n;
+    unsigned char *signs;
+    lb_writer_transform written;
+} convert_rotation;
+
 /* About this many bytes of packed tiles are in memory at once. */
 #define BLOCK_BYTES ((size_t)8 << 20)
 
@@ -76,6 +100,11 @@ typedef struct convert_job {
     const lb_wformat_info *format;
     lb_pack_fn *pack;
     uint64_t first_row, rows, cols;
+    size_t packed_cols;               /* columns as packed: filled up when they are rotated */
+    const convert_rotation *rotation; /* NULL: none */
+    const lb_kernels *kernels;
+    convert_rotation *rotations;      /* of all inputs so far; room for one per tensor */
+    size_t n_rotations;
     size_t tile_bytes;
     unsigned char *tiles;
     float *row_buffers; /* per thread: 16 rows and one unpacked row */
@@ -93,16 +122,28 @@ static void measure_tile(const convert_job *j, const float *rows, uint64_t n, co
                          struct convert_result *result)
 {
     for (uint64_t r = 0; r < n; r++) {
-        j->format->unpack(tile, (size_t)j->cols, (size_t)r, row);
-        const float *x = rows + r * j->cols;
+        j->format->unpack(tile, j->packed_cols, (size_t)r, row);
+        const float *x = rows + r * j->packed_cols;
         double squares = 0, errors = 0;
-        for (uint64_t c = 0; c < j->cols; c++) {
+        for (uint64_t c = 0; c < j->packed_cols; c++) {
             double d = (double)x[c] - (double)row[c];
             squares += (double)x[c] * (double)x[c];
             errors += d * d;
         }
         result->squares += squares;
         result->errors += errors;
+    }
+}
+
+/* W x = (W R') (R x): a row of weights is rotated as the input will be. From the last row on, as rows grow in place. */
+static void rotate_rows(const convert_job *j, float *rows, uint64_t n)
+{
+    const size_t cols = (size_t)j->cols, to = j->packed_cols;
+    for (uint64_t r = n; r-- > 0;) {
+        float *row = rows + r * to;
+        memmove(row, rows + r * cols, cols * sizeof(float));
+        memset(row + cols, 0, (to - cols) * sizeof(float));
+        j->kernels->hadamard(row, row, j->rotation->signs, to, j->rotation->block);
     }
 }
 
@@ -119,8 +160,11 @@ static void convert_tile(void *context, size_t item, unsigned thread)
     result->status = j->source->read_rows(j->source, j->tensor, row, n, rows, &result->error);
     if (result->status == LBRT_OK) {
         unsigned char *tile = j->tiles + item * j->tile_bytes;
-        j->pack(rows, (size_t)j->cols, (size_t)n, (size_t)j->cols, NULL, tile);
-        measure_tile(j, rows, n, tile, rows + LB_TILE_ROWS * j->cols, result);
+        if (j->rotation) {
+            rotate_rows(j, rows, n);
+        }
+        j->pack(rows, j->packed_cols, (size_t)n, j->packed_cols, NULL, tile);
+        measure_tile(j, rows, n, tile, rows + LB_TILE_ROWS * j->packed_cols, result);
     }
 }
 
@@ -163,17 +207,55 @@ static lbrt_status pack_blocks(convert_job *j, const char *name)
     return LBRT_OK;
 }
 
+/* The rotation of the input that a tensor reads: made when it is first asked for, from the input's name alone. */
+static lbrt_status find_rotation(convert_job *j, const char *tensor)
+{
+    char name[64];
+    input_name(tensor, name);
+    uint64_t input = lb_hash64(name, strlen(name));
+    for (size_t i = 0; i < j->n_rotations; i++) {
+        if (j->rotations[i].input == input) {
+            j->rotation = &j->rotations[i];
+            LB_FAIL_IF(j->rotation->n != j->packed_cols, j->err, LBRT_ERR_FORMAT, "%s does not fit the input that it shares", tensor);
+            return LBRT_OK;
+        }
+    }
+    convert_rotation *r = &j->rotations[j->n_rotations];
+    r->input = input;
+    r->n = (uint32_t)j->packed_cols;
+    for (r->block = LB_TRANSFORM_MIN_BLOCK; r->n % (2 * r->block) == 0 && r->block < 4096; r->block *= 2) {
+    }
+    r->signs = (unsigned char *)lb_alloc(&j->a, r->n / 8);
+    LB_FAIL_IF(!r->signs, j->err, LBRT_ERR_MEMORY, "out of memory");
+    j->n_rotations++;
+    for (uint32_t i = 0; i < r->n / 8; i += 8) { /* splitmix64 */
+        uint64_t z = input + 0x9e3779b97f4a7c15ull * (i / 8 + 1);
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+        z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+        lb_store_u64(r->signs + i, z ^ z >> 31);
+    }
+    LB_TRY(lb_writer_hadamard(&j->writer, r->block, r->n, r->signs, &r->written));
+    j->rotation = r;
+    return LBRT_OK;
+}
+
 static lbrt_status convert_matrix(convert_job *j, const lb_source_tensor *t)
 {
     j->format = lb_wformat_find((uint32_t)lb_convert_format(j->options, t));
     j->pack = j->format ? lb_packer(j->format->id) : NULL;
     LB_FAIL_IF(!j->pack, j->err, LBRT_ERR_UNSUPPORTED, "no packer for the format of %s", t->name);
     LB_FAIL_IF(t->cols > LB_MAX_K, j->err, LBRT_ERR_UNSUPPORTED, "%s has too many columns", t->name);
-    j->tile_bytes = j->format->tile_bytes((size_t)t->cols);
+    j->packed_cols = (size_t)t->cols;
+    j->rotation = NULL;
+    if (wants_rotation(j->format, t->name)) {
+        j->packed_cols = lb_round_up(j->packed_cols, LB_K_ALIGN);
+        LB_TRY(find_rotation(j, t->name));
+    }
+    j->tile_bytes = j->format->tile_bytes(j->packed_cols);
     size_t block = lb_max(BLOCK_BYTES / j->tile_bytes, j->threads);
     size_t n_tiles = (size_t)((t->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS);
     size_t tiles_bytes = lb_min(block, n_tiles) * j->tile_bytes;
-    j->row_buffer_floats = lb_round_up((size_t)t->cols * (LB_TILE_ROWS + 1), 16);
+    j->row_buffer_floats = lb_round_up(j->packed_cols * (LB_TILE_ROWS + 1), 16);
     size_t rows_bytes = j->threads * j->row_buffer_floats * sizeof(float);
     j->tiles = (unsigned char *)lb_alloc(&j->a, tiles_bytes);
     j->row_buffers = (float *)lb_alloc(&j->a, rows_bytes);
@@ -182,8 +264,8 @@ static lbrt_status convert_matrix(convert_job *j, const lb_source_tensor *t)
         s = lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory");
     } else {
         lb_writer_tensor(&j->writer, t->name, t->rows, t->cols, 1);
-        lb_writer_term(&j->writer, LB_TERM_PACKED, NULL, 0, t->rows, 0, t->cols);
-        s = lb_writer_part(&j->writer, j->format->id, t->rows, t->cols);
+        lb_writer_term(&j->writer, LB_TERM_PACKED, j->rotation ? &j->rotation->written : NULL, 0, t->rows, 0, t->cols);
+        s = lb_writer_part(&j->writer, j->format->id, t->rows, j->packed_cols);
         s = s == LBRT_OK ? pack_blocks(j, t->name) : s;
         s = s == LBRT_OK ? lb_writer_part_end(&j->writer) : s;
     }
@@ -251,8 +333,10 @@ lbrt_status lb_convert(const lb_source *source, const char *path, const lb_conve
     size_t pool_bytes = lb_pool_bytes(j.threads), result_bytes = j.threads * sizeof *j.results;
     j.pool = (lb_pool *)lb_alloc(a, pool_bytes);
     j.results = (struct convert_result *)lb_alloc(a, result_bytes);
+    j.kernels = lb_kernels_for(NULL);
+    j.rotations = (convert_rotation *)lb_alloc_zero(a, source->n_tensors, sizeof *j.rotations);
     lbrt_status s = LBRT_OK;
-    if (!j.pool || !j.results) {
+    if (!j.pool || !j.results || !j.rotations) {
         s = lb_fail(err, LBRT_ERR_MEMORY, "out of memory");
     } else {
         s = lb_pool_start(j.pool, j.threads, err);
@@ -263,6 +347,10 @@ lbrt_status lb_convert(const lb_source *source, const char *path, const lb_conve
             lb_pool_stop(j.pool);
         }
     }
+    for (size_t i = 0; i < j.n_rotations; i++) {
+        lb_free(a, j.rotations[i].signs, j.rotations[i].n / 8);
+    }
+    lb_free(a, j.rotations, source->n_tensors * sizeof *j.rotations);
     lb_free(a, j.pool, pool_bytes);
     lb_free(a, j.results, result_bytes);
     return s;

@@ -28,10 +28,22 @@ LB_ALWAYS_INLINE lb_v_neon_f lb_hadamard_flip_neon(lb_v_neon_f v, const size_t h
     return v;
 }
 
+LB_ALWAYS_INLINE lb_v_neon_f lb_hadamard_signs_neon(lb_v_neon_f v, uint32_t bits)
+{
+    static const uint32_t lanes[4] = {1, 2, 4, 8};
+    const uint32x4_t lane = vld1q_u32(lanes);
+    for (size_t i = 0; i < 4; i++) {
+        const uint32x4_t set = vshlq_n_u32(vtstq_u32(vdupq_n_u32(bits >> 4 * i), lane), 31);
+        v.v[i] = vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(v.v[i]), set));
+    }
+    return v;
+}
+
 #define LB_T neon
 #define LB_TV neon
 #define LB_T_TARGET LB_TARGET_NEON
 #define LB_T_SWAP(v, h) lb_hadamard_swap_neon(v, h)
 #define LB_T_FLIP(v, h) lb_hadamard_flip_neon(v, h)
+#define LB_T_SIGNS(v, b) lb_hadamard_signs_neon(v, b)
 #include "../tmpl/lb_t_hadamard.h"
 #endif

@@ -4,11 +4,11 @@
 #include "../lb_kernel_names.h"
 #include "../lb_math.h"
 
-void lb_hadamard_ref(float *y, const float *x, const float *sign, size_t n, size_t block)
+void lb_hadamard_ref(float *y, const float *x, const uint8_t *signs, size_t n, size_t block)
 {
     const float unit = 1.0f / sqrtf((float)block);
     for (size_t i = 0; i < n; i++) {
-        y[i] = x[i] * sign[i];
+        y[i] = signs[i / 8] >> i % 8 & 1 ? -x[i] : x[i];
     }
     for (size_t at = 0; at < n; at += block) {
         float *b = y + at;

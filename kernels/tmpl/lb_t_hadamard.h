@@ -2,6 +2,7 @@
  * Template: the block Hadamard transform with random signs. Parameters, besides those of README:
  *     LB_T_SWAP(v, h)  the 16 floats of v with lane i and lane i ^ h exchanged; h is 1, 2, 4 or 8
  *     LB_T_FLIP(v, h)  the 16 floats of v, negated in the lanes i with i & h
+ *     LB_T_SIGNS(v, b) the 16 floats of v, negated in the lanes i with bit i of b
  *
  * Strides below 16 stay inside a vector: in lanes without the bit, u + v; in lanes with it, u - v = swapped + (-v), which rounds the
  * same. Strides from 16 on pair whole vectors; two of them are done in one pass over the block.
@@ -11,13 +12,14 @@
 #define LB_F LB_V(f)
 #define LB_T_STEP(v, h) v = LB_V(add)(LB_T_SWAP(v, h), LB_T_FLIP(v, h))
 
-LB_T_TARGET void LB_N(lb_hadamard_)(float *y, const float *x, const float *sign, size_t n, size_t block)
+LB_T_TARGET void LB_N(lb_hadamard_)(float *y, const float *x, const uint8_t *signs, size_t n, size_t block)
 {
     const LB_F unit = LB_V(set1)(1.0f / sqrtf((float)block));
     for (size_t at = 0; at < n; at += block) {
         float *b = y + at;
         for (size_t i = 0; i < block; i += 16) {
-            LB_F v = LB_V(mul)(LB_V(load)(x + at + i), LB_V(load)(sign + at + i));
+            const uint8_t *s = signs + (at + i) / 8;
+            LB_F v = LB_T_SIGNS(LB_V(load)(x + at + i), (uint32_t)s[0] | (uint32_t)s[1] << 8);
             LB_T_STEP(v, 1);
             LB_T_STEP(v, 2);
             LB_T_STEP(v, 4);
@@ -60,3 +62,4 @@ LB_T_TARGET void LB_N(lb_hadamard_)(float *y, const float *x, const float *sign,
 #undef LB_T_TARGET
 #undef LB_T_SWAP
 #undef LB_T_FLIP
+#undef LB_T_SIGNS

@@ -27,11 +27,25 @@ LB_ALWAYS_INLINE LB_TARGET_AVX2 lb_v_avx2_f lb_hadamard_flip_avx2(lb_v_avx2_f v,
 
 LB_DECLARE_HADAMARD(avx2);
 
+/* Bit i of 8 to the sign of lane i */
+LB_ALWAYS_INLINE LB_TARGET_AVX2 __m256 lb_hadamard_signs8_avx2(__m256 v, uint32_t bits)
+{
+    const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    const __m256i set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int)bits), lane), lane);
+    return _mm256_xor_ps(v, _mm256_castsi256_ps(_mm256_slli_epi32(set, 31)));
+}
+
+LB_ALWAYS_INLINE LB_TARGET_AVX2 lb_v_avx2_f lb_hadamard_signs_avx2(lb_v_avx2_f v, uint32_t bits)
+{
+    return (lb_v_avx2_f){lb_hadamard_signs8_avx2(v.a, bits), lb_hadamard_signs8_avx2(v.b, bits >> 8)};
+}
+
 #define LB_T avx2
 #define LB_TV avx2
 #define LB_T_TARGET LB_TARGET_AVX2
 #define LB_T_SWAP(v, h) lb_hadamard_swap_avx2(v, h)
 #define LB_T_FLIP(v, h) lb_hadamard_flip_avx2(v, h)
+#define LB_T_SIGNS(v, b) lb_hadamard_signs_avx2(v, b)
 #include "../tmpl/lb_t_hadamard.h"
 #undef LB_H_SWAP8
 #endif

@@ -7,6 +7,11 @@
 
 LB_DECLARE_HADAMARD(avx512);
 
+LB_ALWAYS_INLINE LB_TARGET_AVX512 __m512 lb_hadamard_signs_avx512(__m512 v, uint32_t bits)
+{
+    return _mm512_mask_xor_ps(v, (__mmask16)bits, v, _mm512_set1_ps(-0.0f));
+}
+
 #define LB_T avx512
 #define LB_TV avx512
 #define LB_T_TARGET LB_TARGET_AVX512
@@ -16,6 +21,7 @@ LB_DECLARE_HADAMARD(avx512);
      : (h) == 4 ? _mm512_shuffle_f32x4(v, v, 0xb1)                                        \
                 : _mm512_shuffle_f32x4(v, v, 0x4e))
 #define LB_T_FLIP(v, h) _mm512_mask_xor_ps(v, LB_H_SIGNS(h), v, _mm512_set1_ps(-0.0f))
+#define LB_T_SIGNS(v, b) lb_hadamard_signs_avx512(v, b)
 #include "../tmpl/lb_t_hadamard.h"
 #undef LB_H_SIGNS
 #endif

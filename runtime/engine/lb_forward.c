@@ -40,28 +40,28 @@ static void embed_token(void *context, size_t t, unsigned thread)
     lb_linear_row(&s->model->embed, (size_t)job->tokens[t], s->x + t * s->x_stride, s->normed + t * s->normed_stride);
 }
 
-/* normed = rmsnorm(x), prepared for layers that read `reads` */
-static void norm_token(const forward_job *job, size_t t, const float *weight, unsigned reads)
+/* normed = rmsnorm(x), prepared for layers with these needs */
+static void norm_token(const forward_job *job, size_t t, const float *weight, const lb_needs *needs)
 {
     lbrt_session *s = job->s;
     const lb_hparams *h = &s->model->hparams;
     float *normed = s->normed + t * s->normed_stride;
     s->exec.k->rmsnorm(normed, s->x + t * s->x_stride, weight, h->dim, h->norm_eps);
-    lb_prep_token(&s->exec, &s->prep, t, normed, h->dim, reads);
+    lb_prep_token(&s->exec, &s->prep, t, normed, h->dim, needs);
 }
 
 static void attn_norm_token(void *context, size_t t, unsigned thread)
 {
     const forward_job *job = (const forward_job *)context;
     (void)thread;
-    norm_token(job, t, job->l->attn_norm, job->l->attn_q.reads | job->l->attn_k.reads | job->l->attn_v.reads);
+    norm_token(job, t, job->l->attn_norm, &job->l->attn_needs);
 }
 
 static void ffn_norm_token(void *context, size_t t, unsigned thread)
 {
     const forward_job *job = (const forward_job *)context;
     (void)thread;
-    norm_token(job, t, job->l->ffn_norm, job->l->ffn_gate.reads | job->l->ffn_up.reads);
+    norm_token(job, t, job->l->ffn_norm, &job->l->ffn_needs);
 }
 
 /* Per-head norms (Qwen3), rotation, scaling of the query by 1 / sqrt(head_dim), and the cache. */
@@ -97,7 +97,7 @@ static void attn_out_token(void *context, size_t t, unsigned thread)
     if (job->l->attn_sub_norm) {
         s->exec.k->rmsnorm(out, out, job->l->attn_sub_norm, s->model->q_dim, s->model->hparams.norm_eps);
     }
-    lb_prep_token(&s->exec, &s->prep, t, out, s->model->q_dim, job->l->attn_o.reads);
+    lb_prep_token(&s->exec, &s->prep, t, out, s->model->q_dim, &job->l->attn_o.needs);
 }
 
 static void activate_token(void *context, size_t t, unsigned thread)
@@ -118,7 +118,7 @@ static void activate_token(void *context, size_t t, unsigned thread)
     if (job->l->ffn_sub_norm) {
         s->exec.k->rmsnorm(gate, gate, job->l->ffn_sub_norm, h->ffn_dim, h->norm_eps);
     }
-    lb_prep_token(&s->exec, &s->prep, t, gate, h->ffn_dim, job->l->ffn_down.reads);
+    lb_prep_token(&s->exec, &s->prep, t, gate, h->ffn_dim, &job->l->ffn_down.needs);
 }
 
 static void forward_attention(forward_job *job)
@@ -126,7 +126,7 @@ static void forward_attention(forward_job *job)
     lbrt_session *s = job->s;
     const lb_layer *l = job->l;
     each_token(job, attn_norm_token);
-    lb_input in = lb_prep_input(&s->prep, 0, job->n, s->normed, s->normed_stride);
+    lb_prepared in = lb_prep_input(&s->prep, job->n, s->normed, s->normed_stride);
     const lb_product qkv[] = { { &l->attn_q, s->q, s->q_stride },
                                { &l->attn_k, s->k, s->kv_stride },
                                { &l->attn_v, s->v, s->kv_stride } };
@@ -134,7 +134,7 @@ static void forward_attention(forward_job *job)
     each_token(job, rotate_token);
     lb_attention(s, job->layer, s->q, job->n, job->first, s->normed, s->normed_stride);
     each_token(job, attn_out_token);
-    in = lb_prep_input(&s->prep, 0, job->n, s->normed, s->normed_stride);
+    in = lb_prep_input(&s->prep, job->n, s->normed, s->normed_stride);
     const lb_product out = { &l->attn_o, s->x, s->x_stride };
     lb_linear_run(&s->exec, &out, 1, &in, true);
 }
@@ -144,11 +144,11 @@ static void forward_ffn(forward_job *job)
     lbrt_session *s = job->s;
     const lb_layer *l = job->l;
     each_token(job, ffn_norm_token);
-    lb_input in = lb_prep_input(&s->prep, 0, job->n, s->normed, s->normed_stride);
+    lb_prepared in = lb_prep_input(&s->prep, job->n, s->normed, s->normed_stride);
     const lb_product gate_up[] = { { &l->ffn_gate, s->gate, s->ffn_stride }, { &l->ffn_up, s->up, s->ffn_stride } };
     lb_linear_run(&s->exec, gate_up, 2, &in, false);
     each_token(job, activate_token);
-    in = lb_prep_input(&s->prep, 0, job->n, s->gate, s->ffn_stride);
+    in = lb_prep_input(&s->prep, job->n, s->gate, s->ffn_stride);
     const lb_product down = { &l->ffn_down, s->x, s->x_stride };
     lb_linear_run(&s->exec, &down, 1, &in, true);
 }
@@ -163,9 +163,9 @@ static void forward_head(forward_job *job, size_t n_logits, size_t back)
         size_t t = job->n - 1 - i;
         float *normed = s->normed + i * s->normed_stride;
         s->exec.k->rmsnorm(normed, s->x + t * s->x_stride, s->model->out_norm, h->dim, h->norm_eps);
-        lb_prep_token(&s->exec, &s->prep, i, normed, h->dim, head->reads);
+        lb_prep_token(&s->exec, &s->prep, i, normed, h->dim, &head->needs);
     }
-    lb_input in = lb_prep_input(&s->prep, 0, n_logits, s->normed, s->normed_stride);
+    lb_prepared in = lb_prep_input(&s->prep, n_logits, s->normed, s->normed_stride);
     const lb_product logits = { head, s->logits + back * s->logits_stride, s->logits_stride };
     lb_linear_run(&s->exec, &logits, 1, &in, false);
 }

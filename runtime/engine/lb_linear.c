@@ -1,29 +1,59 @@
 /* Linear layers. */
 #include "lb_linear.h"
 
-void lb_prep_layout(lb_prep *p, lb_arena *a, size_t n_max, size_t k_max, unsigned reads)
+bool lb_needs_join(lb_needs *needs, const lb_needs *more)
+{
+    needs->plain |= more->plain;
+    needs->rotated |= more->rotated;
+    if (!more->rotation.signs) {
+        return true;
+    }
+    if (!needs->rotation.signs) {
+        needs->rotation = more->rotation;
+    }
+    return needs->rotation.signs == more->rotation.signs && needs->rotation.block == more->rotation.block &&
+           needs->rotation.n == more->rotation.n;
+}
+
+void lb_prep_layout(lb_prep *p, lb_arena *a, size_t n_max, size_t k_max, const lb_needs *needs)
 {
     p->k_max = lb_round_up(k_max, LB_K_ALIGN);
-    if (reads & LB_READS_BIT(LB_READS_A8)) {
-        p->q = (int8_t *)lb_arena_take(a, n_max, p->k_max);
-        p->scale = (float *)lb_arena_take(a, n_max, p->k_max / LB_GROUP * sizeof(float));
-        p->sum = (int32_t *)lb_arena_take(a, n_max, p->k_max / LB_GROUP * sizeof(int32_t));
+    p->q_stride = p->k_max | LB_K_ALIGN;
+    size_t groups = p->q_stride / LB_GROUP;
+    if (needs->plain & LB_READS_BIT(LB_READS_A8)) {
+        p->q = (int8_t *)lb_arena_take(a, n_max, p->q_stride);
+        p->scale = (float *)lb_arena_take(a, n_max, groups * sizeof(float));
+        p->sum = (int32_t *)lb_arena_take(a, n_max, groups * sizeof(int32_t));
     }
-    if (reads & LB_READS_BIT(LB_READS_A8_TOKEN)) {
-        p->tq = (int8_t *)lb_arena_take(a, n_max, p->k_max);
+    if (needs->plain & LB_READS_BIT(LB_READS_A8_TOKEN)) {
+        p->tq = (int8_t *)lb_arena_take(a, n_max, p->q_stride);
         p->token_scale = (float *)lb_arena_take(a, n_max, sizeof(float));
         p->token_sum = (int32_t *)lb_arena_take(a, n_max, sizeof(int32_t));
     }
+    if (needs->rotated) {
+        p->rotated = (float *)lb_arena_take(a, n_max, p->k_max * sizeof(float));
+        p->rotated_q = (int8_t *)lb_arena_take(a, n_max, p->q_stride);
+        p->rotated_scale = (float *)lb_arena_take(a, n_max, groups * sizeof(float));
+        p->rotated_sum = (int32_t *)lb_arena_take(a, n_max, groups * sizeof(int32_t));
+    }
 }
 
-void lb_prep_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_t k, unsigned reads)
+void lb_prep_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_t k, const lb_needs *needs)
 {
-    if (reads & LB_READS_BIT(LB_READS_A8)) {
-        size_t groups = p->k_max / LB_GROUP;
-        e->k->quantize_a8(x, k, p->q + t * p->k_max, p->scale + t * groups, p->sum + t * groups);
+    size_t groups = p->q_stride / LB_GROUP;
+    if (needs->plain & LB_READS_BIT(LB_READS_A8)) {
+        e->k->quantize_a8(x, k, p->q + t * p->q_stride, p->scale + t * groups, p->sum + t * groups);
     }
-    if (reads & LB_READS_BIT(LB_READS_A8_TOKEN)) {
-        e->k->quantize_a8_token(x, k, p->tq + t * p->k_max, p->token_scale + t, p->token_sum + t);
+    if (needs->plain & LB_READS_BIT(LB_READS_A8_TOKEN)) {
+        e->k->quantize_a8_token(x, k, p->tq + t * p->q_stride, p->token_scale + t, p->token_sum + t);
+    }
+    if (needs->rotated) {
+        const lb_rotation *r = &needs->rotation;
+        float *y = p->rotated + t * p->k_max;
+        memcpy(y, x, k * sizeof(float));
+        memset(y + k, 0, (r->n - k) * sizeof(float));
+        e->k->hadamard(y, y, r->signs, r->n, r->block);
+        e->k->quantize_a8(y, r->n, p->rotated_q + t * p->q_stride, p->rotated_scale + t * groups, p->rotated_sum + t * groups);
     }
 }
 
@@ -32,7 +62,9 @@ static lb_input input_slice(const lb_input *x, size_t first, size_t n, size_t co
 {
     lb_input in = *x;
     in.n = n;
-    in.f32 += first * x->f32_stride + col;
+    if (x->f32) {
+        in.f32 += first * x->f32_stride + col;
+    }
     if (x->q) {
         in.q += first * x->q_stride + col;
         in.scale += first * x->group_stride + col / LB_GROUP;
@@ -46,22 +78,29 @@ static lb_input input_slice(const lb_input *x, size_t first, size_t n, size_t co
     return in;
 }
 
-lb_input lb_prep_input(const lb_prep *p, size_t first, size_t n, const float *x, size_t stride)
+lb_prepared lb_prep_input(const lb_prep *p, size_t n, const float *x, size_t stride)
 {
-    const lb_input all = { .f32 = x,
-                           .f32_stride = stride,
-                           .q = p->q,
-                           .q_stride = p->k_max,
-                           .scale = p->scale,
-                           .sum = p->sum,
-                           .group_stride = p->k_max / LB_GROUP,
-                           .tq = p->tq,
-                           .tq_stride = p->k_max,
-                           .token_scale = p->token_scale,
-                           .token_sum = p->token_sum };
-    lb_input in = input_slice(&all, first, n, 0);
-    in.f32 = x;
-    return in;
+    size_t groups = p->q_stride / LB_GROUP;
+    return (lb_prepared){ .plain = { .n = n,
+                                     .f32 = x,
+                                     .f32_stride = stride,
+                                     .q = p->q,
+                                     .q_stride = p->q_stride,
+                                     .scale = p->scale,
+                                     .sum = p->sum,
+                                     .group_stride = groups,
+                                     .tq = p->tq,
+                                     .tq_stride = p->q_stride,
+                                     .token_scale = p->token_scale,
+                                     .token_sum = p->token_sum },
+                          .rotated = { .n = n,
+                                       .f32 = p->rotated,
+                                       .f32_stride = p->k_max,
+                                       .q = p->rotated_q,
+                                       .q_stride = p->q_stride,
+                                       .scale = p->rotated_scale,
+                                       .sum = p->rotated_sum,
+                                       .group_stride = groups } };
 }
 
 lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_kernels *k, lb_linear_term *terms, lbrt_error *err)
@@ -71,8 +110,6 @@ lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_kernels *k
         const lb_term *in = &t->terms[i];
         LB_FAIL_IF(in->kind != LB_TERM_PACKED, err, LBRT_ERR_UNSUPPORTED, "tensor %.*s has a %s term, which this version cannot run",
                    (int)t->name_bytes, t->name, in->kind == LB_TERM_VECTOR ? "vector" : "low-rank");
-        LB_FAIL_IF(in->transform.kind != LB_TRANSFORM_NONE, err, LBRT_ERR_UNSUPPORTED,
-                   "tensor %.*s has an input transform, which this version cannot run", (int)t->name_bytes, t->name);
         const lb_part *p = &in->parts[0];
         lb_linear_term *out = &terms[i];
         *out = (lb_linear_term){ .gemv = k->gemv[p->format],
@@ -83,13 +120,22 @@ lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_kernels *k
                                  .tile0 = (size_t)(in->row0 / LB_TILE_ROWS),
                                  .n_tiles = (size_t)((in->n_rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS),
                                  .col0 = (size_t)in->col0,
-                                 .n_cols = (size_t)in->n_cols };
+                                 .n_cols = (size_t)in->n_cols,
+                                 .rotated = in->transform.kind == LB_TRANSFORM_HADAMARD };
         LB_FAIL_IF(!out->gemv || !out->gemm || !out->format, err, LBRT_ERR_UNSUPPORTED,
                    "no kernel for the weight format of tensor %.*s", (int)t->name_bytes, t->name);
-        LB_FAIL_IF(out->format->reads == LB_READS_A8_TOKEN && in->n_cols != t->cols, err, LBRT_ERR_UNSUPPORTED,
+        LB_FAIL_IF(in->n_cols != t->cols && (out->format->reads == LB_READS_A8_TOKEN || out->rotated), err, LBRT_ERR_UNSUPPORTED,
                    "tensor %.*s has a term of format %s that does not cover all columns", (int)t->name_bytes, t->name,
                    out->format->name);
-        l->reads |= LB_READS_BIT(out->format->reads);
+        lb_needs needs = { .plain = LB_READS_BIT(out->format->reads) };
+        if (out->rotated) {
+            LB_FAIL_IF(out->format->reads == LB_READS_A8_TOKEN, err, LBRT_ERR_UNSUPPORTED,
+                       "tensor %.*s has format %s on a rotated input", (int)t->name_bytes, t->name, out->format->name);
+            needs = (lb_needs){ .rotated = needs.plain,
+                                .rotation = { in->transform.data + 8, in->transform.block, in->transform.n } };
+        }
+        LB_FAIL_IF(!lb_needs_join(&l->needs, &needs), err, LBRT_ERR_UNSUPPORTED,
+                   "the terms of tensor %.*s rotate their input differently", (int)t->name_bytes, t->name);
     }
     l->covers = terms[0].tile0 == 0 && terms[0].n_tiles == (l->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
     return LBRT_OK;
@@ -99,18 +145,19 @@ typedef struct linear_job {
     const lb_exec *e;
     const lb_product *products;
     size_t n_products;
-    const lb_input *x;
+    const lb_prepared *x;
     bool add;
     size_t chunk[LB_MAX_PRODUCTS];       /* tiles of one item */
     size_t first_item[LB_MAX_PRODUCTS + 1];
 } linear_job;
 
 /* Tiles tile .. tile + n - 1 of one product, tokens of `x` (at most LB_MM_MAX_N). */
-static void linear_tiles(const lb_product *p, size_t tile, size_t n, const lb_input *x, float *y, bool add, void *scratch)
+static void linear_tiles(const lb_product *p, size_t tile, size_t n, const lb_prepared *prepared, size_t first, size_t n_tokens,
+                         float *y, bool add, void *scratch)
 {
     const lb_linear *l = p->linear;
     if (!add && !l->covers) {
-        for (size_t t = 0; t < x->n; t++) {
+        for (size_t t = 0; t < n_tokens; t++) {
             memset(y + t * p->stride + tile * LB_TILE_ROWS, 0, n * LB_TILE_ROWS * sizeof(float));
         }
         add = true;
@@ -121,15 +168,15 @@ static void linear_tiles(const lb_product *p, size_t tile, size_t n, const lb_in
         if (from >= to) {
             continue;
         }
-        lb_input in = input_slice(x, 0, x->n, m->col0);
-        size_t k = m->format->reads == LB_READS_F32 ? m->n_cols : lb_round_up(m->n_cols, LB_K_ALIGN);
-        lb_matmul_fn *fn = x->n == 1 ? m->gemv : m->gemm;
+        lb_input in = input_slice(m->rotated ? &prepared->rotated : &prepared->plain, first, n_tokens, m->col0);
+        size_t k = m->format->reads == LB_READS_F32 && !m->rotated ? m->n_cols : lb_round_up(m->n_cols, LB_K_ALIGN);
+        lb_matmul_fn *fn = n_tokens == 1 ? m->gemv : m->gemm;
         fn(m->w + (from - m->tile0) * m->tile_bytes, m->tile_bytes, to - from, k, &in, y + from * LB_TILE_ROWS,
            p->stride, add || i > 0, scratch);
     }
     if (l->bias) {
         size_t row = tile * LB_TILE_ROWS, end = lb_min(l->rows, (tile + n) * LB_TILE_ROWS);
-        for (size_t t = 0; t < x->n; t++) {
+        for (size_t t = 0; t < n_tokens; t++) {
             for (size_t r = row; r < end; r++) {
                 y[t * p->stride + r] += l->bias[r];
             }
@@ -148,13 +195,14 @@ static void linear_item(void *context, size_t item, unsigned thread)
     size_t tiles = (p->linear->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
     size_t tile = (item - job->first_item[i]) * job->chunk[i];
     size_t n = lb_min(job->chunk[i], tiles - tile);
-    for (size_t t = 0; t < job->x->n; t += LB_MM_MAX_N) {
-        lb_input in = input_slice(job->x, t, lb_min(LB_MM_MAX_N, job->x->n - t), 0);
-        linear_tiles(p, tile, n, &in, p->y + t * p->stride, job->add, lb_exec_scratch(job->e, thread));
+    const size_t n_tokens = job->x->plain.n;
+    for (size_t t = 0; t < n_tokens; t += LB_MM_MAX_N) {
+        linear_tiles(p, tile, n, job->x, t, lb_min(LB_MM_MAX_N, n_tokens - t), p->y + t * p->stride, job->add,
+                     lb_exec_scratch(job->e, thread));
     }
 }
 
-void lb_linear_run(const lb_exec *e, const lb_product *products, size_t n, const lb_input *x, bool add)
+void lb_linear_run(const lb_exec *e, const lb_product *products, size_t n, const lb_prepared *x, bool add)
 {
     linear_job job = { .e = e, .products = products, .n_products = n, .x = x, .add = add };
     size_t all_tiles = 0;
@@ -167,7 +215,7 @@ void lb_linear_run(const lb_exec *e, const lb_product *products, size_t n, const
         const lb_linear *l = products[i].linear;
         size_t tiles = (l->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
         size_t bytes = lb_linear_bytes(l) / tiles + 1;
-        size_t least = x->n >= 8 ? 1 : lb_max(1, 65536 / bytes);
+        size_t least = x->plain.n >= 8 ? 1 : lb_max(1, 65536 / bytes);
         size_t chunk = lb_max(lb_min(share, 4 * least), least);
         job.chunk[i] = chunk >= 4 ? chunk / 4 * 4 : chunk; /* kernels take up to four tiles at once */
         job.first_item[i + 1] = job.first_item[i] + (tiles + job.chunk[i] - 1) / job.chunk[i];

@@ -13,6 +13,21 @@
 /* A set of representations */
 #define LB_READS_BIT(reads) (1u << (reads))
 
+/* The randomized block Hadamard transform of an input (lb_container.h), where it lies in the file. signs NULL: none. */
+typedef struct lb_rotation {
+    const unsigned char *signs; /* n bits; the address identifies the rotation */
+    uint32_t block, n;
+} lb_rotation;
+
+/* What layers that share an input read of it: representations as they are, and of the rotated input. */
+typedef struct lb_needs {
+    unsigned plain, rotated; /* sets of representations */
+    lb_rotation rotation;    /* the one rotation that all of them use */
+} lb_needs;
+
+/* Adds what `more` needs. False if the two rotate differently: layers with one input must share its rotation. */
+bool lb_needs_join(lb_needs *needs, const lb_needs *more);
+
 typedef struct lb_linear_term {
     lb_matmul_fn *gemv, *gemm;
     const lb_wformat_info *format;
@@ -20,6 +35,7 @@ typedef struct lb_linear_term {
     size_t tile_bytes;
     size_t tile0, n_tiles; /* rows 16 tile0 .. of the layer */
     size_t col0, n_cols;   /* columns of the input */
+    bool rotated;          /* of the rotated input */
 } lb_linear_term;
 
 typedef struct lb_linear {
@@ -27,7 +43,7 @@ typedef struct lb_linear {
     unsigned n_terms;
     lb_linear_term *terms;
     const float *bias; /* [rows] or NULL */
-    unsigned reads; /* what the terms read: LB_READS_BIT of each */
+    lb_needs needs; /* what the terms read */
     bool covers;    /* the first term covers all rows */
 } lb_linear;
 
@@ -51,22 +67,30 @@ static inline void *lb_exec_scratch(const lb_exec *e, unsigned thread)
  */
 typedef struct lb_prep {
     size_t k_max;
+    size_t q_stride; /* an odd multiple of 64, so that tokens do not share the same cache sets */
     int8_t *q;
     float *scale;
     int32_t *sum;
     int8_t *tq;
     float *token_scale;
     int32_t *token_sum;
+    float *rotated; /* [n_max][k_max] */
+    int8_t *rotated_q;
+    float *rotated_scale;
+    int32_t *rotated_sum;
 } lb_prep;
 
-/* reads: all that will ever be asked of lb_prep_token; nothing else gets memory. */
-void lb_prep_layout(lb_prep *p, lb_arena *a, size_t n_max, size_t k_max, unsigned reads);
+/* needs: all that will ever be asked of lb_prep_token (its rotation aside); nothing else gets memory. */
+void lb_prep_layout(lb_prep *p, lb_arena *a, size_t n_max, size_t k_max, const lb_needs *needs);
 
-/* Prepares token t's k numbers for layers that read `reads`. */
-void lb_prep_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_t k, unsigned reads);
+/* Prepares token t's k numbers for layers that need `needs`. */
+void lb_prep_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_t k, const lb_needs *needs);
 
-/* The input made of tokens first .. first + n - 1 of p and their floats x (n rows, stride apart). */
-lb_input lb_prep_input(const lb_prep *p, size_t first, size_t n, const float *x, size_t stride);
+/* The first n tokens of a preparation, with their floats x (n rows, stride apart). */
+typedef struct lb_prepared {
+    lb_input plain, rotated;
+} lb_prepared;
+lb_prepared lb_prep_input(const lb_prep *p, size_t n, const float *x, size_t stride);
 
 /* Builds the plan. `terms` has room for t->n_terms. */
 lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_kernels *k, lb_linear_term *terms, lbrt_error *err);
@@ -80,10 +104,10 @@ typedef struct lb_product {
 
 enum { LB_MAX_PRODUCTS = 4 };
 
-/* y = W x + bias, or, with `add`, y += W x (+ bias), for all products in one go over the threads. x->n may be anything. */
-void lb_linear_run(const lb_exec *e, const lb_product *products, size_t n, const lb_input *x, bool add);
+/* y = W x + bias, or, with `add`, y += W x (+ bias), for all products in one go over the threads. */
+void lb_linear_run(const lb_exec *e, const lb_product *products, size_t n, const lb_prepared *x, bool add);
 
-/* Row `row` of the layer's matrix, without bias: the embedding of a token. temp has room for cols floats. */
+/* Row `row` of the layer's matrix, without bias and rotations: the embedding of a token. temp has room for cols floats. */
 void lb_linear_row(const lb_linear *l, size_t row, float *out, float *temp);
 
 /* Bytes of weights that one product with one token reads. */

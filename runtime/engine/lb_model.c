@@ -90,6 +90,10 @@ static lbrt_status bind_layer(lb_binder *b, uint32_t i)
         layer_name(name, i, vectors[j].name);
         LB_TRY(bind_vector(b, name, vectors[j].n, vectors[j].optional, vectors[j].out));
     }
+    bool shared = lb_needs_join(&l->attn_needs, &l->attn_q.needs) && lb_needs_join(&l->attn_needs, &l->attn_k.needs) &&
+                  lb_needs_join(&l->attn_needs, &l->attn_v.needs) && lb_needs_join(&l->ffn_needs, &l->ffn_gate.needs) &&
+                  lb_needs_join(&l->ffn_needs, &l->ffn_up.needs);
+    LB_FAIL_IF(!shared, b->err, LBRT_ERR_UNSUPPORTED, "layer %u rotates one input in two ways", i);
     return LBRT_OK;
 }
 
@@ -126,6 +130,7 @@ static lbrt_status bind_all(lb_binder *b)
     b->end = m->terms + m->n_terms;
 
     LB_TRY(bind_matrix(b, "tok_embed", h->n_vocab, h->dim, &m->embed));
+    LB_FAIL_IF(m->embed.needs.rotated, b->err, LBRT_ERR_UNSUPPORTED, "the embedding cannot have an input transform");
     LB_TRY(bind_vector(b, "out_norm", h->dim, false, &m->out_norm));
     m->tied = lb_container_find(&m->file, "out_head") == NULL;
     if (m->tied) {
@@ -139,18 +144,22 @@ static lbrt_status bind_all(lb_binder *b)
     return bind_rope(b);
 }
 
-static unsigned layer_reads(const lb_layer *l)
+/* Which representations a session must have room for. */
+static void count_needs(lbrt_model *m)
 {
-    return l->attn_q.reads | l->attn_k.reads | l->attn_v.reads | l->attn_o.reads | l->ffn_gate.reads | l->ffn_up.reads |
-           l->ffn_down.reads;
+    m->needs = (lb_needs){ .plain = m->head.needs.plain, .rotated = m->head.needs.rotated };
+    for (uint32_t i = 0; i < m->hparams.n_layers; i++) {
+        const lb_layer *l = &m->layers[i];
+        const lb_needs *all[] = { &l->attn_needs, &l->attn_o.needs, &l->ffn_needs, &l->ffn_down.needs };
+        for (size_t j = 0; j < sizeof all / sizeof all[0]; j++) {
+            m->needs.plain |= all[j]->plain;
+            m->needs.rotated |= all[j]->rotated;
+        }
+    }
 }
 
 static void count_weights(lbrt_model *m)
 {
-    m->reads = m->head.reads;
-    for (uint32_t i = 0; i < m->hparams.n_layers; i++) {
-        m->reads |= layer_reads(&m->layers[i]);
-    }
     for (size_t i = 0; i < m->file.n_tensors; i++) {
         const lb_tensor *t = &m->file.tensors[i];
         m->parameters += t->rows * t->cols;
@@ -212,6 +221,7 @@ lbrt_status lb_model_build(const unsigned char *data, size_t bytes, lb_map *map,
         return s;
     }
     count_weights(m);
+    count_needs(m);
     *out = m;
     return LBRT_OK;
 }

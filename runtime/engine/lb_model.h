@@ -10,6 +10,7 @@
 
 typedef struct lb_layer {
     lb_linear attn_q, attn_k, attn_v, attn_o, ffn_gate, ffn_up, ffn_down;
+    lb_needs attn_needs, ffn_needs; /* of attn_q, attn_k, attn_v; of ffn_gate, ffn_up */
     const float *attn_norm, *ffn_norm;
     const float *attn_q_norm, *attn_k_norm;     /* NULL: none */
     const float *attn_sub_norm, *ffn_sub_norm;  /* NULL: none */
@@ -31,7 +32,7 @@ struct lbrt_model {
 
     lb_linear_term *terms; /* of all layers */
     size_t n_terms;
-    unsigned reads;        /* representations of activations that any product reads (LB_READS_BIT) */
+    lb_needs needs;        /* of all layers, rotations aside */
 
     size_t q_dim, kv_dim;  /* n_heads * head_dim, n_kv_heads * head_dim */
     uint64_t parameters, weight_bytes, token_bytes;

@@ -67,7 +67,7 @@ static void layout_activations(lbrt_session *s, const lbrt_model *m, lb_arena *a
     a->bytes = lb_max(a->bytes, second.bytes);
     a->overflow |= second.overflow;
 
-    lb_prep_layout(&s->prep, a, n, lb_max(lb_max(h->dim, m->q_dim), h->ffn_dim), m->reads);
+    lb_prep_layout(&s->prep, a, n, lb_max(lb_max(h->dim, m->q_dim), h->ffn_dim), &m->needs);
     s->angles = take_rows(a, n, h->rope_dim);
     s->logits_stride = stride_of(h->n_vocab);
     s->logits = take_rows(a, s->n_logits_max, s->logits_stride);
