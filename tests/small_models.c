@@ -167,7 +167,7 @@ const char *sm_file(const char *shape, const char *format)
 {
     static struct {
         char shape[16], format[16], path[256];
-    } made[32];
+    } made[128];
     size_t i = 0;
     for (; made[i].shape[0]; i++) {
         if (strcmp(made[i].shape, shape) == 0 && strcmp(made[i].format, format) == 0) {
