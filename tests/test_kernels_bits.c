@@ -120,7 +120,7 @@ static void test_meaning(const bits_case *b)
     }
     const lb_kernels *ref = lb_kernels_for("scalar");
     ref->quantize_a8(x, k, q, scale, sum);
-    const lb_input in = {1, NULL, 0, q, k, scale, sum, 10};
+    const lb_input in = { .n = 1, .q = q, .q_stride = k, .scale = scale, .sum = sum, .group_stride = 10 };
     ref->gemv[b->id](tile, f->tile_bytes(k), 1, k, &in, y, LB_TILE_ROWS, false, NULL);
     double worst = 0.0;
     for (size_t r = 0; r < LB_TILE_ROWS; r++) {
