@@ -724,14 +724,17 @@ static void cont_fuzz(const char *shape, const char *format, unsigned rounds)
 
 void test_container(void)
 {
-    static const char *const formats[] = { "f32", "f16", "q8", "q4" };
+    const lb_wformat_info *info;
     cont_round_trip();
     cont_pieces();
     cont_hand();
     cont_absurdities();
     cont_truncated();
-    for (size_t i = 0; i < 4; i++) {
-        cont_fuzz("micro", formats[i], 5000);
-        cont_fuzz("tiny", formats[i], 200);
+    for (size_t i = 0; (info = lb_wformat_at(i)) != NULL; i++) {
+        const bool usual = info->id == LB_W_F32 || info->id == LB_W_F16 || info->id == LB_W_Q8 || info->id == LB_W_Q4;
+        if (lb_packer(info->id)) {
+            cont_fuzz("micro", info->name, usual ? 4000 : 800);
+            cont_fuzz("tiny", info->name, 200);
+        }
     }
 }
