@@ -25,9 +25,9 @@
     R(gemv[LB_W_Q4],     lb_gemv_q4,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemv[LB_W_Q3],     lb_gemv_q3,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemv[LB_W_Q2],     lb_gemv_q2,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemv[LB_W_TCQ2],   lb_gemv_tcq2,      ref,  ref,     ref,   ref,    ref,        ref)                            \
-    R(gemv[LB_W_TCQ3],   lb_gemv_tcq3,      ref,  ref,     ref,   ref,    ref,        ref)                            \
-    R(gemv[LB_W_TCQ4],   lb_gemv_tcq4,      ref,  ref,     ref,   ref,    ref,        ref)                            \
+    R(gemv[LB_W_TCQ2],   lb_gemv_tcq2,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
+    R(gemv[LB_W_TCQ3],   lb_gemv_tcq3,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
+    R(gemv[LB_W_TCQ4],   lb_gemv_tcq4,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
     R(gemv[LB_W_TERN],   lb_gemv_tern,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_F32],    lb_gemm_f32,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemm[LB_W_F16],    lb_gemm_f16,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
@@ -38,9 +38,9 @@
     R(gemm[LB_W_Q4],     lb_gemm_q4,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_Q3],     lb_gemm_q3,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_Q2],     lb_gemm_q2,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_TCQ2],   lb_gemm_tcq2,      ref,  ref,     ref,   ref,    ref,        ref)                            \
-    R(gemm[LB_W_TCQ3],   lb_gemm_tcq3,      ref,  ref,     ref,   ref,    ref,        ref)                            \
-    R(gemm[LB_W_TCQ4],   lb_gemm_tcq4,      ref,  ref,     ref,   ref,    ref,        ref)                            \
+    R(gemm[LB_W_TCQ2],   lb_gemm_tcq2,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_TCQ3],   lb_gemm_tcq3,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_TCQ4],   lb_gemm_tcq4,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_TERN],   lb_gemm_tern,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(quantize_a8,       lb_quantize_a8,    ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(quantize_a8_token, lb_quantize_a8_token, ref, sse,  avx2,  avx512, avx512,     avx512)                          \
@@ -60,12 +60,15 @@ LB_DECLARE_MATMUL(sse);
 LB_DECLARE_VECTOR(sse);
 LB_DECLARE_HADAMARD(sse);
 LB_DECLARE_MATMUL(avx2);
+LB_DECLARE_TCQ(avx2);
 LB_DECLARE_VECTOR(avx2);
 LB_DECLARE_HADAMARD(avx2);
 LB_DECLARE_MATMUL(avx512);
 LB_DECLARE_VECTOR(avx512);
 LB_DECLARE_HADAMARD(avx512);
 LB_DECLARE_MATMUL(avx512vnni);
+LB_DECLARE_TCQ(avx512vnni);
+LB_DECLARE_TCQ(avx512vbmi);
 LB_DECLARE_TERN(avx2);
 LB_DECLARE_TERN(avx512vnni);
 

@@ -5,6 +5,7 @@
  *     LB_T_TOKENS  its tokens if it is one tile: 12, 6, 4, 3 or 2; half as many for two tiles
  *     LB_T_SMALL_TOKENS  tokens of the block for panels of small codes: 4 or 2; 0 if `dot` is as good as `small_dot`
  *     LB_T_DIRECT  products of q4 with this many tokens or fewer go through gemv
+ *     LB_T_TCQ     1: with the trellis formats, lb_t_tcq.h
  *     LB_T_AHEAD   bytes of software prefetch in gemv. The prefetch runs through tiles linearly, planes and all, at the
  *                  pace of the codes and this far ahead of them: hardware prefetchers alone keep up with half of the memory bus only
  *
@@ -527,7 +528,11 @@ LB_T_TARGET void LB_N(lb_gemm_q4_)(const void *w, size_t tile_bytes, size_t n_ti
 }
 
 #include "lb_t_bits.h"
+#if LB_T_TCQ
+#include "lb_t_tcq.h"
+#endif
 
+#undef LB_T_TCQ
 #undef LB_T_SMALL
 #undef LB_V
 #undef LB_D

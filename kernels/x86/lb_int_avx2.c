@@ -2,9 +2,11 @@
 /* Matrix products of integer formats, AVX2: blocks of 16 rows x 4 tokens (small codes) or 3 tokens. */
 #include "../lb_bits.h"
 #include "../lb_kernel_names.h"
+#include "../lb_tcq_code.h"
 #include "lb_v_avx2.h"
 
 LB_DECLARE_MATMUL(avx2);
+LB_DECLARE_TCQ(avx2);
 
 #define LB_T avx2
 #define LB_TV avx2
@@ -16,5 +18,8 @@ LB_DECLARE_MATMUL(avx2);
 #define LB_T_SMALL_TOKENS 4
 #define LB_T_DIRECT 1
 #define LB_T_AHEAD 4096
+#define LB_T_TCQ 1
+#define LB_T_WIDE 0
+#define LB_T_CODE_BIAS 64
 #include "../tmpl/lb_t_int.h"
 #endif

@@ -2,9 +2,11 @@
 /* Matrix products of integer formats, AVX-512 VNNI: blocks of 2 tiles x 6 tokens. */
 #include "../lb_bits.h"
 #include "../lb_kernel_names.h"
+#include "../lb_tcq_code.h"
 #include "lb_v_avx512vnni.h"
 
 LB_DECLARE_MATMUL(avx512vnni);
+LB_DECLARE_TCQ(avx512vnni);
 
 #define LB_T avx512vnni
 #define LB_TV avx512
@@ -16,5 +18,8 @@ LB_DECLARE_MATMUL(avx512vnni);
 #define LB_T_SMALL_TOKENS 0
 #define LB_T_DIRECT 3
 #define LB_T_AHEAD 4096
+#define LB_T_TCQ 1
+#define LB_T_WIDE 0
+#define LB_T_CODE_BIAS 64
 #include "../tmpl/lb_t_int.h"
 #endif

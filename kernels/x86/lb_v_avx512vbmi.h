@@ -1,0 +1,34 @@
+/* What AVX-512 VBMI adds: lookups with 6 bits of an index, whatever its other bits are. */
+#ifndef LB_V_AVX512VBMI_H
+#define LB_V_AVX512VBMI_H
+
+#include "lb_v_avx512vnni.h"
+
+#define LB_TARGET_AVX512VBMI \
+    LB_TARGET("avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx2,fma,f16c,bmi,bmi2")
+#define LB_VOP LB_ALWAYS_INLINE LB_TARGET_AVX512VBMI
+
+LB_VOP __m512i lb_v_avx512vbmi_permute(__m512i table, __m512i index)
+{
+    return _mm512_permutexvar_epi8(index, table);
+}
+LB_VOP __m512i lb_v_avx512vbmi_dot_code(__m512i acc, __m512i u, __m512i x)
+{
+    return _mm512_dpbusd_epi32(acc, u, x);
+}
+
+/* Bytes without their lowest n bits; what comes in from the next byte is in bits that do not matter */
+#define lb_v_avx512vbmi_shift_b(v, n) _mm512_srli_epi16(v, n)
+
+/* 64 entries for 6 bits of an index, of which the 4 from bit n (0..2) on choose among the 16 of a table */
+LB_VOP __m512i lb_v_avx512vbmi_widen_table(__m512i table, int n)
+{
+    const __m512i iota = _mm512_set_epi64(
+        0x3f3e3d3c3b3a3938, 0x3736353433323130, 0x2f2e2d2c2b2a2928, 0x2726252423222120, 0x1f1e1d1c1b1a1918,
+        0x1716151413121110, 0x0f0e0d0c0b0a0908, 0x0706050403020100);
+    const __m512i index = _mm512_srl_epi16(iota, _mm_cvtsi32_si128(n));
+    return _mm512_shuffle_epi8(table, _mm512_and_si512(index, _mm512_set1_epi8(15)));
+}
+
+#undef LB_VOP
+#endif /* LB_V_AVX512VBMI_H */
