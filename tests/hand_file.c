@@ -60,7 +60,8 @@ static void hand_align(hand_file *f, size_t to, size_t from)
     }
 }
 
-static void hand_meta(hand_file *f, const char *key, unsigned type, unsigned flags, const void *value, size_t bytes)
+static void hand_meta(hand_file *f, const char *key, unsigned type, unsigned flags, const void *value,
+                      size_t bytes)
 {
     size_t n = strlen(key);
     unsigned char *p = hand_room(f, 8 + n + bytes);
@@ -93,13 +94,14 @@ static const struct {
     const char *name;
     unsigned rows, cols; /* rows 0: a vector */
 } hand_tensors[HAND_TENSORS] = {
-    { "tok_embed", HAND_VOCAB, 16 }, { "out_norm", 0, 16 },
-    { "layers.0.attn_norm", 0, 16 }, { "layers.0.attn_q", 16, 16 }, { "layers.0.attn_k", 8, 16 }, { "layers.0.attn_v", 8, 16 },
-    { "layers.0.attn_o", 16, 16 },   { "layers.0.ffn_norm", 0, 16 }, { "layers.0.ffn_gate", 16, 16 }, { "layers.0.ffn_up", 16, 16 },
-    { "layers.0.ffn_down", 16, 16 },
+    { "tok_embed", HAND_VOCAB, 16 }, { "out_norm", 0, 16 },           { "layers.0.attn_norm", 0, 16 },
+    { "layers.0.attn_q", 16, 16 },   { "layers.0.attn_k", 8, 16 },    { "layers.0.attn_v", 8, 16 },
+    { "layers.0.attn_o", 16, 16 },   { "layers.0.ffn_norm", 0, 16 },  { "layers.0.ffn_gate", 16, 16 },
+    { "layers.0.ffn_up", 16, 16 },   { "layers.0.ffn_down", 16, 16 },
 };
 
-/* A tensor's data at the end of the file; returns its bytes. An f32 tile: value (k, r) at k * 16 + r, k filled up to 64. */
+/* A tensor's data at the end of the file; returns its bytes. An f32 tile: value (k, r) at k * 16 + r, k
+ * filled up to 64. */
 static size_t hand_weights(hand_file *f, size_t i)
 {
     const unsigned rows = hand_tensors[i].rows, cols = hand_tensors[i].cols;
@@ -137,7 +139,8 @@ void hand_repair(unsigned char *data, size_t bytes)
     hand_u64(data + 24, lb_hash64(data + 64, (size_t)(40 * n)));
 }
 
-/* Header and section table from what f knows; the sections are META, TENSORS (to the end of the file) and DATA. */
+/* Header and section table from what f knows; the sections are META, TENSORS (to the end of the file) and
+ * DATA. */
 static void hand_head(hand_file *f, size_t meta_bytes, size_t tensors_bytes, size_t data_bytes)
 {
     static const unsigned char magic[8] = { 0x6c, 0x62, 0x72, 0x74, 0x0d, 0x0a, 0x1a, 0x0a };
@@ -146,7 +149,9 @@ static void hand_head(hand_file *f, size_t meta_bytes, size_t tensors_bytes, siz
     hand_u32(p + 8, 1);
     hand_u32(p + 12, HAND_SECTIONS);
     hand_u64(p + 16, f->bytes);
-    const uint64_t s[HAND_SECTIONS][3] = { { 1, f->meta, meta_bytes }, { 3, f->tensors, tensors_bytes }, { 4, 4096, data_bytes } };
+    const uint64_t s[HAND_SECTIONS][3] = { { 1, f->meta, meta_bytes },
+                                           { 3, f->tensors, tensors_bytes },
+                                           { 4, 4096, data_bytes } };
     for (size_t i = 0; i < HAND_SECTIONS; i++) {
         f->section[i] = 64 + 40 * i;
         hand_u32(p + f->section[i], (uint32_t)s[i][0]);
@@ -232,7 +237,8 @@ void hand_free(hand_file *f)
     f->data = NULL;
 }
 
-void hand_add_meta(hand_file *f, const char *key, unsigned type, unsigned flags, const void *value, size_t bytes)
+void hand_add_meta(hand_file *f, const char *key, unsigned type, unsigned flags, const void *value,
+                   size_t bytes)
 {
     hand_meta(f, key, type, flags, value, bytes); /* META is the last section */
     hand_u64(f->data + f->section[0] + 16, f->bytes - f->meta);

@@ -12,9 +12,9 @@ typedef struct sm_made {
     lb_source_tensor tensors[40];
 } sm_made;
 
-static const char sm_chat[] =
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+static const char sm_chat[] = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + "
+                              "message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+                              "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
 static uint64_t sm_mix(uint64_t z)
 {
@@ -24,7 +24,8 @@ static uint64_t sm_mix(uint64_t z)
 }
 
 /* Matrices: about standard deviation 1 / sqrt(cols); norms around 1, biases small. */
-static lbrt_status sm_rows(const lb_source *s, size_t i, uint64_t row, uint64_t n, float *out, lbrt_error *err)
+static lbrt_status sm_rows(const lb_source *s, size_t i, uint64_t row, uint64_t n, float *out,
+                           lbrt_error *err)
 {
     (void)err;
     const lb_source_tensor *t = &s->tensors[i];
@@ -57,9 +58,14 @@ static void sm_add(sm_made *m, int layer, const char *name, uint64_t rows, uint6
 
 static lbrt_status sm_tokenizer(lb_source *s)
 {
-    static const char *const words[] = { " ", "e", "t", " t", "h", "he", " the", "a", " a", "n", "an", "nd", " and", "i", "in", "o",
-                                         "on", "s", "is", " is", "r", "re", "l", "d" };
-    enum { FIRST_WORD = 3 + 256, N_WORDS = sizeof words / sizeof words[0], FIRST_CHAT = FIRST_WORD + N_WORDS };
+    static const char *const words[] = { " ",  "e", "t",  " t",  "h",    "he", " the", "a",
+                                         " a", "n", "an", "nd",  " and", "i",  "in",   "o",
+                                         "on", "s", "is", " is", "r",    "re", "l",    "d" };
+    enum {
+        FIRST_WORD = 3 + 256,
+        N_WORDS = sizeof words / sizeof words[0],
+        FIRST_CHAT = FIRST_WORD + N_WORDS
+    };
     lbrt_allocator a = lb_allocator_or_default(NULL);
     LB_TRY(lb_tokdata_new(FIRST_CHAT + 2, &a, &s->tokens, NULL));
     lb_tokdata *t = s->tokens;
@@ -76,7 +82,8 @@ static lbrt_status sm_tokenizer(lb_source *s)
         LB_TRY(lb_tokdata_set(t, 3 + i, &byte, 1, 0, LB_TOKEN_BYTE, NULL));
     }
     for (uint32_t i = 0; i < N_WORDS; i++) {
-        LB_TRY(lb_tokdata_set(t, FIRST_WORD + i, words[i], strlen(words[i]), -(float)i, LB_TOKEN_NORMAL, NULL));
+        LB_TRY(
+            lb_tokdata_set(t, FIRST_WORD + i, words[i], strlen(words[i]), -(float)i, LB_TOKEN_NORMAL, NULL));
     }
     LB_TRY(lb_tokdata_set(t, FIRST_CHAT, "<|im_start|>", 12, 0, LB_TOKEN_CONTROL, NULL));
     LB_TRY(lb_tokdata_set(t, FIRST_CHAT + 1, "<|im_end|>", 10, 0, LB_TOKEN_CONTROL, NULL));
@@ -130,8 +137,17 @@ lb_source *sm_source(const char *shape)
         return NULL;
     }
     lb_hparams *h = &m->source.hparams;
-    *h = (lb_hparams){ .n_vocab = 288, .n_layers = 2, .dim = 40, .n_heads = 4, .n_kv_heads = 2, .head_dim = 10, .ffn_dim = 72,
-                       .n_context = 1000, .norm_eps = 1e-5f, .rope_dim = 8, .rope_theta = 1e4f };
+    *h = (lb_hparams){ .n_vocab = 288,
+                       .n_layers = 2,
+                       .dim = 40,
+                       .n_heads = 4,
+                       .n_kv_heads = 2,
+                       .head_dim = 10,
+                       .ffn_dim = 72,
+                       .n_context = 1000,
+                       .norm_eps = 1e-5f,
+                       .rope_dim = 8,
+                       .rope_theta = 1e4f };
     if (bits) {
         h->n_layers = 1;
         h->dim = h->ffn_dim = 64;
@@ -200,7 +216,8 @@ unsigned char *sm_load(const char *path, size_t *bytes)
     *bytes = 0;
     char *data = lb_test_read(path, bytes);
     void *aligned = NULL;
-    if (!LB_CHECK(data && posix_memalign(&aligned, 64, *bytes ? *bytes : 1) == 0, "cannot read %s", path ? path : "(none)")) {
+    if (!LB_CHECK(data && posix_memalign(&aligned, 64, *bytes ? *bytes : 1) == 0, "cannot read %s",
+                  path ? path : "(none)")) {
         free(data);
         return NULL;
     }

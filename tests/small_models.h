@@ -1,10 +1,10 @@
 /*
  * Small .lbrt files of random weights for the tests of the reader, the engine and the sessions.
  *
- *   micro  288 tokens with a tokenizer and a chat template, 2 layers, shapes that are multiples of nothing: width 40, 4 heads of 10 on 2 KV
- *          heads, 8 rotated dimensions, feed-forward 72; biases and norms on queries and keys
- *   bits   BitNet's form: sub-norms, squared ReLU, tied head, Llama 3's rotary rule, rotation of pairs (2 i, 2 i + 1)
- *   tiny   lb_source_open_synth("tiny"): 512 tokens, 3 layers, width 128
+ *   micro  288 tokens with a tokenizer and a chat template, 2 layers, shapes that are multiples of nothing:
+ * width 40, 4 heads of 10 on 2 KV heads, 8 rotated dimensions, feed-forward 72; biases and norms on queries
+ * and keys bits   BitNet's form: sub-norms, squared ReLU, tied head, Llama 3's rotary rule, rotation of pairs
+ * (2 i, 2 i + 1) tiny   lb_source_open_synth("tiny"): 512 tokens, 3 layers, width 128
  */
 #ifndef SMALL_MODELS_H
 #define SMALL_MODELS_H
@@ -14,7 +14,8 @@
 /* Opens the source of a shape; NULL after a failed check. */
 lb_source *sm_source(const char *shape);
 
-/* The path of a shape converted to a weight format, made once per run; NULL after a failed check. Static storage. */
+/* The path of a shape converted to a weight format, made once per run; NULL after a failed check. Static
+ * storage. */
 const char *sm_file(const char *shape, const char *format);
 
 /* A file in 64-byte aligned memory, to be freed; NULL after a failed check. */

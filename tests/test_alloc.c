@@ -1,7 +1,8 @@
 /*
- * Every allocation fails once: the n-th alone, and the n-th with all after it, for every n. The call then says MEMORY, its out pointers
- * are NULL, nothing is leaked or left behind. The allocator also sees to it that memory is given back with the size and alignment
- * that it was taken with, and by the thread that makes the call.
+ * Every allocation fails once: the n-th alone, and the n-th with all after it, for every n. The call then
+ * says MEMORY, its out pointers are NULL, nothing is leaked or left behind. The allocator also sees to it
+ * that memory is given back with the size and alignment that it was taken with, and by the thread that makes
+ * the call.
  */
 #include <dirent.h>
 #include <pthread.h>
@@ -34,7 +35,8 @@ static struct {
 static void *allo_alloc(void *user, size_t bytes, size_t align)
 {
     (void)user;
-    allo.wrong += !pthread_equal(allo.owner, pthread_self()) || align == 0 || align > 4096 || (align & (align - 1)) != 0 || bytes == 0;
+    allo.wrong += !pthread_equal(allo.owner, pthread_self()) || align == 0 || align > 4096 ||
+                  (align & (align - 1)) != 0 || bytes == 0;
     allo.count++;
     if (allo.fail_at && (allo.count == allo.fail_at || (allo.fail_after && allo.count > allo.fail_at))) {
         allo.failed = true;
@@ -60,7 +62,8 @@ static void allo_free(void *user, void *ptr, size_t bytes, size_t align)
     allo_block b;
     char *p = ptr;
     memcpy(&b, p - sizeof b, sizeof b);
-    if (b.magic != ALLO_MAGIC || b.bytes != bytes || b.align != align || !pthread_equal(allo.owner, pthread_self())) {
+    if (b.magic != ALLO_MAGIC || b.bytes != bytes || b.align != align ||
+        !pthread_equal(allo.owner, pthread_self())) {
         allo.wrong++;
         return;
     }
@@ -86,9 +89,12 @@ static lbrt_status allo_use(const lbrt_model *m, lbrt_error *err)
     lbrt_token ids[128];
     char text[512];
     size_t n = 0, bytes = 0;
-    LB_TRY(lbrt_tokenize(m, allo_text, strlen(allo_text), LBRT_TOKENIZE_BOS | LBRT_TOKENIZE_SPECIAL, ids, 128, &n, err));
+    LB_TRY(lbrt_tokenize(m, allo_text, strlen(allo_text), LBRT_TOKENIZE_BOS | LBRT_TOKENIZE_SPECIAL, ids, 128,
+                         &n, err));
     LB_TRY(lbrt_detokenize(m, ids, n, text, sizeof text, &bytes, err));
-    const lbrt_message messages[] = { { "system", "be" }, { "user", "hello" }, { "assistant", "yes" }, { "user", "and" } };
+    const lbrt_message messages[] = {
+        { "system", "be" }, { "user", "hello" }, { "assistant", "yes" }, { "user", "and" }
+    };
     LB_TRY(lbrt_chat_format(m, messages, 4, true, text, sizeof text, &bytes, err));
     lbrt_session_options o = LBRT_SESSION_OPTIONS_INIT;
     o.n_context = 128;
@@ -158,7 +164,9 @@ static lbrt_status allo_write(const lb_source *source, lbrt_error *err)
     char out[300];
     lb_format(out, sizeof out, "%s/out.lbrt", allo_folder);
     const lb_convert_rule rule = { "*attn_v", LB_W_F16 };
-    const lb_convert_options options = { .format = LB_W_Q4, .rules = &rule, .n_rules = 1, .threads = 2, .origin = "a test" };
+    const lb_convert_options options = {
+        .format = LB_W_Q4, .rules = &rule, .n_rules = 1, .threads = 2, .origin = "a test"
+    };
     lbrt_status s = lb_convert(source, out, &options, &allo_allocator, err);
     LB_CHECK(allo_files() == (s == LBRT_OK), "%zu files in the folder", allo_files());
     if (s == LBRT_OK) {
@@ -226,21 +234,27 @@ static void allo_run(const allo_case *c)
     allo.wrong = 0;
     lbrt_status s = allo_once(c, 0, false, &err);
     const uint64_t total = allo.count;
-    if (!LB_CHECK(s == LBRT_OK, "without any failure: %s", err.text) || !LB_CHECK(total > 0, "nothing is allocated")) {
+    if (!LB_CHECK(s == LBRT_OK, "without any failure: %s", err.text) ||
+        !LB_CHECK(total > 0, "nothing is allocated")) {
         return;
     }
-    LB_CHECK(allo.alive == alive && allo.blocks == blocks, "without any failure %zu bytes are leaked", allo.alive - alive);
+    LB_CHECK(allo.alive == alive && allo.blocks == blocks, "without any failure %zu bytes are leaked",
+             allo.alive - alive);
     unsigned bad = 0;
     for (unsigned after = 0; after < 2; after++) {
         /* a long row is walked in steps that grow, its end again one by one */
-        for (uint64_t n = 1; n <= total && bad < 5; n += n < ALLO_EXHAUSTIVE / 2 || n + ALLO_EXHAUSTIVE / 4 > total ? 1 : 1 + n / 10) {
+        for (uint64_t n = 1; n <= total && bad < 5;
+             n += n < ALLO_EXHAUSTIVE / 2 || n + ALLO_EXHAUSTIVE / 4 > total ? 1 : 1 + n / 10) {
             s = allo_once(c, n, after, &err);
-            bad += !LB_CHECK(s == LBRT_ERR_MEMORY && err.text[0] && err.status == s, "allocation %llu of %llu (%s): %s, '%s'",
-                             (unsigned long long)n, (unsigned long long)total, after ? "and all after it" : "alone", lbrt_status_name(s),
-                             err.text);
+            bad += !LB_CHECK(s == LBRT_ERR_MEMORY && err.text[0] && err.status == s,
+                             "allocation %llu of %llu (%s): %s, '%s'", (unsigned long long)n,
+                             (unsigned long long)total, after ? "and all after it" : "alone",
+                             lbrt_status_name(s), err.text);
             bad += !LB_CHECK(allo.failed, "allocation %llu never came", (unsigned long long)n);
-            bad += !LB_CHECK(allo.alive == alive && allo.blocks == blocks, "allocation %llu of %llu (%s): %zu bytes leaked",
-                             (unsigned long long)n, (unsigned long long)total, after ? "and all after it" : "alone", allo.alive - alive);
+            bad += !LB_CHECK(allo.alive == alive && allo.blocks == blocks,
+                             "allocation %llu of %llu (%s): %zu bytes leaked", (unsigned long long)n,
+                             (unsigned long long)total, after ? "and all after it" : "alone",
+                             allo.alive - alive);
             allo.alive = alive; /* one leak is told once */
             allo.blocks = blocks;
         }

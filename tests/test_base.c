@@ -29,12 +29,12 @@
 
 /* ---- messages ---- */
 
-#define FORMAT_CASE(...)                                                                                      \
-    do {                                                                                                      \
-        char expected[256], got[256];                                                                         \
-        int n = snprintf(expected, sizeof expected, __VA_ARGS__);                                             \
-        size_t m = lb_format(got, sizeof got, __VA_ARGS__);                                                   \
-        LB_CHECK(m == (size_t)n && strcmp(got, expected) == 0, "'%s' instead of '%s'", got, expected);        \
+#define FORMAT_CASE(...)                                                                               \
+    do {                                                                                               \
+        char expected[256], got[256];                                                                  \
+        int n = snprintf(expected, sizeof expected, __VA_ARGS__);                                      \
+        size_t m = lb_format(got, sizeof got, __VA_ARGS__);                                            \
+        LB_CHECK(m == (size_t)n && strcmp(got, expected) == 0, "'%s' instead of '%s'", got, expected); \
     } while (0)
 
 static void base_format(void)
@@ -71,7 +71,8 @@ static void base_format(void)
         size_t n = lb_format(room, cap, "%s-%d", "abcde", 1234); /* 10 characters */
         size_t fits = cap > 10 ? 10 : cap ? cap - 1 : 0;
         LB_CHECK(n == fits, "cap %zu: %zu", cap, n);
-        LB_CHECK(cap == 0 ? room[0] == 'x' : room[n] == 0 && memcmp(room, "abcde-1234", n) == 0, "cap %zu", cap);
+        LB_CHECK(cap == 0 ? room[0] == 'x' : room[n] == 0 && memcmp(room, "abcde-1234", n) == 0, "cap %zu",
+                 cap);
         lb_test_guard_free(room);
     }
 
@@ -81,22 +82,37 @@ static void base_format(void)
     memset(text, 'y', sizeof text - 1);
     text[sizeof text - 1] = 0;
     LB_CHECK(lb_fail(NULL, LBRT_ERR_IO, "%s", "ignored") == LBRT_ERR_IO, "status");
-    LB_CHECK(lb_fail(&err, LBRT_ERR_FORMAT, "tensor %s", "q") == LBRT_ERR_FORMAT && err.status == LBRT_ERR_FORMAT &&
-                 strcmp(err.text, "tensor q") == 0, "'%s'", err.text);
+    LB_CHECK(lb_fail(&err, LBRT_ERR_FORMAT, "tensor %s", "q") == LBRT_ERR_FORMAT &&
+                 err.status == LBRT_ERR_FORMAT && strcmp(err.text, "tensor q") == 0,
+             "'%s'", err.text);
     lb_fail(&err, LBRT_ERR_IO, "%s", text);
     LB_CHECK(strlen(err.text) == sizeof err.text - 1, "%zu", strlen(err.text));
 
     lb_test_case("every status has a name of its own, and its pinned number");
-    static const struct { lbrt_status s; int n; } pinned[] = {
-        { LBRT_OK, 0 }, { LBRT_CANCELLED, 1 }, { LBRT_ERR_ARGUMENT, 10 }, { LBRT_ERR_STATE, 11 }, { LBRT_ERR_BUFFER, 12 },
-        { LBRT_ERR_MEMORY, 20 }, { LBRT_ERR_IO, 21 }, { LBRT_ERR_THREAD, 22 }, { LBRT_ERR_FORMAT, 30 },
-        { LBRT_ERR_UNSUPPORTED, 31 }, { LBRT_ERR_CHECKSUM, 32 }, { LBRT_ERR_CONTEXT_FULL, 40 }, { LBRT_ERR_NUMERIC, 41 },
+    static const struct {
+        lbrt_status s;
+        int n;
+    } pinned[] = {
+        { LBRT_OK, 0 },
+        { LBRT_CANCELLED, 1 },
+        { LBRT_ERR_ARGUMENT, 10 },
+        { LBRT_ERR_STATE, 11 },
+        { LBRT_ERR_BUFFER, 12 },
+        { LBRT_ERR_MEMORY, 20 },
+        { LBRT_ERR_IO, 21 },
+        { LBRT_ERR_THREAD, 22 },
+        { LBRT_ERR_FORMAT, 30 },
+        { LBRT_ERR_UNSUPPORTED, 31 },
+        { LBRT_ERR_CHECKSUM, 32 },
+        { LBRT_ERR_CONTEXT_FULL, 40 },
+        { LBRT_ERR_NUMERIC, 41 },
     };
     enum { N_PINNED = sizeof pinned / sizeof pinned[0] };
     for (size_t i = 0; i < N_PINNED; i++) {
         LB_CHECK((int)pinned[i].s == pinned[i].n, "number %d became %d", pinned[i].n, (int)pinned[i].s);
         for (size_t j = 0; j < i; j++) {
-            LB_CHECK(strcmp(lbrt_status_name(pinned[i].s), lbrt_status_name(pinned[j].s)) != 0, "%zu %zu", i, j);
+            LB_CHECK(strcmp(lbrt_status_name(pinned[i].s), lbrt_status_name(pinned[j].s)) != 0, "%zu %zu", i,
+                     j);
         }
     }
     LB_CHECK(lbrt_status_name((lbrt_status)12345) != NULL, "an unknown status has a name too");
@@ -107,7 +123,10 @@ static void base_format(void)
 
 static void base_hash(void)
 {
-    static const struct { const char *text; uint64_t hash; } texts[] = {
+    static const struct {
+        const char *text;
+        uint64_t hash;
+    } texts[] = {
         { "", 0xef46db3751d8e999ull },
         { "a", 0xd24ec4f1a98c6e5bull },
         { "abc", 0x44bc2cf5ad770999ull },
@@ -124,8 +143,11 @@ static void base_hash(void)
     for (size_t i = 0; i < sizeof buffer; i++, gen *= 11400714785074694797ull) {
         buffer[i] = (unsigned char)(gen >> 56);
     }
-    static const struct { size_t n; uint64_t hash; } sanity[] = {
-        { 0, 0xef46db3751d8e999ull }, { 1, 0xe934a84adb052768ull }, { 4, 0x9136a0dca57457eeull },
+    static const struct {
+        size_t n;
+        uint64_t hash;
+    } sanity[] = {
+        { 0, 0xef46db3751d8e999ull },  { 1, 0xe934a84adb052768ull },   { 4, 0x9136a0dca57457eeull },
         { 14, 0x8282dcc4994e35c8ull }, { 222, 0xb641ae8cb691c174ull },
     };
     lb_test_case("XXH64 of the reference implementation's own test buffer");
@@ -186,7 +208,8 @@ static void base_memory(void)
         unsigned char *p = lb_arena_take(&give, n, 7);
         LB_CHECK(p >= slab && (size_t)(p - slab) % 64 == 0 && p + 7 * n <= slab + give.bytes, "%zu", n);
     }
-    LB_CHECK(count.bytes == give.bytes && count.bytes % 64 == 0 && !count.overflow, "%zu %zu", count.bytes, give.bytes);
+    LB_CHECK(count.bytes == give.bytes && count.bytes % 64 == 0 && !count.overflow, "%zu %zu", count.bytes,
+             give.bytes);
     lb_arena_take(&count, SIZE_MAX - 10, 1);
     LB_CHECK(count.overflow, "rounding up overflows");
 
@@ -202,8 +225,9 @@ static void base_memory(void)
     LB_CHECK(!b.failed && b.bytes == 2000 * 15, "%zu", b.bytes);
     for (uint32_t i = 0; i < 2000; i++) {
         const unsigned char *p = b.data + (size_t)15 * i;
-        LB_CHECK(p[0] == (uint8_t)i && lb_load_u16(p + 1) == (uint16_t)(i * 3) && lb_load_u32(p + 3) == i * 7u &&
-                     lb_load_u64(p + 7) == i * 0x100000001ull, "record %u", i);
+        LB_CHECK(p[0] == (uint8_t)i && lb_load_u16(p + 1) == (uint16_t)(i * 3) &&
+                     lb_load_u32(p + 3) == i * 7u && lb_load_u64(p + 7) == i * 0x100000001ull,
+                 "record %u", i);
     }
     lb_buffer_u8(&b, 1);
     lb_buffer_align(&b, 64);
@@ -258,8 +282,10 @@ static void base_files(void)
 
     lb_test_case("an output file appears on commit, whole, with the permissions of any new file");
     LB_CHECK(lb_outfile_open(&f, path, a, &err) == LBRT_OK, "%s", err.text);
-    LB_CHECK(lb_outfile_write(&f, "abcdef", 6, &err) == LBRT_OK && lb_outfile_write_at(&f, 1, "BC", 2, &err) == LBRT_OK &&
-                 lb_outfile_write(&f, "ghi", 3, &err) == LBRT_OK, "%s", err.text);
+    LB_CHECK(lb_outfile_write(&f, "abcdef", 6, &err) == LBRT_OK &&
+                 lb_outfile_write_at(&f, 1, "BC", 2, &err) == LBRT_OK &&
+                 lb_outfile_write(&f, "ghi", 3, &err) == LBRT_OK,
+             "%s", err.text);
     base_list(dir, "out", &there);
     LB_CHECK(!there, "it is there before the commit");
     LB_CHECK(lb_outfile_commit(&f, &err) == LBRT_OK, "%s", err.text);
@@ -275,7 +301,8 @@ static void base_files(void)
     LB_CHECK(stat(path, &st) == 0 && (st.st_mode & 0777) == (0666 & ~mask), "mode %o", (unsigned)st.st_mode);
 
     lb_test_case("an aborted output file leaves what was there");
-    LB_CHECK(lb_outfile_open(&f, path, a, &err) == LBRT_OK && lb_outfile_write(&f, "new", 3, &err) == LBRT_OK, "%s", err.text);
+    LB_CHECK(lb_outfile_open(&f, path, a, &err) == LBRT_OK && lb_outfile_write(&f, "new", 3, &err) == LBRT_OK,
+             "%s", err.text);
     lb_outfile_abort(&f);
     lb_outfile_abort(&f);
     text = lb_test_read(path, &bytes);
@@ -298,7 +325,8 @@ static void base_files(void)
         _exit(s == LBRT_ERR_IO && strstr(err.text, path) ? 0 : 1);
     }
     int code = -1;
-    LB_CHECK(child > 0 && waitpid(child, &code, 0) == child && WIFEXITED(code) && WEXITSTATUS(code) == 0, "%d", code);
+    LB_CHECK(child > 0 && waitpid(child, &code, 0) == child && WIFEXITED(code) && WEXITSTATUS(code) == 0,
+             "%d", code);
     text = lb_test_read(path, &bytes);
     LB_CHECK(base_list(dir, "out", &there) == 1 && text && bytes == 9, "%zu bytes", bytes);
     free(text);
@@ -307,7 +335,8 @@ static void base_files(void)
     char folder[400];
     lb_path_join(folder, sizeof folder, dir, "folder");
     mkdir(folder, 0777);
-    LB_CHECK(lb_outfile_open(&f, folder, a, &err) == LBRT_OK && lb_outfile_write(&f, "x", 1, &err) == LBRT_OK, "%s", err.text);
+    LB_CHECK(lb_outfile_open(&f, folder, a, &err) == LBRT_OK && lb_outfile_write(&f, "x", 1, &err) == LBRT_OK,
+             "%s", err.text);
     LB_CHECK(lb_outfile_commit(&f, &err) == LBRT_ERR_IO, "%s", err.text);
     lb_outfile_abort(&f);
     LB_CHECK(base_list(dir, "folder", &there) == 2 && there, "left over");
@@ -326,14 +355,19 @@ static void base_files(void)
 
     lb_test_case("mapping files: missing, a folder, empty, whole");
     lb_map map;
-    LB_CHECK(lb_map_open("/nonexistent", &map, &err) == LBRT_ERR_IO && !map.data && strstr(err.text, "/nonexistent"), "%s", err.text);
+    LB_CHECK(lb_map_open("/nonexistent", &map, &err) == LBRT_ERR_IO && !map.data &&
+                 strstr(err.text, "/nonexistent"),
+             "%s", err.text);
     LB_CHECK(lb_map_open(dir, &map, &err) == LBRT_ERR_IO && !map.data, "%s", err.text);
-    LB_CHECK(lb_map_open(path, &map, &err) == LBRT_OK && map.bytes == 9 && memcmp(map.data, "aBC", 3) == 0, "%s", err.text);
+    LB_CHECK(lb_map_open(path, &map, &err) == LBRT_OK && map.bytes == 9 && memcmp(map.data, "aBC", 3) == 0,
+             "%s", err.text);
     lb_map_will_need(&map, 3, 1000);
     lb_map_dont_need(&map, 100, 1);
     lb_map_close(&map);
     lb_map_close(&map);
-    LB_CHECK(truncate(path, 0) == 0 && lb_map_open(path, &map, &err) == LBRT_OK && map.bytes == 0 && !map.data, "%s", err.text);
+    LB_CHECK(truncate(path, 0) == 0 && lb_map_open(path, &map, &err) == LBRT_OK && map.bytes == 0 &&
+                 !map.data,
+             "%s", err.text);
     lb_map_close(&map);
 
     lb_test_case("paths");
@@ -342,7 +376,9 @@ static void base_files(void)
     LB_CHECK(!lb_path_join(room, 8, "ab", "cdefg"), "does not fit");
     LB_CHECK(!lb_path_join(room, 8, "a very long folder", "x"), "does not fit");
     lb_test_guard_free(room);
-    LB_CHECK(lb_path_is_dir(dir) && !lb_path_is_dir(path) && lb_path_exists(path) && !lb_path_exists("/nonexistent"), "kinds");
+    LB_CHECK(lb_path_is_dir(dir) && !lb_path_is_dir(path) && lb_path_exists(path) &&
+                 !lb_path_exists("/nonexistent"),
+             "kinds");
     LB_CHECK(lb_cpu_count() >= 1 && lb_now() <= lb_now(), "processors and time");
 }
 
@@ -411,21 +447,25 @@ static void base_pool(void)
                 usleep(2000); /* long enough that the workers go to sleep */
             }
         }
-        LB_CHECK(wrong == 0 && job.bad_thread == 0 && job.outside == 0, "%u wrong counts, %u wrong thread numbers, %u items too many",
-                 wrong, (unsigned)job.bad_thread, (unsigned)job.outside);
+        LB_CHECK(wrong == 0 && job.bad_thread == 0 && job.outside == 0,
+                 "%u wrong counts, %u wrong thread numbers, %u items too many", wrong,
+                 (unsigned)job.bad_thread, (unsigned)job.outside);
         lb_pool_stop(pool);
         free(pool);
     }
     lb_test_case("pools that are never used, stopped at once");
     for (unsigned round = 0; round < 20; round++) {
         lb_pool *pool = NULL;
-        LB_CHECK(posix_memalign((void **)&pool, 64, lb_pool_bytes(4)) == 0 && lb_pool_start(pool, 4, NULL) == LBRT_OK, "start");
+        LB_CHECK(posix_memalign((void **)&pool, 64, lb_pool_bytes(4)) == 0 &&
+                     lb_pool_start(pool, 4, NULL) == LBRT_OK,
+                 "start");
         lb_pool_stop(pool);
         free(pool);
     }
 }
 
-/* Threads whose stacks do not fit the address space cannot be made: the first few can, then the start must fail and undo itself. */
+/* Threads whose stacks do not fit the address space cannot be made: the first few can, then the start must
+ * fail and undo itself. */
 static void base_pool_failure(void)
 {
     lb_test_case("a pool whose threads cannot all be started starts none");
@@ -434,12 +474,14 @@ static void base_pool_failure(void)
     if (child == 0) {
         pthread_attr_t attr;
 #if BASE_SANITIZED || !defined(__x86_64__)
-        const size_t stack = (size_t)1 << 58; /* not one fits: sanitizers and emulators keep books of stacks */
+        const size_t stack = (size_t)1
+                             << 58; /* not one fits: sanitizers and emulators keep books of stacks */
 #else
         const size_t stack = (size_t)40 << 40; /* some fit */
 #endif
         lb_pool *pool = NULL;
-        if (pthread_attr_init(&attr) != 0 || pthread_attr_setstacksize(&attr, stack) != 0 || pthread_setattr_default_np(&attr) != 0 ||
+        if (pthread_attr_init(&attr) != 0 || pthread_attr_setstacksize(&attr, stack) != 0 ||
+            pthread_setattr_default_np(&attr) != 0 ||
             posix_memalign((void **)&pool, 64, lb_pool_bytes(16)) != 0) {
             _exit(2);
         }
@@ -449,7 +491,10 @@ static void base_pool_failure(void)
         for (unsigned i = 0; i < 1000 && count_threads() != threads; i++) {
             usleep(1000); /* a joined thread is listed a moment longer */
         }
-        _exit(s == LBRT_ERR_THREAD && err.status == s && strstr(err.text, "thread") && count_threads() == threads ? 0 : 1);
+        _exit(s == LBRT_ERR_THREAD && err.status == s && strstr(err.text, "thread") &&
+                      count_threads() == threads
+                  ? 0
+                  : 1);
     }
     int code = -1;
     LB_CHECK(child > 0 && waitpid(child, &code, 0) == child && WIFEXITED(code), "%d", code);

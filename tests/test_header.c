@@ -1,20 +1,23 @@
 /*
- * lbrt.h stands alone (it is the first thing included here, twice) and does not change what compiled programs rely on: the order and
- * the types of fields, the numbers of enumerators. A field that is added at the end of a struct needs a line here and nothing else.
+ * lbrt.h stands alone (it is the first thing included here, twice) and does not change what compiled programs
+ * rely on: the order and the types of fields, the numbers of enumerators. A field that is added at the end of
+ * a struct needs a line here and nothing else.
  */
 #include "../include/lbrt.h"
 #include "../include/lbrt.h"
 
 #include "lb_test.h"
 
-/* Fields in order, each at the end of the one before it: a field moved, removed or retyped does not compile. */
-#define HEADER_FIRST(type) _Static_assert(offsetof(type, size) == 0 && sizeof(((type *)0)->size) == sizeof(size_t), #type)
-#define HEADER_AFTER(type, before, field)                                                                     \
-    _Static_assert(offsetof(type, field) >= offsetof(type, before) + sizeof(((type *)0)->before) &&           \
-                       offsetof(type, field) < offsetof(type, before) + sizeof(((type *)0)->before) + 8,      \
+/* Fields in order, each behind the one before it: a field moved, removed or retyped does not compile. */
+#define HEADER_FIRST(type) \
+    _Static_assert(offsetof(type, size) == 0 && sizeof(((type *)0)->size) == sizeof(size_t), #type)
+#define HEADER_AFTER(type, before, field)                                                                \
+    _Static_assert(offsetof(type, field) >= offsetof(type, before) + sizeof(((type *)0)->before) &&      \
+                       offsetof(type, field) < offsetof(type, before) + sizeof(((type *)0)->before) + 8, \
                    #type "." #field)
-#define HEADER_TYPE(type, field, field_type) \
-    _Static_assert(_Generic(((type *)0)->field, field_type: 1, default: 0), #type "." #field " is a " #field_type)
+#define HEADER_TYPE(type, field, field_type)                                  \
+    _Static_assert(_Generic(((type *)0)->field, field_type : 1, default : 0), \
+                   #type "." #field " is a " #field_type)
 
 HEADER_FIRST(lbrt_model_options);
 HEADER_AFTER(lbrt_model_options, size, allocator);
@@ -71,8 +74,10 @@ HEADER_AFTER(lbrt_generation, sampling, max_tokens);
 HEADER_AFTER(lbrt_generation, max_tokens, ignore_end);
 HEADER_AFTER(lbrt_generation, ignore_end, n_generated);
 
-_Static_assert(sizeof(lbrt_error) == 256 && sizeof(lbrt_token) == 4 && sizeof(lbrt_utf8) == 8, "sizes that callers depend on");
-_Static_assert(LBRT_KV_DEFAULT == 0 && LBRT_KV_F32 == 1 && LBRT_KV_F16 == 2 && LBRT_KV_Q8 == 3 && LBRT_KV_Q4 == 4 && LBRT_KV_Q2 == 5,
+_Static_assert(sizeof(lbrt_error) == 256 && sizeof(lbrt_token) == 4 && sizeof(lbrt_utf8) == 8,
+               "sizes that callers depend on");
+_Static_assert(LBRT_KV_DEFAULT == 0 && LBRT_KV_F32 == 1 && LBRT_KV_F16 == 2 && LBRT_KV_Q8 == 3 &&
+                   LBRT_KV_Q4 == 4 && LBRT_KV_Q2 == 5,
                "KV formats");
 _Static_assert(LBRT_TOKENIZE_BOS == 1 && LBRT_TOKENIZE_SPECIAL == 2, "flags");
 
@@ -85,11 +90,15 @@ void test_header(void)
     lbrt_generation g = LBRT_GENERATION_INIT;
     lbrt_model_info i = LBRT_MODEL_INFO_INIT;
     LB_CHECK(m.size == sizeof m && !m.allocator && !m.log && !m.isa && !m.verify, "model");
-    LB_CHECK(s.size == sizeof s && !s.allocator && !s.n_context && !s.n_batch && !s.n_threads && !s.n_logits && !s.kv_key, "session");
-    LB_CHECK(p.size == sizeof p && p.temperature == 0.0f && p.top_p == 0.0f && !p.top_k && !p.seed, "sampling");
+    LB_CHECK(s.size == sizeof s && !s.allocator && !s.n_context && !s.n_batch && !s.n_threads &&
+                 !s.n_logits && !s.kv_key,
+             "session");
+    LB_CHECK(p.size == sizeof p && p.temperature == 0.0f && p.top_p == 0.0f && !p.top_k && !p.seed,
+             "sampling");
     LB_CHECK(g.size == sizeof g && !g.sampling && !g.max_tokens && !g.ignore_end, "generation");
     LB_CHECK(i.size == sizeof i && !i.name && !i.n_vocab, "info");
-    LB_CHECK(LBRT_VERSION == LBRT_VERSION_MAJOR * 10000 + LBRT_VERSION_MINOR * 100 + LBRT_VERSION_PATCH, "version");
+    LB_CHECK(LBRT_VERSION == LBRT_VERSION_MAJOR * 10000 + LBRT_VERSION_MINOR * 100 + LBRT_VERSION_PATCH,
+             "version");
     lb_test_case("the levels of this build: the lowest runs anywhere, the best is among them");
     bool usable = false, found = false;
     LB_CHECK(lbrt_isa_name(0, &usable) && usable, "the lowest level is not usable");

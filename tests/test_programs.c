@@ -1,6 +1,6 @@
 /*
- * The programs, run through the shell: exit status, standard error, JSON, files. They lie beside the runner (build/lbrt-test). $LBRT_TEST_RUN
- * is put in front of each command, for runs under an emulator.
+ * The programs, run through the shell: exit status, standard error, JSON, files. They lie beside the runner
+ * (build/lbrt-test). $LBRT_TEST_RUN is put in front of each command, for runs under an emulator.
  */
 #include <dirent.h>
 #include <stdarg.h>
@@ -27,7 +27,8 @@ typedef struct prog_result {
 static prog_result prog_last;
 
 /* Runs "NAME arguments", with `env` (may be "") in front. */
-__attribute__((format(printf, 3, 4))) static const prog_result *prog_run(const char *env, const char *name, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static const prog_result *prog_run(const char *env, const char *name,
+                                                                         const char *fmt, ...)
 {
     char arguments[2048], command[4096];
     va_list args;
@@ -36,7 +37,8 @@ __attribute__((format(printf, 3, 4))) static const prog_result *prog_run(const c
     va_end(args);
     const char *run = getenv("LBRT_TEST_RUN");
     const char *in = strchr(arguments, '<') ? "" : "</dev/null";
-    snprintf(command, sizeof command, "%s %s '%s/%s' %s >'%s' 2>'%s' %s", env, run ? run : "", prog_dir, name, arguments, prog_out, prog_err, in);
+    snprintf(command, sizeof command, "%s %s '%s/%s' %s >'%s' 2>'%s' %s", env, run ? run : "", prog_dir, name,
+             arguments, prog_out, prog_err, in);
     fflush(stdout);
     int status = system(command);
     free(prog_last.out);
@@ -86,27 +88,36 @@ static void prog_usage(const char *model)
             const prog_result *r = prog_run("", prog_names[i], "%s", helps[j]);
             char start[64];
             snprintf(start, sizeof start, "usage: %s ", prog_names[i]);
-            LB_CHECK(r->code == 0 && strncmp(r->out, start, strlen(start)) == 0 && r->err[0] == 0, "%s: %d, '%s'", helps[j], r->code, r->err);
+            LB_CHECK(r->code == 0 && strncmp(r->out, start, strlen(start)) == 0 && r->err[0] == 0,
+                     "%s: %d, '%s'", helps[j], r->code, r->err);
         }
-        const char *const wrong[] = { "--no-such-option x", "a b c", "", "-t", "-t x y", "--threads=two x", "-t 99999999999 x" };
+        const char *const wrong[] = { "--no-such-option x", "a b c",           "", "-t", "-t x y",
+                                      "--threads=two x",    "-t 99999999999 x" };
         for (size_t j = 0; j < sizeof wrong / sizeof wrong[0]; j++) {
             if (strcmp(prog_names[i], "lbrt-info") == 0 && strstr(wrong[j], "-t")) {
                 continue; /* there it is an unknown option, as the first */
             }
             const prog_result *r = prog_run("", prog_names[i], "%s", wrong[j]);
-            LB_CHECK(r->code == 2 && r->out[0] == 0 && prog_one_line(r->err) && strncmp(r->err, prog_names[i], strlen(prog_names[i])) == 0,
+            LB_CHECK(r->code == 2 && r->out[0] == 0 && prog_one_line(r->err) &&
+                         strncmp(r->err, prog_names[i], strlen(prog_names[i])) == 0,
                      "'%s': %d, '%s'", wrong[j], r->code, r->err);
         }
     }
     static const struct {
         const char *name, *arguments;
     } more[] = {
-        { "chat", "--temp warm %s" },          { "chat", "--kv f17 %s" },
-        { "chat", "--stats=1 %s" },            { "lbrt-convert", "--format q99 %s out" },
-        { "lbrt-convert", "--synth tiny a b" }, { "lbrt-convert", "--tensor x %s out" },
-        { "lbrt-convert", "--tensor '*=q99' %s out" }, { "lbrt-bench", "-p 8,x %s" },
-        { "lbrt-bench", "-r 0 %s" },           { "lbrt-bench", "--kv f17 %s" },
-        { "lbrt-eval", "%s" },                 { "lbrt-eval", "--text a --tokens b %s" },
+        { "chat", "--temp warm %s" },
+        { "chat", "--kv f17 %s" },
+        { "chat", "--stats=1 %s" },
+        { "lbrt-convert", "--format q99 %s out" },
+        { "lbrt-convert", "--synth tiny a b" },
+        { "lbrt-convert", "--tensor x %s out" },
+        { "lbrt-convert", "--tensor '*=q99' %s out" },
+        { "lbrt-bench", "-p 8,x %s" },
+        { "lbrt-bench", "-r 0 %s" },
+        { "lbrt-bench", "--kv f17 %s" },
+        { "lbrt-eval", "%s" },
+        { "lbrt-eval", "--text a --tokens b %s" },
         { "lbrt-eval", "--tokens a --ctx 2 %s" },
     };
     lb_test_case("wrong values of options");
@@ -114,9 +125,11 @@ static void prog_usage(const char *model)
         char arguments[512];
         const char *at = strstr(more[i].arguments, "%s");
         const size_t n = at ? (size_t)(at - more[i].arguments) : strlen(more[i].arguments);
-        snprintf(arguments, sizeof arguments, "%.*s%s%s", (int)n, more[i].arguments, at ? model : "", at ? at + 2 : "");
+        snprintf(arguments, sizeof arguments, "%.*s%s%s", (int)n, more[i].arguments, at ? model : "",
+                 at ? at + 2 : "");
         const prog_result *r = prog_run("", more[i].name, "%s", arguments);
-        LB_CHECK(r->code == 2 && r->out[0] == 0 && prog_one_line(r->err), "%s %s: %d, '%s'", more[i].name, more[i].arguments, r->code, r->err);
+        LB_CHECK(r->code == 2 && r->out[0] == 0 && prog_one_line(r->err), "%s %s: %d, '%s'", more[i].name,
+                 more[i].arguments, r->code, r->err);
     }
 }
 
@@ -128,7 +141,9 @@ static void prog_failures(const char *model, const char *tiny)
     const struct {
         const char *name;
         size_t bytes;
-    } cut[] = { { "empty", 0 }, { "magic", 8 }, { "header", 64 }, { "half", bytes / 2 }, { "short", bytes - 1 } };
+    } cut[] = {
+        { "empty", 0 }, { "magic", 8 }, { "header", 64 }, { "half", bytes / 2 }, { "short", bytes - 1 }
+    };
     for (; n < 5; n++) {
         snprintf(bad[n], sizeof bad[n], "%s/%s.lbrt", prog_folder, cut[n].name);
         FILE *f = fopen(bad[n], "wb");
@@ -144,21 +159,28 @@ static void prog_failures(const char *model, const char *tiny)
     for (size_t i = 0; i < PROGRAMS; i++) {
         lb_test_case("%s says in one line what is wrong with a file", prog_names[i]);
         for (size_t j = 0; j < n; j++) {
-            const bool convert = strcmp(prog_names[i], "lbrt-convert") == 0, eval = strcmp(prog_names[i], "lbrt-eval") == 0;
-            const prog_result *r = prog_run("", prog_names[i], "%s '%s' %s%s%s", eval ? "--tokens /dev/null" : "", bad[j],
-                                            convert ? "'" : "", convert ? prog_folder : "", convert ? "/x.lbrt'" : "");
-            LB_CHECK(r->code == 1 && r->out[0] == 0 && prog_one_line(r->err), "%s: %d, '%s'", bad[j], r->code, r->err);
+            const bool convert = strcmp(prog_names[i], "lbrt-convert") == 0,
+                       eval = strcmp(prog_names[i], "lbrt-eval") == 0;
+            const prog_result *r =
+                prog_run("", prog_names[i], "%s '%s' %s%s%s", eval ? "--tokens /dev/null" : "", bad[j],
+                         convert ? "'" : "", convert ? prog_folder : "", convert ? "/x.lbrt'" : "");
+            LB_CHECK(r->code == 1 && r->out[0] == 0 && prog_one_line(r->err), "%s: %d, '%s'", bad[j], r->code,
+                     r->err);
         }
     }
-    lb_test_case("other failures: no tokenizer, too little text, a level that is not there, an output that cannot be");
+    lb_test_case(
+        "other failures: no tokenizer, too little text, a level that is not there, an output that cannot be");
     const prog_result *r = prog_run("", "chat", "-p hello '%s'", tiny);
-    LB_CHECK(r->code == 1 && prog_one_line(r->err) && strstr(r->err, "tokenizer"), "%d, '%s'", r->code, r->err);
+    LB_CHECK(r->code == 1 && prog_one_line(r->err) && strstr(r->err, "tokenizer"), "%d, '%s'", r->code,
+             r->err);
     r = prog_run("", "lbrt-eval", "--text '%s' '%s'", tiny, tiny);
-    LB_CHECK(r->code == 1 && prog_one_line(r->err) && strstr(r->err, "tokenizer"), "%d, '%s'", r->code, r->err);
+    LB_CHECK(r->code == 1 && prog_one_line(r->err) && strstr(r->err, "tokenizer"), "%d, '%s'", r->code,
+             r->err);
     r = prog_run("", "lbrt-eval", "--tokens /dev/null '%s'", tiny);
     LB_CHECK(r->code == 1 && prog_one_line(r->err), "%d, '%s'", r->code, r->err);
     r = prog_run("", "lbrt-eval", "--text /nonexistent '%s'", model);
-    LB_CHECK(r->code == 1 && prog_one_line(r->err) && strstr(r->err, "/nonexistent"), "%d, '%s'", r->code, r->err);
+    LB_CHECK(r->code == 1 && prog_one_line(r->err) && strstr(r->err, "/nonexistent"), "%d, '%s'", r->code,
+             r->err);
     r = prog_run("LBRT_ISA=z80", "chat", "-p hello '%s'", model);
     LB_CHECK(r->code == 1 && prog_one_line(r->err) && strstr(r->err, "z80"), "%d, '%s'", r->code, r->err);
     r = prog_run("", "lbrt-bench", "--isa z80 '%s'", model);
@@ -166,7 +188,8 @@ static void prog_failures(const char *model, const char *tiny)
     r = prog_run("", "chat", "-p hello -c 4 -n 3 '%s'", model);
     LB_CHECK(r->code == 1 && r->err[0], "a prompt longer than the context: %d, '%s'", r->code, r->err);
     r = prog_run("", "lbrt-convert", "--synth no-such-shape '%s/x.lbrt'", prog_folder);
-    LB_CHECK(r->code == 1 && prog_one_line(r->err) && strstr(r->err, "no-such-shape"), "%d, '%s'", r->code, r->err);
+    LB_CHECK(r->code == 1 && prog_one_line(r->err) && strstr(r->err, "no-such-shape"), "%d, '%s'", r->code,
+             r->err);
     r = prog_run("", "lbrt-convert", "--synth tiny /nonexistent/folder/x.lbrt");
     LB_CHECK(r->code == 1 && prog_one_line(r->err), "%d, '%s'", r->code, r->err);
 }
@@ -179,7 +202,8 @@ static lb_json_doc *prog_json(const prog_result *r)
     lbrt_error err = { LBRT_OK, "" };
     const lbrt_allocator a = lb_allocator_or_default(NULL);
     LB_CHECK(r->code == 0 && r->err[0] == 0, "%d, '%s'", r->code, r->err);
-    LB_CHECK(lb_json_parse(r->out, r->out_bytes, &a, &doc, &err) == LBRT_OK, "%s in '%.200s'", err.text, r->out);
+    LB_CHECK(lb_json_parse(r->out, r->out_bytes, &a, &doc, &err) == LBRT_OK, "%s in '%.200s'", err.text,
+             r->out);
     return doc;
 }
 
@@ -192,10 +216,10 @@ static void prog_numbers(const lb_json *node, const char *const *keys, size_t n)
     }
 }
 
-#define PROG_NUMBERS(node, ...)                                               \
-    do {                                                                      \
-        static const char *const keys_[] = { __VA_ARGS__ };                   \
-        prog_numbers((node), keys_, sizeof keys_ / sizeof keys_[0]);          \
+#define PROG_NUMBERS(node, ...)                                      \
+    do {                                                             \
+        static const char *const keys_[] = { __VA_ARGS__ };          \
+        prog_numbers((node), keys_, sizeof keys_ / sizeof keys_[0]); \
     } while (0)
 
 static bool prog_is(const lb_json *node, const char *key, lb_json_type type)
@@ -211,7 +235,8 @@ static void prog_info_json(const char *tiny)
     const lb_json *root = doc ? lb_json_root(doc) : NULL;
     PROG_NUMBERS(root, "parameters", "bytes", "bits_per_weight");
     struct stat st;
-    LB_CHECK(stat(tiny, &st) == 0 && lb_json_number(lb_json_get(root, "bytes"), -1) == (double)st.st_size, "bytes");
+    LB_CHECK(stat(tiny, &st) == 0 && lb_json_number(lb_json_get(root, "bytes"), -1) == (double)st.st_size,
+             "bytes");
     if (prog_is(root, "architecture", LB_JSON_STRING) && prog_is(root, "tensors", LB_JSON_ARRAY)) {
         const lb_json *tensors = lb_json_get(root, "tensors");
         LB_CHECK(tensors->n_children == 39, "%zu tensors", tensors->n_children);
@@ -222,16 +247,20 @@ static void prog_info_json(const char *tiny)
             if (prog_is(t, "name", LB_JSON_STRING) && LB_CHECK(shape && shape->n_children == 2, "shape") &&
                 LB_CHECK(terms && terms->n_children == 1, "terms")) {
                 parameters += shape->child->number * shape->child->next->number;
-                LB_CHECK(prog_is(terms->child, "kind", LB_JSON_STRING) && prog_is(terms->child, "parts", LB_JSON_ARRAY), "a term");
+                LB_CHECK(prog_is(terms->child, "kind", LB_JSON_STRING) &&
+                             prog_is(terms->child, "parts", LB_JSON_ARRAY),
+                         "a term");
             }
         }
-        LB_CHECK(parameters == lb_json_number(lb_json_get(root, "parameters"), -1), "%g parameters", parameters);
+        LB_CHECK(parameters == lb_json_number(lb_json_get(root, "parameters"), -1), "%g parameters",
+                 parameters);
     }
     lb_json_free(doc);
     lb_test_case("lbrt-info for people, --tensors, --verify");
     const prog_result *r = prog_run("", "lbrt-info", "--tensors --verify '%s'", tiny);
-    LB_CHECK(r->code == 0 && r->err[0] == 0 && strstr(r->out, "layers.2.ffn_down") && strstr(r->out, "q4") && strstr(r->out, "checksums"), "%s",
-             r->out);
+    LB_CHECK(r->code == 0 && r->err[0] == 0 && strstr(r->out, "layers.2.ffn_down") && strstr(r->out, "q4") &&
+                 strstr(r->out, "checksums"),
+             "%s", r->out);
     size_t bytes;
     char broken[300], *data = lb_test_read(tiny, &bytes);
     snprintf(broken, sizeof broken, "%s/broken.lbrt", prog_folder);
@@ -241,15 +270,19 @@ static void prog_info_json(const char *tiny)
     free(data);
     LB_CHECK(prog_run("", "lbrt-info", "'%s'", broken)->code == 0, "without --verify the data is not read");
     r = prog_run("", "lbrt-info", "--verify '%s'", broken);
-    LB_CHECK(r->code == 1 && r->out[0] == 0 && prog_one_line(r->err) && strstr(r->err, "tok_embed"), "%d, '%s'", r->code, r->err);
+    LB_CHECK(r->code == 1 && r->out[0] == 0 && prog_one_line(r->err) && strstr(r->err, "tok_embed"),
+             "%d, '%s'", r->code, r->err);
 }
 
 static void prog_bench_json(const char *tiny)
 {
     lb_test_case("lbrt-bench --json");
-    lb_json_doc *doc = prog_json(prog_run("", "lbrt-bench", "-r 1 -n 2 -p 8 -d 0,4 -t 1 --kv f16/f32 --json '%s'", tiny));
-    const lb_json *root = doc ? lb_json_root(doc) : NULL, *machine = lb_json_get(root, "machine"), *model = lb_json_get(root, "model");
-    LB_CHECK(prog_is(machine, "cpu", LB_JSON_STRING) && prog_is(machine, "isa", LB_JSON_STRING), "the machine");
+    lb_json_doc *doc =
+        prog_json(prog_run("", "lbrt-bench", "-r 1 -n 2 -p 8 -d 0,4 -t 1 --kv f16/f32 --json '%s'", tiny));
+    const lb_json *root = doc ? lb_json_root(doc) : NULL, *machine = lb_json_get(root, "machine"),
+                  *model = lb_json_get(root, "model");
+    LB_CHECK(prog_is(machine, "cpu", LB_JSON_STRING) && prog_is(machine, "isa", LB_JSON_STRING),
+             "the machine");
     PROG_NUMBERS(lb_json_get(machine, "read_gbs"), "1");
     PROG_NUMBERS(lb_json_get(machine, "int8_gops"), "1");
     PROG_NUMBERS(model, "bytes", "bits_per_weight");
@@ -261,8 +294,10 @@ static void prog_bench_json(const char *tiny)
         PROG_NUMBERS(r, "n", "depth", "threads", "bytes_per_token", "gbs", "bandwidth_share", "int8_share");
         PROG_NUMBERS(lb_json_get(r, "tps"), "median", "min", "max");
         const lb_json *tps = lb_json_get(r, "tps");
-        const double low = lb_json_number(lb_json_get(tps, "min"), -1), mid = lb_json_number(lb_json_get(tps, "median"), -1);
-        LB_CHECK(low > 0 && mid >= low && lb_json_number(lb_json_get(tps, "max"), -1) >= mid, "tokens per second");
+        const double low = lb_json_number(lb_json_get(tps, "min"), -1),
+                     mid = lb_json_number(lb_json_get(tps, "median"), -1);
+        LB_CHECK(low > 0 && mid >= low && lb_json_number(lb_json_get(tps, "max"), -1) >= mid,
+                 "tokens per second");
         LB_CHECK(lb_json_is(lb_json_get(r, "kv"), "f16/f32"), "kv");
         prefill += lb_json_is(lb_json_get(r, "kind"), "prefill");
         decode += lb_json_is(lb_json_get(r, "kind"), "decode");
@@ -273,7 +308,8 @@ static void prog_bench_json(const char *tiny)
 
 static void prog_eval_json(const char *tiny, const char *finer)
 {
-    lb_test_case("lbrt-eval --json, alone and against another model; any batch and thread count gives the same digits");
+    lb_test_case("lbrt-eval --json, alone and against another model; any batch and thread count gives the "
+                 "same digits");
     char ids[300];
     snprintf(ids, sizeof ids, "%s/ids", prog_folder);
     FILE *f = fopen(ids, "w");
@@ -286,7 +322,8 @@ static void prog_eval_json(const char *tiny, const char *finer)
     double first = 0;
     static const char *const ways[] = { "-t 1", "-t 2 -b 7", "-t 1 -b 1" };
     for (size_t i = 0; i < 3; i++) {
-        lb_json_doc *doc = prog_json(prog_run("", "lbrt-eval", "--tokens '%s' --ctx 64 %s --json '%s'", ids, ways[i], tiny));
+        lb_json_doc *doc =
+            prog_json(prog_run("", "lbrt-eval", "--tokens '%s' --ctx 64 %s --json '%s'", ids, ways[i], tiny));
         const lb_json *root = doc ? lb_json_root(doc) : NULL;
         PROG_NUMBERS(root, "tokens", "perplexity", "stderr");
         LB_CHECK(lb_json_number(lb_json_get(root, "tokens"), 0) == 3 * 31, "tokens scored");
@@ -296,11 +333,14 @@ static void prog_eval_json(const char *tiny, const char *finer)
         lb_json_free(doc);
     }
     for (size_t i = 0; i < 2; i++) {
-        lb_json_doc *doc = prog_json(prog_run("", "lbrt-eval", "--tokens '%s' --ctx 64 --base '%s' --json '%s'", ids, i ? tiny : finer, tiny));
+        lb_json_doc *doc = prog_json(prog_run(
+            "", "lbrt-eval", "--tokens '%s' --ctx 64 --base '%s' --json '%s'", ids, i ? tiny : finer, tiny));
         const lb_json *root = doc ? lb_json_root(doc) : NULL;
         PROG_NUMBERS(root, "tokens", "perplexity", "stderr", "kl_mean", "kl_p99", "top1");
-        const double kl = lb_json_number(lb_json_get(root, "kl_mean"), -1), top = lb_json_number(lb_json_get(root, "top1"), -1);
-        LB_CHECK(i ? kl == 0 && top == 1 : kl > 0 && kl < 1 && top > 0.3 && top <= 1, "KL %g, top %g", kl, top);
+        const double kl = lb_json_number(lb_json_get(root, "kl_mean"), -1),
+                     top = lb_json_number(lb_json_get(root, "top1"), -1);
+        LB_CHECK(i ? kl == 0 && top == 1 : kl > 0 && kl < 1 && top > 0.3 && top <= 1, "KL %g, top %g", kl,
+                 top);
         lb_json_free(doc);
     }
 }
@@ -329,18 +369,22 @@ static void prog_convert(void)
     LB_CHECK(mkdir(folder, 0777) == 0, "mkdir");
 
     lb_test_case("converting twice, with one thread and with two, gives the same bytes");
-    const prog_result *r = prog_run("", "lbrt-convert", "-q -t 1 --format q4 --tensor '*ffn*=q8' --synth tiny '%s'", a);
-    LB_CHECK(r->code == 0 && r->out[0] == 0 && r->err[0] == 0, "-q is quiet: %d, '%s%s'", r->code, r->out, r->err);
+    const prog_result *r =
+        prog_run("", "lbrt-convert", "-q -t 1 --format q4 --tensor '*ffn*=q8' --synth tiny '%s'", a);
+    LB_CHECK(r->code == 0 && r->out[0] == 0 && r->err[0] == 0, "-q is quiet: %d, '%s%s'", r->code, r->out,
+             r->err);
     r = prog_run("", "lbrt-convert", "-t 2 --format q4 --tensor '*ffn*=q8' --synth tiny '%s'", b);
     LB_CHECK(r->code == 0 && prog_one_line(r->out) && r->err[0] == 0, "%d, '%s%s'", r->code, r->out, r->err);
     size_t a_bytes = 0, b_bytes = 0;
     char *x = lb_test_read(a, &a_bytes), *y = lb_test_read(b, &b_bytes);
-    LB_CHECK(x && y && a_bytes == b_bytes && memcmp(x, y, a_bytes) == 0, "%zu and %zu bytes", a_bytes, b_bytes);
+    LB_CHECK(x && y && a_bytes == b_bytes && memcmp(x, y, a_bytes) == 0, "%zu and %zu bytes", a_bytes,
+             b_bytes);
     free(y);
     LB_CHECK(prog_files(folder) == 2, "%zu files", prog_files(folder));
 
     lb_test_case("a conversion that fails leaves the old file, and nothing beside it");
-    const char *const inputs[] = { "models/stories260K/stories260K.bin", "models/stories260K/stories260Ktok512.gguf" };
+    const char *const inputs[] = { "models/stories260K/stories260K.bin",
+                                   "models/stories260K/stories260Ktok512.gguf" };
     for (size_t i = 0; i < 2; i++) {
         size_t bytes;
         char broken[400], *data = lb_test_read(lb_test_shared(inputs[i]), &bytes);
@@ -399,7 +443,8 @@ static void prog_chat_same(const char *path, const char *arguments, const char *
             if (!first) {
                 first = strdup(r->out);
             }
-            LB_CHECK(strcmp(r->out, first) == 0, "%s, %u threads: '%s' instead of '%s'", isa, t, r->out, first);
+            LB_CHECK(strcmp(r->out, first) == 0, "%s, %u threads: '%s' instead of '%s'", isa, t, r->out,
+                     first);
         }
     }
     LB_CHECK(first && strlen(first) > 10, "no text");
@@ -410,7 +455,8 @@ static void prog_chat(const char *micro)
 {
     lb_test_case("chat -p: the same text at every level and with one thread or two");
     prog_chat_same(micro, "-p 'hello there' -n 40 --temp 0", NULL);
-    prog_chat_same(micro, "-p 'hello there' -n 40 --seed 5 --top-k 20 --system 'be brief' --repeat-penalty 1.2", NULL);
+    prog_chat_same(
+        micro, "-p 'hello there' -n 40 --seed 5 --top-k 20 --system 'be brief' --repeat-penalty 1.2", NULL);
     prog_chat_same(micro, "-p 'hello there' -n 40 --seed 5 --raw --min-p 0.02 --top-p 1 --kv f32", NULL);
 
     lb_test_case("chat from standard input: /new starts over, the same seed answers the same");
@@ -420,8 +466,8 @@ static void prog_chat(const char *micro)
     LB_CHECK(f && fputs("hello\n\n/new\nhello\n", f) >= 0 && fclose(f) == 0, "write");
     const prog_result *r = prog_run("", "chat", "-n 12 --seed 3 '%s' <'%s'", micro, in);
     const size_t half = r->out_bytes / 2;
-    LB_CHECK(r->code == 0 && half > 4 && r->out_bytes % 2 == 0 && memcmp(r->out, r->out + half, half) == 0, "%d: '%s' '%s'", r->code, r->out,
-             r->err);
+    LB_CHECK(r->code == 0 && half > 4 && r->out_bytes % 2 == 0 && memcmp(r->out, r->out + half, half) == 0,
+             "%d: '%s' '%s'", r->code, r->out, r->err);
     r = prog_run("", "chat", "-n 5 --stats -p hello '%s'", micro);
     LB_CHECK(r->code == 0 && strstr(r->err, "tokens"), "--stats: '%s'", r->err);
 
@@ -454,14 +500,16 @@ static void prog_chat(const char *micro)
         unsigned checked = 0;
         const lb_json *prompts = lb_json_get(lb_json_root(doc), "prompts");
         for (const lb_json *p = prompts ? prompts->child : NULL; p; p = p->next) {
-            const lb_json *prompt = lb_json_get(p, "prompt"), *greedy = lb_json_get(p, "greedy_text"), *ids = lb_json_get(p, "greedy_ids");
+            const lb_json *prompt = lb_json_get(p, "prompt"), *greedy = lb_json_get(p, "greedy_text"),
+                          *ids = lb_json_get(p, "greedy_ids");
             if (!prompt || !greedy || !ids || strpbrk(prompt->text, "'<")) {
                 continue; /* no text to quote for the shell */
             }
             char arguments[1024], *expected = malloc(greedy->bytes + 2);
             memcpy(expected, greedy->text, greedy->bytes);
             memcpy(expected + greedy->bytes, "\n", 2);
-            snprintf(arguments, sizeof arguments, "-p '%s' --raw --temp 0 --kv f32 -n %zu", prompt->text, ids->n_children);
+            snprintf(arguments, sizeof arguments, "-p '%s' --raw --temp 0 --kv f32 -n %zu", prompt->text,
+                     ids->n_children);
             prog_chat_same(out, arguments, expected);
             free(expected);
             checked++;

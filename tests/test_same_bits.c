@@ -1,6 +1,7 @@
 /*
- * The same file, tokens, options and seed give the same bits on every CPU: here are the bits, as checksums, recorded once. Whoever changes
- * the arithmetic or a packer on purpose prints and records new ones (the failing checks show them); a CPU, a compiler or a flag may not.
+ * The same file, tokens, options and seed give the same bits on every CPU: here are the bits, as checksums,
+ * recorded once. Whoever changes the arithmetic or a packer on purpose prints and records new ones (the
+ * failing checks show them); a CPU, a compiler or a flag may not.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,19 +16,26 @@ typedef struct bits_case {
 } bits_case;
 
 static const bits_case bits_cases[] = {
-    { "micro", "f32", 0xfe08a24939a83fabull, 0x03a95368421eddafull, 0x55a20ac47dfb04cbull, 0xa10943ea29ed0daeull },
-    { "micro", "f16", 0xb130d60181218575ull, 0x1c7387261f4ec3aaull, 0x85e18010148a0e99ull, 0xa10943ea29ed0daeull },
-    { "micro", "bf16", 0x714144e35c4bb8a6ull, 0xb6eea6bed70a50a0ull, 0x691406fe91ddea20ull, 0xdc3b7b0df824037aull },
-    { "micro", "q8", 0x3c980550b0bc4f94ull, 0x950834373a30aca1ull, 0x7d960073258d444bull, 0xaabbcd497f24d1c7ull },
-    { "bits", "f32", 0x7ce1d822f08f1dd6ull, 0xc30ebda28444fb75ull, 0xf8ea306a7017912eull, 0x7d248e24bce530deull },
-    { "tiny", "q8", 0xc0aacacebeacf218ull, 0x6c3d4dea9b51fa19ull, 0xd38a0c9460a0def2ull, 0x05e2aec22473d576ull },
+    { "micro", "f32", 0xfe08a24939a83fabull, 0x03a95368421eddafull, 0x55a20ac47dfb04cbull,
+      0xa10943ea29ed0daeull },
+    { "micro", "f16", 0xb130d60181218575ull, 0x1c7387261f4ec3aaull, 0x85e18010148a0e99ull,
+      0xa10943ea29ed0daeull },
+    { "micro", "bf16", 0x714144e35c4bb8a6ull, 0xb6eea6bed70a50a0ull, 0x691406fe91ddea20ull,
+      0xdc3b7b0df824037aull },
+    { "micro", "q8", 0x3c980550b0bc4f94ull, 0x950834373a30aca1ull, 0x7d960073258d444bull,
+      0xaabbcd497f24d1c7ull },
+    { "bits", "f32", 0x7ce1d822f08f1dd6ull, 0xc30ebda28444fb75ull, 0xf8ea306a7017912eull,
+      0x7d248e24bce530deull },
+    { "tiny", "q8", 0xc0aacacebeacf218ull, 0x6c3d4dea9b51fa19ull, 0xd38a0c9460a0def2ull,
+      0x05e2aec22473d576ull },
 };
 
 enum { BITS_N = 61, BITS_DRAWS = 30 };
 
 static void bits_equal(uint64_t got, uint64_t expected, const char *what)
 {
-    LB_CHECK(got == expected, "%s: 0x%016llxull instead of 0x%016llxull", what, (unsigned long long)got, (unsigned long long)expected);
+    LB_CHECK(got == expected, "%s: 0x%016llxull instead of 0x%016llxull", what, (unsigned long long)got,
+             (unsigned long long)expected);
 }
 
 static void bits_check(const bits_case *c)
@@ -42,7 +50,8 @@ static void bits_check(const bits_case *c)
     for (uint32_t i = 0; i < lb_load_u32(file + 12); i++) {
         const unsigned char *section = file + 64 + 40 * i;
         if (lb_load_u32(section) == LB_SECTION_DATA) {
-            bits_equal(lb_hash64(file + lb_load_u64(section + 8), (size_t)lb_load_u64(section + 16)), c->data, "data");
+            bits_equal(lb_hash64(file + lb_load_u64(section + 8), (size_t)lb_load_u64(section + 16)), c->data,
+                       "data");
         }
     }
     free(file);
@@ -76,7 +85,8 @@ static void bits_check(const bits_case *c)
     how.seed = 7;
     for (size_t i = 0; i < BITS_DRAWS; i++) {
         drawn[i] = -1;
-        LB_CHECK(lbrt_sample(s, &how, &drawn[i]) == LBRT_OK && lbrt_feed(s, &drawn[i], 1) == LBRT_OK, "%s", lbrt_session_error(s));
+        LB_CHECK(lbrt_sample(s, &how, &drawn[i]) == LBRT_OK && lbrt_feed(s, &drawn[i], 1) == LBRT_OK, "%s",
+                 lbrt_session_error(s));
     }
     bits_equal(lb_hash64(drawn, sizeof drawn), c->draws, "draws");
     static unsigned char state[1 << 18];

@@ -11,7 +11,8 @@ enum { SMPL_MAX = 512 };
 
 static lb_candidate smpl_room[SMPL_MAX];
 
-static lbrt_status smpl_draw(const lbrt_sampling *how, const float *logits, size_t n, uint64_t position, lbrt_token *out)
+static lbrt_status smpl_draw(const lbrt_sampling *how, const float *logits, size_t n, uint64_t position,
+                             lbrt_token *out)
 {
     return lb_sample_logits(how, lb_kernels_for(NULL), logits, n, smpl_room, NULL, 0, position, out, NULL);
 }
@@ -24,12 +25,13 @@ typedef struct smpl_item {
 static int smpl_compare(const void *a, const void *b)
 {
     const smpl_item *x = a, *y = b;
-    return x->logit != y->logit ? (x->logit < y->logit) - (x->logit > y->logit) : (x->id > y->id) - (x->id < y->id);
+    return x->logit != y->logit ? (x->logit < y->logit) - (x->logit > y->logit)
+                                : (x->id > y->id) - (x->id < y->id);
 }
 
 /* Repeat penalty, top-k, temperature, min-p, top-p: p[id] of every token, 0 for those that are dropped. */
-static void smpl_exact(const lbrt_sampling *how, const float *logits, size_t n, const lbrt_token *recent, size_t n_recent,
-                       double *p)
+static void smpl_exact(const lbrt_sampling *how, const float *logits, size_t n, const lbrt_token *recent,
+                       size_t n_recent, double *p)
 {
     static smpl_item c[SMPL_MAX];
     size_t m = 0;
@@ -99,7 +101,8 @@ static void smpl_greedy(void)
         off.repeat_penalty = 1.0f;
         const lbrt_sampling *hows[] = { NULL, &zero, &off };
         lbrt_status s = smpl_draw(hows[round % 3], logits, n, round, &id);
-        LB_CHECK(best == n ? s == LBRT_ERR_NUMERIC : s == LBRT_OK && (size_t)id == best, "%d: %d instead of %zu", (int)s, (int)id, best);
+        LB_CHECK(best == n ? s == LBRT_ERR_NUMERIC : s == LBRT_OK && (size_t)id == best,
+                 "%d: %d instead of %zu", (int)s, (int)id, best);
     }
     lb_test_case("logits that are not finite: the rest is sampled; if there is none, NUMERIC");
     for (unsigned i = 0; i < 4; i++) {
@@ -110,15 +113,20 @@ static void smpl_greedy(void)
         lbrt_token id = -1;
         const lbrt_token recent[] = { 1 };
         lbrt_error err = { LBRT_OK, "" };
-        LB_CHECK(lb_sample_logits(&how, lb_kernels_for(NULL), none, 4, smpl_room, recent, 1, 0, &id, &err) == LBRT_ERR_NUMERIC &&
-                     err.text[0], "%u", i);
-        LB_CHECK(lb_sample_logits(&how, lb_kernels_for(NULL), one, 4, smpl_room, recent, 1, 0, &id, &err) == LBRT_OK && id == 2,
+        LB_CHECK(lb_sample_logits(&how, lb_kernels_for(NULL), none, 4, smpl_room, recent, 1, 0, &id, &err) ==
+                         LBRT_ERR_NUMERIC &&
+                     err.text[0],
+                 "%u", i);
+        LB_CHECK(lb_sample_logits(&how, lb_kernels_for(NULL), one, 4, smpl_room, recent, 1, 0, &id, &err) ==
+                         LBRT_OK &&
+                     id == 2,
                  "%u: %d", i, (int)id);
     }
 }
 
 /* Pearson's chi-square of counts against p; tokens that are expected less than 8 times are taken together. */
-static void smpl_chi_square(const unsigned *count, const double *p, size_t n, unsigned draws, const char *what)
+static void smpl_chi_square(const unsigned *count, const double *p, size_t n, unsigned draws,
+                            const char *what)
 {
     double sum = 0, rest_p = 0;
     unsigned rest = 0, bins = 0, outside = 0;
@@ -144,7 +152,8 @@ static void smpl_chi_square(const unsigned *count, const double *p, size_t n, un
 
 static void smpl_distribution(void)
 {
-    static const float temperatures[] = { 0.4f, 1.3f }, top_ps[] = { 0.0f, 0.35f, 0.9f, 1.0f }, min_ps[] = { 0.0f, 0.04f, 0.5f };
+    static const float temperatures[] = { 0.4f, 1.3f }, top_ps[] = { 0.0f, 0.35f, 0.9f, 1.0f },
+                       min_ps[] = { 0.0f, 0.04f, 0.5f };
     static const uint32_t top_ks[] = { 0, 1, 4, 1000 };
     static const lbrt_token recent[] = { 3, 8, 3, 20, 1, 3 };
     enum { N = 24, DRAWS = 1500 };
@@ -164,15 +173,16 @@ static void smpl_distribution(void)
             unsigned count[N] = { 0 };
             for (uint64_t position = 0; position < DRAWS; position++) {
                 lbrt_token id = -1;
-                lbrt_status s = lb_sample_logits(&how, lb_kernels_for(NULL), logits, N, smpl_room, recent, 6, position, &id, NULL);
+                lbrt_status s = lb_sample_logits(&how, lb_kernels_for(NULL), logits, N, smpl_room, recent, 6,
+                                                 position, &id, NULL);
                 if (!LB_CHECK(s == LBRT_OK && id >= 0 && id < N, "%d: %d", (int)s, (int)id)) {
                     return;
                 }
                 count[id]++;
             }
             char what[128];
-            lb_format(what, sizeof what, "top_k %u, top_p %d%%, min_p %d%%, penalty %d", how.top_k, (int)(how.top_p * 100),
-                      (int)(how.min_p * 100), how.repeat_penalty > 0);
+            lb_format(what, sizeof what, "top_k %u, top_p %d%%, min_p %d%%, penalty %d", how.top_k,
+                      (int)(how.top_p * 100), (int)(how.min_p * 100), how.repeat_penalty > 0);
             smpl_exact(&how, logits, N, recent, 6, p);
             smpl_chi_square(count, p, N, DRAWS, what);
         }
@@ -196,8 +206,8 @@ static void smpl_distribution(void)
     }
     smpl_exact(&how, logits, N, NULL, 0, p);
     smpl_chi_square(count, p, N, DRAWS, "over seeds");
-    LB_CHECK(abs((int)same_position - DRAWS / 2) < 110 && abs((int)same_seed - DRAWS / 2) < 110, "%u and %u of %d", same_position, same_seed,
-             (int)DRAWS);
+    LB_CHECK(abs((int)same_position - DRAWS / 2) < 110 && abs((int)same_seed - DRAWS / 2) < 110,
+             "%u and %u of %d", same_position, same_seed, (int)DRAWS);
 }
 
 static void smpl_rules(void)
@@ -218,7 +228,9 @@ static void smpl_rules(void)
         for (size_t i = 0; (isa = lbrt_isa_name(i, &usable)) != NULL; i++) {
             lbrt_token id = -1;
             if (usable) {
-                LB_CHECK(lb_sample_logits(&how, lb_kernels_for(isa), logits, n, smpl_room, NULL, 0, round, &id, NULL) == LBRT_OK && id == first,
+                LB_CHECK(lb_sample_logits(&how, lb_kernels_for(isa), logits, n, smpl_room, NULL, 0, round,
+                                          &id, NULL) == LBRT_OK &&
+                             id == first,
                          "%s: %d instead of %d", isa, (int)id, (int)first);
             }
         }
@@ -234,7 +246,8 @@ static void smpl_rules(void)
         how.min_p = round % 4 == 2 ? 1.0f : 0.0f;
         how.seed = round;
         lbrt_token greedy = -1, id = -1;
-        LB_CHECK(smpl_draw(NULL, logits, n, round, &greedy) == LBRT_OK && smpl_draw(&how, logits, n, round, &id) == LBRT_OK && id == greedy,
+        LB_CHECK(smpl_draw(NULL, logits, n, round, &greedy) == LBRT_OK &&
+                     smpl_draw(&how, logits, n, round, &id) == LBRT_OK && id == greedy,
                  "round %u: %d instead of %d", round, (int)id, (int)greedy);
     }
     lb_test_case("top_k of all tokens is no top_k");
@@ -249,21 +262,34 @@ static void smpl_rules(void)
         lbrt_token none = -1, all = -1;
         LB_CHECK(smpl_draw(&how, logits, n, 1, &none) == LBRT_OK, "draw");
         how.top_k = (uint32_t)n;
-        LB_CHECK(smpl_draw(&how, logits, n, 1, &all) == LBRT_OK && all == none, "top_p %g, min_p %g: %d and %d", (double)how.top_p,
-                 (double)how.min_p, (int)none, (int)all);
+        LB_CHECK(smpl_draw(&how, logits, n, 1, &all) == LBRT_OK && all == none,
+                 "top_p %g, min_p %g: %d and %d", (double)how.top_p, (double)how.min_p, (int)none, (int)all);
     }
-    lb_test_case("the repeat penalty: once per token, positive divided, negative multiplied, foreign tokens ignored");
+    lb_test_case(
+        "the repeat penalty: once per token, positive divided, negative multiplied, foreign tokens ignored");
     const float four[] = { 3.0f, 2.9f, -1.0f, -1.1f };
     const lbrt_token again[] = { 0, 0, 0, -1, 99, INT32_MIN }, both[] = { 0, 1, 2 };
     lbrt_sampling how = LBRT_SAMPLING_INIT;
     how.repeat_penalty = 1.02f;
     lbrt_token id = -1;
-    LB_CHECK(lb_sample_logits(&how, lb_kernels_for(NULL), four, 4, smpl_room, again, 6, 0, &id, NULL) == LBRT_OK && id == 0, "%d", (int)id);
+    LB_CHECK(lb_sample_logits(&how, lb_kernels_for(NULL), four, 4, smpl_room, again, 6, 0, &id, NULL) ==
+                     LBRT_OK &&
+                 id == 0,
+             "%d", (int)id);
     how.repeat_penalty = 1.05f;
-    LB_CHECK(lb_sample_logits(&how, lb_kernels_for(NULL), four, 4, smpl_room, again, 6, 0, &id, NULL) == LBRT_OK && id == 1, "%d", (int)id);
-    LB_CHECK(lb_sample_logits(&how, lb_kernels_for(NULL), four + 2, 2, smpl_room, both, 1, 0, &id, NULL) == LBRT_OK && id == 0, "%d", (int)id);
+    LB_CHECK(lb_sample_logits(&how, lb_kernels_for(NULL), four, 4, smpl_room, again, 6, 0, &id, NULL) ==
+                     LBRT_OK &&
+                 id == 1,
+             "%d", (int)id);
+    LB_CHECK(lb_sample_logits(&how, lb_kernels_for(NULL), four + 2, 2, smpl_room, both, 1, 0, &id, NULL) ==
+                     LBRT_OK &&
+                 id == 0,
+             "%d", (int)id);
     how.repeat_penalty = 1.2f;
-    LB_CHECK(lb_sample_logits(&how, lb_kernels_for(NULL), four + 2, 2, smpl_room, both, 1, 0, &id, NULL) == LBRT_OK && id == 1, "%d", (int)id);
+    LB_CHECK(lb_sample_logits(&how, lb_kernels_for(NULL), four + 2, 2, smpl_room, both, 1, 0, &id, NULL) ==
+                     LBRT_OK &&
+                 id == 1,
+             "%d", (int)id);
     LB_CHECK(four[0] == 3.0f, "the logits are the caller's");
 
     lb_test_case("options out of range are refused");
@@ -272,9 +298,14 @@ static void smpl_rules(void)
         for (size_t field = 0; field < 4; field++) {
             how = (lbrt_sampling)LBRT_SAMPLING_INIT;
             how.temperature = 1.0f;
-            *(field == 0 ? &how.temperature : field == 1 ? &how.top_p : field == 2 ? &how.min_p : &how.repeat_penalty) = bad[i];
+            *(field == 0   ? &how.temperature
+              : field == 1 ? &how.top_p
+              : field == 2 ? &how.min_p
+                           : &how.repeat_penalty) = bad[i];
             lbrt_error err = { LBRT_OK, "" };
-            LB_CHECK(lb_sample_logits(&how, lb_kernels_for(NULL), four, 4, smpl_room, NULL, 0, 0, &id, &err) == LBRT_ERR_ARGUMENT && err.text[0],
+            LB_CHECK(lb_sample_logits(&how, lb_kernels_for(NULL), four, 4, smpl_room, NULL, 0, 0, &id,
+                                      &err) == LBRT_ERR_ARGUMENT &&
+                         err.text[0],
                      "field %zu = %g", field, (double)bad[i]);
         }
     }
@@ -299,8 +330,9 @@ static void smpl_session(void)
         sm_tokens(ids, 100, VOCAB, round);
         lbrt_token greedy = -1, id = -2;
         /* the greedy token after all is put 70 places back, where the usual 64 recent ones do not reach */
-        LB_CHECK(lbrt_rewind(s, 0) == LBRT_OK && lbrt_feed(s, ids, 100) == LBRT_OK && lbrt_sample(s, NULL, &greedy) == LBRT_OK, "%s",
-                 lbrt_session_error(s));
+        LB_CHECK(lbrt_rewind(s, 0) == LBRT_OK && lbrt_feed(s, ids, 100) == LBRT_OK &&
+                     lbrt_sample(s, NULL, &greedy) == LBRT_OK,
+                 "%s", lbrt_session_error(s));
         lbrt_sampling how = LBRT_SAMPLING_INIT;
         how.repeat_penalty = 1000.0f;
         static const uint32_t lasts[] = { 0, 1, 10, 100, UINT32_MAX };
@@ -308,7 +340,8 @@ static void smpl_session(void)
             how.repeat_last = lasts[i];
             const size_t last = lasts[i] == 0 ? 64 : lasts[i] < 100 ? lasts[i] : 100;
             smpl_exact(&how, lbrt_logits(s, 0), VOCAB, ids + 100 - last, last, p);
-            LB_CHECK(lbrt_sample(s, &how, &id) == LBRT_OK && p[id] == 1, "repeat_last %u: %d", lasts[i], (int)id);
+            LB_CHECK(lbrt_sample(s, &how, &id) == LBRT_OK && p[id] == 1, "repeat_last %u: %d", lasts[i],
+                     (int)id);
             penalized += id != greedy;
         }
         how = (lbrt_sampling)LBRT_SAMPLING_INIT;
@@ -317,8 +350,11 @@ static void smpl_session(void)
         lbrt_token drawn = -3, again = -4;
         static float copy[VOCAB];
         memcpy(copy, lbrt_logits(s, 0), sizeof copy);
-        LB_CHECK(lbrt_sample(s, &how, &drawn) == LBRT_OK && lbrt_sample(s, &how, &again) == LBRT_OK && drawn == again, "sampled twice");
-        LB_CHECK(smpl_draw(&how, copy, VOCAB, 100, &again) == LBRT_OK && drawn == again, "the position is the session's length");
+        LB_CHECK(lbrt_sample(s, &how, &drawn) == LBRT_OK && lbrt_sample(s, &how, &again) == LBRT_OK &&
+                     drawn == again,
+                 "sampled twice");
+        LB_CHECK(smpl_draw(&how, copy, VOCAB, 100, &again) == LBRT_OK && drawn == again,
+                 "the position is the session's length");
         LB_CHECK(memcmp(copy, lbrt_logits(s, 0), sizeof copy) == 0, "sampling changed the logits");
     }
     LB_CHECK(penalized > 0, "the penalty never mattered");

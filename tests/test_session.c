@@ -1,6 +1,7 @@
 /*
- * The same bits: whatever the instruction set, the number of threads, the batch and the split of the prompt into calls, and through
- * rewinding, saving and restoring. tests/test_session_rules.c has what calls on sessions promise beside that.
+ * The same bits: whatever the instruction set, the number of threads, the batch and the split of the prompt
+ * into calls, and through rewinding, saving and restoring. tests/test_session_rules.c has what calls on
+ * sessions promise beside that.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -23,12 +24,9 @@ typedef struct sess_kv {
 } sess_kv;
 
 static const sess_kv sess_kvs[] = {
-    { "f16", LBRT_KV_F16, LBRT_KV_F16 },
-    { "f32", LBRT_KV_F32, LBRT_KV_F32 },
-    { "f16/f32", LBRT_KV_F16, LBRT_KV_F32 },
-    { "q8", LBRT_KV_Q8, LBRT_KV_Q8 },
-    { "q8/q4", LBRT_KV_Q8, LBRT_KV_Q4 },
-    { "q2/f16", LBRT_KV_Q2, LBRT_KV_F16 },
+    { "f16", LBRT_KV_F16, LBRT_KV_F16 },     { "f32", LBRT_KV_F32, LBRT_KV_F32 },
+    { "f16/f32", LBRT_KV_F16, LBRT_KV_F32 }, { "q8", LBRT_KV_Q8, LBRT_KV_Q8 },
+    { "q8/q4", LBRT_KV_Q8, LBRT_KV_Q4 },     { "q2/f16", LBRT_KV_Q2, LBRT_KV_F16 },
 };
 enum { SESS_KVS = sizeof sess_kvs / sizeof sess_kvs[0] };
 
@@ -71,7 +69,8 @@ static lbrt_session *sess_new(const lbrt_model *m, const sess_way *w, const sess
 }
 
 /* Feeds ids in pieces and writes the logits of every position to out, n_vocab floats each. */
-static bool sess_feed(lbrt_session *s, const lbrt_token *ids, size_t n, size_t split, uint32_t n_vocab, float *out)
+static bool sess_feed(lbrt_session *s, const lbrt_token *ids, size_t n, size_t split, uint32_t n_vocab,
+                      float *out)
 {
     for (size_t at = 0; at < n;) {
         size_t piece = split ? split : 1 + lb_test_random() % 40;
@@ -99,8 +98,8 @@ static bool sess_same(const float *a, const float *b, size_t n, uint32_t n_vocab
     }
     for (size_t i = 0; i < n * n_vocab; i++) {
         if (memcmp(&a[i], &b[i], sizeof *a) != 0) {
-            return LB_CHECK(false, "%s: position %zu, token %zu: %.9g, not %.9g", what, i / n_vocab, i % n_vocab,
-                            (double)b[i], (double)a[i]);
+            return LB_CHECK(false, "%s: position %zu, token %zu: %.9g, not %.9g", what, i / n_vocab,
+                            i % n_vocab, (double)b[i], (double)a[i]);
         }
     }
     return false;
@@ -117,8 +116,8 @@ static bool sess_finite(const float *x, size_t n)
 }
 
 /* Every way must give the bits of the first. Models are opened once per instruction-set level. */
-static void sess_ways(const char *shape, const char *format, const char *path, const sess_kv *kv, const sess_way *ways,
-                      size_t n_ways, size_t n)
+static void sess_ways(const char *shape, const char *format, const char *path, const sess_kv *kv,
+                      const sess_way *ways, size_t n_ways, size_t n)
 {
     float *expected = NULL, *got = NULL;
     lbrt_token *ids = NULL;
@@ -133,13 +132,15 @@ static void sess_ways(const char *shape, const char *format, const char *path, c
             lbrt_model_options o = LBRT_MODEL_OPTIONS_INIT;
             o.isa = w->isa;
             lbrt_error err = { LBRT_OK, "" };
-            if (!LB_CHECK(lbrt_model_open(path, &o, &m, &err) == LBRT_OK, "%s %s: %s", shape, format, err.text)) {
+            if (!LB_CHECK(lbrt_model_open(path, &o, &m, &err) == LBRT_OK, "%s %s: %s", shape, format,
+                          err.text)) {
                 break;
             }
             open_isa = w->isa;
             lbrt_model_info info = LBRT_MODEL_INFO_INIT;
             lbrt_model_describe(m, &info);
-            LB_CHECK(!w->isa || strcmp(info.isa, w->isa) == 0, "asked for %s, got %s", w->isa ? w->isa : "", info.isa);
+            LB_CHECK(!w->isa || strcmp(info.isa, w->isa) == 0, "asked for %s, got %s", w->isa ? w->isa : "",
+                     info.isa);
             n_vocab = info.n_vocab;
         }
         if (!expected) {
@@ -150,8 +151,8 @@ static void sess_ways(const char *shape, const char *format, const char *path, c
         }
         lbrt_session *s = sess_new(m, w, kv, n);
         char what[128];
-        lb_format(what, sizeof what, "%s, batch %u, %u threads, pieces of %zu", w->isa ? w->isa : "best", w->n_batch,
-                  w->n_threads, w->split);
+        lb_format(what, sizeof what, "%s, batch %u, %u threads, pieces of %zu", w->isa ? w->isa : "best",
+                  w->n_batch, w->n_threads, w->split);
         if (s && sess_feed(s, ids, n, w->split, n_vocab, i ? got : expected)) {
             LB_CHECK(lbrt_session_length(s) == n, "length %zu", lbrt_session_length(s));
             if (i == 0) {
@@ -223,14 +224,17 @@ static void sess_formats(void)
     }
 }
 
-/* Past 256 and 512 positions attention goes over several chunks, in decoding by other code than in a prompt. */
+/* Past 256 positions attention goes over several chunks, in decoding by other code than in a prompt. */
 static void sess_long(void)
 {
     const char *levels[16];
     const size_t n_levels = sess_levels(levels);
     for (size_t k = 0; k < sess_n_kvs; k++) {
-        sess_way ways[6 + 16] = { { NULL, 1, 1, 1 },      { NULL, 256, 2, 530 }, { NULL, 100, 3, 255 },
-                                  { NULL, 300, 1, 257 }, { NULL, 64, 4, 0 } };
+        sess_way ways[6 + 16] = { { NULL, 1, 1, 1 },
+                                  { NULL, 256, 2, 530 },
+                                  { NULL, 100, 3, 255 },
+                                  { NULL, 300, 1, 257 },
+                                  { NULL, 64, 4, 0 } };
         size_t n = 5;
         for (size_t i = n_levels; i-- > 0;) {
             ways[n++] = (sess_way){ levels[i], 256, 2, i % 2 ? 530 : 512 };
@@ -245,7 +249,8 @@ static void sess_long(void)
 
 static void sess_shared(void)
 {
-    static const char *const inputs[] = { "models/stories260K/stories260K.bin", "models/TinyStories-656K", "models/lab" };
+    static const char *const inputs[] = { "models/stories260K/stories260K.bin", "models/TinyStories-656K",
+                                          "models/lab" };
     static const char *const formats[] = { "q8", "q4", "q4" };
     static const size_t lengths[] = { 270, 60, 20 };
     const char *levels[16];
@@ -302,7 +307,8 @@ static void sess_rewind(void)
                 sess_feed(t, ids, cut, 0, SESS_VOCAB, got);
             }
             LB_CHECK(lbrt_feed(t, other, SESS_N - cut) == LBRT_OK, "%s", lbrt_session_error(t));
-            LB_CHECK(lbrt_rewind(t, cut) == LBRT_OK && lbrt_session_length(t) == cut && !lbrt_logits(t, 0), "rewind");
+            LB_CHECK(lbrt_rewind(t, cut) == LBRT_OK && lbrt_session_length(t) == cut && !lbrt_logits(t, 0),
+                     "rewind");
             sess_feed(t, ids + cut, SESS_N - cut, 0, SESS_VOCAB, got + cut * SESS_VOCAB);
             sess_same(expected, got, SESS_N, SESS_VOCAB, "rewound");
         }
@@ -350,14 +356,16 @@ static void sess_state(void)
             size_t bytes, low_bytes;
             unsigned char *state = sess_save(from, &bytes), *low_state = sess_save(low, &low_bytes);
             /* same file, tokens and options: the state does not tell what computed it */
-            LB_CHECK(bytes == low_bytes && memcmp(state, low_state, bytes) == 0, "states of %s differ at %zu", levels[0], cut);
+            LB_CHECK(bytes == low_bytes && memcmp(state, low_state, bytes) == 0, "states of %s differ at %zu",
+                     levels[0], cut);
             lbrt_feed(to, other, 290);
             LB_CHECK(lbrt_state_restore(to, state, bytes) == LBRT_OK, "%s", lbrt_session_error(to));
             LB_CHECK(lbrt_session_length(to) == cut, "length %zu", lbrt_session_length(to));
             const float *logits = lbrt_logits(to, 0);
             LB_CHECK((logits != NULL) == (cut > 0) && !lbrt_logits(to, 1), "logits after restoring");
             if (logits) {
-                LB_CHECK(memcmp(logits, expected + (cut - 1) * SESS_VOCAB, SESS_VOCAB * sizeof *logits) == 0, "other logits");
+                LB_CHECK(memcmp(logits, expected + (cut - 1) * SESS_VOCAB, SESS_VOCAB * sizeof *logits) == 0,
+                         "other logits");
             }
             if (cut) {
                 memcpy(got, expected, cut * SESS_VOCAB * sizeof *got);
@@ -378,15 +386,17 @@ static void sess_state(void)
 }
 
 /* A refused state changes nothing: the session then saves what it saved before, and its logits are there. */
-static void sess_refuse(lbrt_session *s, const unsigned char *before, size_t before_bytes, const unsigned char *state,
-                        size_t bytes, unsigned allowed, const char *what)
+static void sess_refuse(lbrt_session *s, const unsigned char *before, size_t before_bytes,
+                        const unsigned char *state, size_t bytes, unsigned allowed, const char *what)
 {
     lbrt_status status = lbrt_state_restore(s, state, bytes);
-    LB_CHECK(status >= LBRT_ERR_FORMAT && status <= LBRT_ERR_CONTEXT_FULL && (allowed >> (status - LBRT_ERR_FORMAT) & 1) &&
-                 lbrt_session_error(s)[0], "%s: %s (%s)", what, lbrt_status_name(status), lbrt_session_error(s));
+    LB_CHECK(status >= LBRT_ERR_FORMAT && status <= LBRT_ERR_CONTEXT_FULL &&
+                 (allowed >> (status - LBRT_ERR_FORMAT) & 1) && lbrt_session_error(s)[0],
+             "%s: %s (%s)", what, lbrt_status_name(status), lbrt_session_error(s));
     static unsigned char after[1 << 18];
     size_t n = 0;
-    LB_CHECK(lbrt_state_save(s, after, sizeof after, &n) == LBRT_OK && n == before_bytes && memcmp(after, before, n) == 0,
+    LB_CHECK(lbrt_state_save(s, after, sizeof after, &n) == LBRT_OK && n == before_bytes &&
+                 memcmp(after, before, n) == 0,
              "%s: the session has changed", what);
 }
 
@@ -394,7 +404,8 @@ static void sess_bad_states(void)
 {
     enum { FORMAT = 1, UNSUPPORTED = 2, CHECKSUM = 4, FULL = 1 << 10, N = 6 };
     const sess_way way = { NULL, 8, 1, 0 };
-    lbrt_model *m = sm_model("micro", "q8", NULL), *bits = sm_model("bits", "q8", NULL), *q4 = sm_model("micro", "q4", NULL);
+    lbrt_model *m = sm_model("micro", "q8", NULL), *bits = sm_model("bits", "q8", NULL),
+               *q4 = sm_model("micro", "q4", NULL);
     lbrt_token ids[40];
     sm_tokens(ids, 40, SESS_VOCAB, 3);
     lbrt_session *s = sess_new(m, &way, &sess_kvs[0], 20), *t = sess_new(m, &way, &sess_kvs[0], 20);
@@ -410,7 +421,8 @@ static void sess_bad_states(void)
     for (size_t i = 0; i < bytes; i++) {
         state[i] ^= (unsigned char)(1u << lb_test_random() % 8);
         unsigned char keep = state[i];
-        sess_refuse(t, before, before_bytes, state, bytes, i < 64 ? FORMAT | UNSUPPORTED | CHECKSUM | FULL : CHECKSUM, "flipped");
+        sess_refuse(t, before, before_bytes, state, bytes,
+                    i < 64 ? FORMAT | UNSUPPORTED | CHECKSUM | FULL : CHECKSUM, "flipped");
         state[i] = keep;
         free(state);
         state = sess_save(s, &bytes);
@@ -454,7 +466,8 @@ static void sess_bad_states(void)
             longer[64 + 4 * N + lb_test_random() % (bytes - 64 - 4 * N)] = (unsigned char)lb_test_random();
         }
         if (round % 2) { /* NaN and infinity in the cache */
-            lb_store_u32(longer + bytes - 4 - 4 * (lb_test_random() % 100), round % 4 == 1 ? 0x7e007c00u : 0xfc00fe00u);
+            lb_store_u32(longer + bytes - 4 - 4 * (lb_test_random() % 100),
+                         round % 4 == 1 ? 0x7e007c00u : 0xfc00fe00u);
         }
         lb_store_u64(longer + 40, lb_hash64(longer + 64, bytes - 64));
         LB_CHECK(lbrt_state_restore(t, longer, bytes) == LBRT_OK, "%s", lbrt_session_error(t));
@@ -463,7 +476,8 @@ static void sess_bad_states(void)
         for (unsigned i = 0; i < 3; i++) {
             lbrt_token id = -1;
             lbrt_status status = lbrt_sample(t, &how, &id);
-            LB_CHECK(status == LBRT_ERR_NUMERIC || (status == LBRT_OK && id >= 0 && id < SESS_VOCAB), "%d: %d", (int)status, (int)id);
+            LB_CHECK(status == LBRT_ERR_NUMERIC || (status == LBRT_OK && id >= 0 && id < SESS_VOCAB),
+                     "%d: %d", (int)status, (int)id);
             if (status != LBRT_OK || lbrt_feed(t, &id, 1) != LBRT_OK) {
                 break;
             }
@@ -474,8 +488,10 @@ static void sess_bad_states(void)
     size_t n = 1;
     LB_CHECK(lbrt_state_save(t, NULL, 0, &n) == LBRT_ERR_BUFFER && n == bytes, "%zu", n);
     memset(longer, 0x5a, bytes);
-    LB_CHECK(lbrt_state_save(t, longer, bytes - 1, &n) == LBRT_ERR_BUFFER && n == bytes && longer[0] == 0x5a, "%zu", n);
-    LB_CHECK(lbrt_state_save(t, longer, bytes, NULL) == LBRT_ERR_ARGUMENT && lbrt_state_bytes(NULL) == 0, "NULL");
+    LB_CHECK(lbrt_state_save(t, longer, bytes - 1, &n) == LBRT_ERR_BUFFER && n == bytes && longer[0] == 0x5a,
+             "%zu", n);
+    LB_CHECK(lbrt_state_save(t, longer, bytes, NULL) == LBRT_ERR_ARGUMENT && lbrt_state_bytes(NULL) == 0,
+             "NULL");
     free(longer);
     free(state);
     free(before);
@@ -537,7 +553,8 @@ static void sess_parallel(void)
     for (unsigned i = 0; m && i < 3; i++) {
         alone[i] = together[i] = (sess_thread){ .m = m, .seed = i + 1 };
         sess_generate(&alone[i]);
-        LB_CHECK(alone[i].status == LBRT_OK && alone[i].n == 120, "%d: %zu tokens", (int)alone[i].status, alone[i].n);
+        LB_CHECK(alone[i].status == LBRT_OK && alone[i].n == 120, "%d: %zu tokens", (int)alone[i].status,
+                 alone[i].n);
     }
     unsigned started = 0;
     for (; m && started < 3; started++) {
@@ -549,7 +566,8 @@ static void sess_parallel(void)
     for (unsigned i = 0; i < started; i++) {
         pthread_join(threads[i], NULL);
         LB_CHECK(together[i].status == LBRT_OK && together[i].n == 120 &&
-                     memcmp(alone[i].out, together[i].out, sizeof alone[i].out) == 0, "session %u differs", i);
+                     memcmp(alone[i].out, together[i].out, sizeof alone[i].out) == 0,
+                 "session %u differs", i);
     }
     LB_CHECK(memcmp(alone[0].out, alone[1].out, sizeof alone[0].out) != 0, "seed and prompt change nothing");
     lbrt_model_close(m);

@@ -1,4 +1,5 @@
-/* What calls on models and sessions promise beside their numbers: errors, sizes, cancelling, memory, options of any size. */
+/* What calls on models and sessions promise beside their numbers: errors, sizes, cancelling, memory, options
+ * of any size. */
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -42,7 +43,8 @@ static rules_shot rules_take(lbrt_session *s)
 static void rules_unchanged(lbrt_session *s, rules_shot *r, const char *what)
 {
     rules_shot now = rules_take(s);
-    LB_CHECK(now.bytes == r->bytes && memcmp(now.state, r->state, r->bytes) == 0, "after %s the session has changed", what);
+    LB_CHECK(now.bytes == r->bytes && memcmp(now.state, r->state, r->bytes) == 0,
+             "after %s the session has changed", what);
     free(now.state);
     free(r->state);
     r->state = NULL;
@@ -55,22 +57,27 @@ static void rules_errors(lbrt_model *m)
     lbrt_token ids[40];
     sm_tokens(ids, 40, RULES_VOCAB, 1);
     LB_CHECK(strcmp(lbrt_session_error(s), "") == 0, "'%s'", lbrt_session_error(s));
-    LB_CHECK(lbrt_session_length(s) == 0 && lbrt_session_capacity(s) == 20 && !lbrt_logits(s, 0), "a fresh session");
+    LB_CHECK(lbrt_session_length(s) == 0 && lbrt_session_capacity(s) == 20 && !lbrt_logits(s, 0),
+             "a fresh session");
     lbrt_token id = -7;
-    LB_CHECK(lbrt_sample(s, NULL, &id) == LBRT_ERR_STATE && lbrt_session_error(s)[0], "sampling from nothing");
+    LB_CHECK(lbrt_sample(s, NULL, &id) == LBRT_ERR_STATE && lbrt_session_error(s)[0],
+             "sampling from nothing");
     LB_CHECK(lbrt_generate(s, NULL, 0, NULL, NULL, NULL) == LBRT_ERR_STATE, "generating from nothing");
     LB_CHECK(lbrt_rewind(s, 1) == LBRT_ERR_STATE, "rewinding forward");
-    LB_CHECK(lbrt_feed(s, ids, 15) == LBRT_OK && strcmp(lbrt_session_error(s), "") == 0, "'%s'", lbrt_session_error(s));
+    LB_CHECK(lbrt_feed(s, ids, 15) == LBRT_OK && strcmp(lbrt_session_error(s), "") == 0, "'%s'",
+             lbrt_session_error(s));
     static const lbrt_token bad[] = { -1, RULES_VOCAB, INT32_MAX, INT32_MIN };
     for (size_t i = 0; i < 4; i++) {
         for (size_t at = 0; at < 5; at += 2) {
             lbrt_token with[5] = { 1, 2, 3, 4, 5 };
             with[at] = bad[i];
             rules_shot shot = rules_take(s);
-            LB_CHECK(lbrt_feed(s, with, 5) == LBRT_ERR_ARGUMENT && lbrt_session_error(s)[0], "token %d", (int)bad[i]);
+            LB_CHECK(lbrt_feed(s, with, 5) == LBRT_ERR_ARGUMENT && lbrt_session_error(s)[0], "token %d",
+                     (int)bad[i]);
             rules_unchanged(s, &shot, "a token that is none");
             shot = rules_take(s);
-            LB_CHECK(lbrt_generate(s, with, 5, NULL, NULL, NULL) == LBRT_ERR_ARGUMENT, "token %d", (int)bad[i]);
+            LB_CHECK(lbrt_generate(s, with, 5, NULL, NULL, NULL) == LBRT_ERR_ARGUMENT, "token %d",
+                     (int)bad[i]);
             rules_unchanged(s, &shot, "a prompt with a token that is none");
         }
     }
@@ -79,7 +86,8 @@ static void rules_errors(lbrt_model *m)
     LB_CHECK(lbrt_feed(s, ids, SIZE_MAX) == LBRT_ERR_CONTEXT_FULL, "far too many tokens");
     LB_CHECK(lbrt_generate(s, ids, 6, NULL, NULL, NULL) == LBRT_ERR_CONTEXT_FULL, "a prompt too long");
     LB_CHECK(lbrt_rewind(s, 16) == LBRT_ERR_STATE, "rewinding forward");
-    LB_CHECK(lbrt_feed(s, NULL, 3) == LBRT_ERR_ARGUMENT && lbrt_feed(s, ids, 0) == LBRT_ERR_ARGUMENT, "no tokens");
+    LB_CHECK(lbrt_feed(s, NULL, 3) == LBRT_ERR_ARGUMENT && lbrt_feed(s, ids, 0) == LBRT_ERR_ARGUMENT,
+             "no tokens");
     LB_CHECK(lbrt_sample(s, NULL, NULL) == LBRT_ERR_ARGUMENT, "no place for the token");
     lbrt_sampling how = LBRT_SAMPLING_INIT;
     how.top_p = 1.5f;
@@ -93,7 +101,8 @@ static void rules_errors(lbrt_model *m)
     LB_CHECK(lbrt_feed(s, ids, 1) == LBRT_ERR_CONTEXT_FULL && lbrt_logits(s, 0), "a full session");
     g = (lbrt_generation)LBRT_GENERATION_INIT;
     g.n_generated = 99;
-    LB_CHECK(lbrt_generate(s, NULL, 0, &g, NULL, NULL) == LBRT_OK && g.n_generated == 0, "generating in a full context");
+    LB_CHECK(lbrt_generate(s, NULL, 0, &g, NULL, NULL) == LBRT_OK && g.n_generated == 0,
+             "generating in a full context");
     LB_CHECK(lbrt_rewind(s, 20) == LBRT_OK && !lbrt_logits(s, 0), "rewinding to where it is ends the logits");
     LB_CHECK(lbrt_rewind(s, 0) == LBRT_OK && lbrt_session_length(s) == 0, "rewinding to nothing");
     lbrt_session_free(s);
@@ -102,16 +111,21 @@ static void rules_errors(lbrt_model *m)
     size_t n = 1;
     lbrt_error err = { LBRT_OK, "" };
     const char *text = "x";
-    LB_CHECK(lbrt_feed(NULL, ids, 1) == LBRT_ERR_ARGUMENT && lbrt_rewind(NULL, 0) == LBRT_ERR_ARGUMENT, "NULL");
+    LB_CHECK(lbrt_feed(NULL, ids, 1) == LBRT_ERR_ARGUMENT && lbrt_rewind(NULL, 0) == LBRT_ERR_ARGUMENT,
+             "NULL");
     LB_CHECK(lbrt_sample(NULL, NULL, &id) == LBRT_ERR_ARGUMENT, "NULL");
     LB_CHECK(lbrt_generate(NULL, ids, 1, NULL, NULL, NULL) == LBRT_ERR_ARGUMENT, "NULL");
-    LB_CHECK(lbrt_state_save(NULL, ids, 1, &n) == LBRT_ERR_ARGUMENT && lbrt_state_restore(NULL, ids, 1) == LBRT_ERR_ARGUMENT, "NULL");
-    LB_CHECK(lbrt_session_length(NULL) == 0 && lbrt_session_capacity(NULL) == 0 && !lbrt_logits(NULL, 0), "NULL");
+    LB_CHECK(lbrt_state_save(NULL, ids, 1, &n) == LBRT_ERR_ARGUMENT &&
+                 lbrt_state_restore(NULL, ids, 1) == LBRT_ERR_ARGUMENT,
+             "NULL");
+    LB_CHECK(lbrt_session_length(NULL) == 0 && lbrt_session_capacity(NULL) == 0 && !lbrt_logits(NULL, 0),
+             "NULL");
     LB_CHECK(lbrt_session_error(NULL) != NULL && lbrt_state_bytes(NULL) == 0, "NULL");
     lbrt_cancel(NULL);
     lbrt_session_free(NULL);
     lbrt_model_close(NULL);
-    LB_CHECK(lbrt_session_bytes(NULL, NULL, &n, &err) == LBRT_ERR_ARGUMENT && err.status == LBRT_ERR_ARGUMENT, "NULL");
+    LB_CHECK(lbrt_session_bytes(NULL, NULL, &n, &err) == LBRT_ERR_ARGUMENT && err.status == LBRT_ERR_ARGUMENT,
+             "NULL");
     LB_CHECK(lbrt_session_bytes(m, NULL, NULL, NULL) == LBRT_ERR_ARGUMENT, "NULL");
     LB_CHECK(lbrt_session_create(NULL, NULL, &s, NULL) == LBRT_ERR_ARGUMENT, "NULL");
     LB_CHECK(lbrt_session_create(m, NULL, NULL, NULL) == LBRT_ERR_ARGUMENT, "NULL");
@@ -121,7 +135,9 @@ static void rules_errors(lbrt_model *m)
     LB_CHECK(lbrt_model_describe(NULL, &(lbrt_model_info)LBRT_MODEL_INFO_INIT) == LBRT_ERR_ARGUMENT, "NULL");
     LB_CHECK(lbrt_tokenize(NULL, "a", 1, 0, ids, 40, &n, &err) == LBRT_ERR_ARGUMENT, "NULL");
     LB_CHECK(lbrt_token_text(NULL, 1, false, &text, &n) == LBRT_ERR_ARGUMENT && !text, "NULL");
-    LB_CHECK(lbrt_detokenize(NULL, ids, 1, NULL, 0, &n, NULL) == LBRT_ERR_ARGUMENT && !lbrt_token_ends(NULL, 1), "NULL");
+    LB_CHECK(lbrt_detokenize(NULL, ids, 1, NULL, 0, &n, NULL) == LBRT_ERR_ARGUMENT &&
+                 !lbrt_token_ends(NULL, 1),
+             "NULL");
     LB_CHECK(lbrt_chat_format(NULL, NULL, 0, true, NULL, 0, &n, NULL) == LBRT_ERR_ARGUMENT, "NULL");
 }
 
@@ -132,40 +148,60 @@ static void rules_text(const lbrt_model *m)
     lbrt_token ids[32];
     size_t n = 0, bytes = 0;
     static const char sentence[] = "the end";
-    LB_CHECK(lbrt_tokenize(m, sentence, 7, LBRT_TOKENIZE_BOS, NULL, 0, &n, &err) == LBRT_ERR_BUFFER && n > 1 && n <= 9, "%zu", n);
+    LB_CHECK(lbrt_tokenize(m, sentence, 7, LBRT_TOKENIZE_BOS, NULL, 0, &n, &err) == LBRT_ERR_BUFFER &&
+                 n > 1 && n <= 9,
+             "%zu", n);
     const size_t needed = n;
     ids[needed - 1] = -5;
-    LB_CHECK(lbrt_tokenize(m, sentence, 7, LBRT_TOKENIZE_BOS, ids, needed - 1, &n, &err) == LBRT_ERR_BUFFER && n == needed, "%zu", n);
+    LB_CHECK(lbrt_tokenize(m, sentence, 7, LBRT_TOKENIZE_BOS, ids, needed - 1, &n, &err) == LBRT_ERR_BUFFER &&
+                 n == needed,
+             "%zu", n);
     LB_CHECK(ids[needed - 1] == -5, "wrote past its room");
-    LB_CHECK(lbrt_tokenize(m, sentence, 7, LBRT_TOKENIZE_BOS, ids, needed, &n, &err) == LBRT_OK && n == needed && ids[0] == 1, "%s", err.text);
+    LB_CHECK(lbrt_tokenize(m, sentence, 7, LBRT_TOKENIZE_BOS, ids, needed, &n, &err) == LBRT_OK &&
+                 n == needed && ids[0] == 1,
+             "%s", err.text);
     LB_CHECK(lbrt_tokenize(m, NULL, 0, 0, ids, 32, &n, &err) == LBRT_OK, "nothing to tokenize: %s", err.text);
     LB_CHECK(lbrt_tokenize(m, NULL, 1, 0, ids, 32, &n, &err) == LBRT_ERR_ARGUMENT, "no text");
     LB_CHECK(lbrt_tokenize(m, "a", 1, 0, NULL, 32, &n, &err) == LBRT_ERR_ARGUMENT, "no room");
     LB_CHECK(lbrt_tokenize(m, "a", 1, 0, ids, 32, NULL, &err) == LBRT_ERR_ARGUMENT, "no count");
-    LB_CHECK(lbrt_tokenize(m, "a", 1, 64, ids, 32, &n, &err) == LBRT_ERR_ARGUMENT && strstr(err.text, "64"), "%s", err.text);
+    LB_CHECK(lbrt_tokenize(m, "a", 1, 64, ids, 32, &n, &err) == LBRT_ERR_ARGUMENT && strstr(err.text, "64"),
+             "%s", err.text);
     char text[64];
-    LB_CHECK(lbrt_detokenize(m, ids + 1, needed - 1, NULL, 0, &bytes, &err) == LBRT_ERR_BUFFER && bytes == 7, "%zu", bytes);
-    LB_CHECK(lbrt_detokenize(m, ids + 1, needed - 1, text, 64, &bytes, &err) == LBRT_OK && bytes == 7 && memcmp(text, sentence, 7) == 0,
+    LB_CHECK(lbrt_detokenize(m, ids + 1, needed - 1, NULL, 0, &bytes, &err) == LBRT_ERR_BUFFER && bytes == 7,
+             "%zu", bytes);
+    LB_CHECK(lbrt_detokenize(m, ids + 1, needed - 1, text, 64, &bytes, &err) == LBRT_OK && bytes == 7 &&
+                 memcmp(text, sentence, 7) == 0,
              "'%.*s'", (int)bytes, text);
     LB_CHECK(lbrt_detokenize(m, NULL, 1, text, 64, &bytes, &err) == LBRT_ERR_ARGUMENT, "no tokens");
     const char *piece;
     LB_CHECK(lbrt_token_text(m, -1, false, &piece, &bytes) == LBRT_ERR_ARGUMENT && !piece, "token -1");
     LB_CHECK(lbrt_token_text(m, RULES_VOCAB, false, &piece, &bytes) == LBRT_ERR_ARGUMENT, "token n_vocab");
-    LB_CHECK(lbrt_token_text(m, 1, false, &piece, &bytes) == LBRT_OK && bytes == 0, "a control token has no text");
-    LB_CHECK(lbrt_token_text(m, 1, true, &piece, &bytes) == LBRT_OK && bytes == 3 && memcmp(piece, "<s>", 3) == 0, "but a name");
-    LB_CHECK(lbrt_token_text(m, 287, true, &piece, &bytes) == LBRT_OK && bytes == 0 && piece, "a row that pads the vocabulary");
-    LB_CHECK(lbrt_token_ends(m, 2) && !lbrt_token_ends(m, 1) && !lbrt_token_ends(m, -1) && !lbrt_token_ends(m, INT32_MAX), "ends");
+    LB_CHECK(lbrt_token_text(m, 1, false, &piece, &bytes) == LBRT_OK && bytes == 0,
+             "a control token has no text");
+    LB_CHECK(lbrt_token_text(m, 1, true, &piece, &bytes) == LBRT_OK && bytes == 3 &&
+                 memcmp(piece, "<s>", 3) == 0,
+             "but a name");
+    LB_CHECK(lbrt_token_text(m, 287, true, &piece, &bytes) == LBRT_OK && bytes == 0 && piece,
+             "a row that pads the vocabulary");
+    LB_CHECK(lbrt_token_ends(m, 2) && !lbrt_token_ends(m, 1) && !lbrt_token_ends(m, -1) &&
+                 !lbrt_token_ends(m, INT32_MAX),
+             "ends");
     const lbrt_message bad[] = { { "user", NULL } }, good[] = { { "user", "a" } };
     LB_CHECK(lbrt_chat_format(m, bad, 1, true, NULL, 0, &bytes, &err) == LBRT_ERR_ARGUMENT, "no content");
     LB_CHECK(lbrt_chat_format(m, good, 1, true, text, 64, NULL, &err) == LBRT_ERR_ARGUMENT, "no size");
     static const char formatted[] = "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n";
-    LB_CHECK(lbrt_chat_format(m, good, 1, true, NULL, 0, &bytes, &err) == LBRT_ERR_BUFFER && bytes == sizeof formatted - 1, "%zu: %s", bytes,
-             err.text);
-    LB_CHECK(lbrt_chat_format(m, good, 1, true, text, 64, &bytes, &err) == LBRT_OK && memcmp(text, formatted, bytes) == 0, "'%.*s'",
-             (int)bytes, text);
+    LB_CHECK(lbrt_chat_format(m, good, 1, true, NULL, 0, &bytes, &err) == LBRT_ERR_BUFFER &&
+                 bytes == sizeof formatted - 1,
+             "%zu: %s", bytes, err.text);
+    LB_CHECK(lbrt_chat_format(m, good, 1, true, text, 64, &bytes, &err) == LBRT_OK &&
+                 memcmp(text, formatted, bytes) == 0,
+             "'%.*s'", (int)bytes, text);
     lbrt_model *none = sm_model("tiny", "q8", NULL);
-    LB_CHECK(lbrt_tokenize(none, "a", 1, 0, ids, 32, &n, &err) == LBRT_ERR_UNSUPPORTED && strstr(err.text, "tokenizer"), "%s", err.text);
-    LB_CHECK(lbrt_chat_format(none, good, 1, true, text, 64, &bytes, &err) == LBRT_ERR_UNSUPPORTED, "%s", err.text);
+    LB_CHECK(lbrt_tokenize(none, "a", 1, 0, ids, 32, &n, &err) == LBRT_ERR_UNSUPPORTED &&
+                 strstr(err.text, "tokenizer"),
+             "%s", err.text);
+    LB_CHECK(lbrt_chat_format(none, good, 1, true, text, 64, &bytes, &err) == LBRT_ERR_UNSUPPORTED, "%s",
+             err.text);
     lbrt_model_close(none);
 }
 
@@ -185,16 +221,20 @@ static void rules_logits(const lbrt_model *m)
         }
     }
     LB_CHECK(!lbrt_logits(s, N) && !lbrt_logits(s, SIZE_MAX), "more than were fed");
-    static const size_t pieces[] = { 3, 1, 17, 20, 9 }; /* batches are of 16: the last five of 17 and of 20 lie in two */
+    static const size_t pieces[] = { 3, 1, 17, 20,
+                                     9 }; /* batches are of 16: the last five of 17 and of 20 lie in two */
     size_t at = 0;
     for (size_t i = 0; i < 5; i++) {
-        LB_CHECK(lbrt_feed(t, ids + at, pieces[i]) == LBRT_OK && lbrt_feed(u, ids + at, pieces[i]) == LBRT_OK, "%s", lbrt_session_error(t));
+        LB_CHECK(lbrt_feed(t, ids + at, pieces[i]) == LBRT_OK && lbrt_feed(u, ids + at, pieces[i]) == LBRT_OK,
+                 "%s", lbrt_session_error(t));
         at += pieces[i];
         for (size_t back = 0; back < 8; back++) {
             const float *x = lbrt_logits(t, back), *y = lbrt_logits(u, back);
             const bool has = back < 5 && back < pieces[i];
-            LB_CHECK((x != NULL) == has && (!x || memcmp(x, all[at - 1 - back], sizeof all[0]) == 0), "piece %zu, back %zu", i, back);
-            LB_CHECK((y != NULL) == (back == 0) && (!y || memcmp(y, all[at - 1], sizeof all[0]) == 0), "piece %zu, back %zu", i, back);
+            LB_CHECK((x != NULL) == has && (!x || memcmp(x, all[at - 1 - back], sizeof all[0]) == 0),
+                     "piece %zu, back %zu", i, back);
+            LB_CHECK((y != NULL) == (back == 0) && (!y || memcmp(y, all[at - 1], sizeof all[0]) == 0),
+                     "piece %zu, back %zu", i, back);
         }
     }
     LB_CHECK(lbrt_rewind(t, 10) == LBRT_OK && !lbrt_logits(t, 0), "after rewinding");
@@ -232,7 +272,8 @@ static rules_answer rules_whole, rules_part;
 
 static void rules_generate(const lbrt_model *m)
 {
-    lb_test_case("generating: as sampling and feeding by hand; stopped and gone on; until the context is full");
+    lb_test_case(
+        "generating: as sampling and feeding by hand; stopped and gone on; until the context is full");
     lbrt_token prompt[10];
     sm_tokens(prompt, 10, RULES_VOCAB, 5);
     lbrt_session *s = rules_session(m, 60, 0), *t = rules_session(m, 60, 0);
@@ -245,27 +286,34 @@ static void rules_generate(const lbrt_model *m)
     lbrt_generation g = LBRT_GENERATION_INIT;
     g.sampling = &how;
     g.ignore_end = true;
-    LB_CHECK(lbrt_generate(s, prompt, 10, &g, rules_token, &rules_whole) == LBRT_OK, "%s", lbrt_session_error(s));
-    LB_CHECK(g.n_generated == 50 && rules_whole.n == 50 && lbrt_session_length(s) == 60, "%zu tokens, %zu held", g.n_generated,
-             lbrt_session_length(s));
+    LB_CHECK(lbrt_generate(s, prompt, 10, &g, rules_token, &rules_whole) == LBRT_OK, "%s",
+             lbrt_session_error(s));
+    LB_CHECK(g.n_generated == 50 && rules_whole.n == 50 && lbrt_session_length(s) == 60,
+             "%zu tokens, %zu held", g.n_generated, lbrt_session_length(s));
     LB_CHECK(lbrt_feed(t, prompt, 10) == LBRT_OK, "%s", lbrt_session_error(t));
     for (size_t i = 0; i < 50; i++) {
         lbrt_token id = -1;
-        LB_CHECK(lbrt_sample(t, &how, &id) == LBRT_OK && id == rules_whole.ids[i] && lbrt_feed(t, &id, 1) == LBRT_OK, "token %zu", i);
+        LB_CHECK(lbrt_sample(t, &how, &id) == LBRT_OK && id == rules_whole.ids[i] &&
+                     lbrt_feed(t, &id, 1) == LBRT_OK,
+                 "token %zu", i);
     }
     rules_part = (rules_answer){ .s = t, .stop_at = 7 };
     lbrt_rewind(t, 0);
-    LB_CHECK(lbrt_generate(t, prompt, 10, &g, rules_token, &rules_part) == LBRT_OK && g.n_generated == 7 && lbrt_session_length(t) == 17 &&
-                 lbrt_logits(t, 0), "%zu", g.n_generated);
+    LB_CHECK(lbrt_generate(t, prompt, 10, &g, rules_token, &rules_part) == LBRT_OK && g.n_generated == 7 &&
+                 lbrt_session_length(t) == 17 && lbrt_logits(t, 0),
+             "%zu", g.n_generated);
     rules_part.stop_at = 0;
     g.max_tokens = 13;
-    LB_CHECK(lbrt_generate(t, NULL, 0, &g, rules_token, &rules_part) == LBRT_OK && g.n_generated == 13 && lbrt_session_length(t) == 30, "%zu",
-             g.n_generated);
+    LB_CHECK(lbrt_generate(t, NULL, 0, &g, rules_token, &rules_part) == LBRT_OK && g.n_generated == 13 &&
+                 lbrt_session_length(t) == 30,
+             "%zu", g.n_generated);
     g.max_tokens = 0;
-    LB_CHECK(lbrt_generate(t, NULL, 0, &g, rules_token, &rules_part) == LBRT_OK && g.n_generated == 30, "%zu", g.n_generated);
-    LB_CHECK(rules_part.n == 50 && memcmp(rules_part.ids, rules_whole.ids, 50 * sizeof(lbrt_token)) == 0, "other tokens");
-    LB_CHECK(lbrt_rewind(t, 0) == LBRT_OK && lbrt_generate(t, prompt, 10, NULL, NULL, NULL) == LBRT_OK, "no options, no callback: %s",
-             lbrt_session_error(t));
+    LB_CHECK(lbrt_generate(t, NULL, 0, &g, rules_token, &rules_part) == LBRT_OK && g.n_generated == 30, "%zu",
+             g.n_generated);
+    LB_CHECK(rules_part.n == 50 && memcmp(rules_part.ids, rules_whole.ids, 50 * sizeof(lbrt_token)) == 0,
+             "other tokens");
+    LB_CHECK(lbrt_rewind(t, 0) == LBRT_OK && lbrt_generate(t, prompt, 10, NULL, NULL, NULL) == LBRT_OK,
+             "no options, no callback: %s", lbrt_session_error(t));
 
     lb_test_case("a token that ends the answer is fed, not reported");
     g.max_tokens = 0;
@@ -275,18 +323,23 @@ static void rules_generate(const lbrt_model *m)
     for (how.seed = 0; how.seed < 40; how.seed++) {
         rules_part = (rules_answer){ .s = t };
         g.ignore_end = false;
-        LB_CHECK(lbrt_rewind(t, 0) == LBRT_OK && lbrt_generate(t, prompt, 10, &g, rules_token, &rules_part) == LBRT_OK, "generate");
+        LB_CHECK(lbrt_rewind(t, 0) == LBRT_OK &&
+                     lbrt_generate(t, prompt, 10, &g, rules_token, &rules_part) == LBRT_OK,
+                 "generate");
         for (size_t i = 0; i < rules_part.n; i++) {
             LB_CHECK(!lbrt_token_ends(m, rules_part.ids[i]), "an end was reported");
         }
         if (lbrt_session_length(t) < 60) {
             ended++;
-            LB_CHECK(lbrt_session_length(t) == 10 + rules_part.n + 1 && g.n_generated == rules_part.n, "%zu and %zu", rules_part.n,
-                     lbrt_session_length(t));
+            LB_CHECK(lbrt_session_length(t) == 10 + rules_part.n + 1 && g.n_generated == rules_part.n,
+                     "%zu and %zu", rules_part.n, lbrt_session_length(t));
             rules_part = (rules_answer){ .s = s };
             g.ignore_end = true;
-            LB_CHECK(lbrt_rewind(s, 0) == LBRT_OK && lbrt_generate(s, prompt, 10, &g, rules_token, &rules_part) == LBRT_OK, "generate");
-            LB_CHECK(lbrt_token_ends(m, rules_part.ids[lbrt_session_length(t) - 11]), "it ended without an end");
+            LB_CHECK(lbrt_rewind(s, 0) == LBRT_OK &&
+                         lbrt_generate(s, prompt, 10, &g, rules_token, &rules_part) == LBRT_OK,
+                     "generate");
+            LB_CHECK(lbrt_token_ends(m, rules_part.ids[lbrt_session_length(t) - 11]),
+                     "it ended without an end");
         }
     }
     LB_CHECK(ended > 0 && ended < 40, "%u of 40 ended", ended);
@@ -321,7 +374,8 @@ static void *rules_cancel(void *user)
 /* A cancellation that came after its call had ended still waits: takes it away. */
 static void rules_drain(lbrt_session *s)
 {
-    LB_CHECK(lbrt_feed(s, NULL, 0) != LBRT_OK && lbrt_feed(s, NULL, 0) == LBRT_ERR_ARGUMENT, "%s", lbrt_session_error(s));
+    LB_CHECK(lbrt_feed(s, NULL, 0) != LBRT_OK && lbrt_feed(s, NULL, 0) == LBRT_ERR_ARGUMENT, "%s",
+             lbrt_session_error(s));
 }
 
 static void rules_cancelling(const lbrt_model *m)
@@ -336,18 +390,25 @@ static void rules_cancelling(const lbrt_model *m)
     lb_test_case("cancelling before the call: it returns at once, the one after works");
     LB_CHECK(lbrt_feed(s, ids, 40) == LBRT_OK, "%s", lbrt_session_error(s));
     lbrt_cancel(s);
-    LB_CHECK(lbrt_feed(s, ids + 40, 60) == LBRT_CANCELLED && lbrt_session_length(s) == 40 && !lbrt_logits(s, 0), "cancelled feed");
+    LB_CHECK(lbrt_feed(s, ids + 40, 60) == LBRT_CANCELLED && lbrt_session_length(s) == 40 &&
+                 !lbrt_logits(s, 0),
+             "cancelled feed");
     LB_CHECK(lbrt_session_error(s)[0], "no sentence");
     lbrt_cancel(s);
     lbrt_cancel(s);
-    LB_CHECK(lbrt_generate(s, ids + 40, 60, NULL, NULL, NULL) == LBRT_CANCELLED && lbrt_session_length(s) == 40, "cancelled generate");
-    LB_CHECK(lbrt_feed(s, ids + 40, 60) == LBRT_OK && memcmp(lbrt_logits(s, 0), expected, sizeof expected) == 0, "%s", lbrt_session_error(s));
+    LB_CHECK(lbrt_generate(s, ids + 40, 60, NULL, NULL, NULL) == LBRT_CANCELLED &&
+                 lbrt_session_length(s) == 40,
+             "cancelled generate");
+    LB_CHECK(lbrt_feed(s, ids + 40, 60) == LBRT_OK &&
+                 memcmp(lbrt_logits(s, 0), expected, sizeof expected) == 0,
+             "%s", lbrt_session_error(s));
 
     for (unsigned round = 0; round < 3; round++) {
         lb_test_case("cancelling a long prompt from another thread, round %u", round);
         rules_canceller c = { .s = s };
         pthread_t thread;
-        LB_CHECK(lbrt_rewind(s, 0) == LBRT_OK && lbrt_feed(s, ids, 40) == LBRT_OK, "%s", lbrt_session_error(s));
+        LB_CHECK(lbrt_rewind(s, 0) == LBRT_OK && lbrt_feed(s, ids, 40) == LBRT_OK, "%s",
+                 lbrt_session_error(s));
         if (!LB_CHECK(pthread_create(&thread, NULL, rules_cancel, &c) == 0, "no thread")) {
             return;
         }
@@ -359,9 +420,11 @@ static void rules_cancelling(const lbrt_model *m)
         }
         atomic_store(&c.done, true);
         pthread_join(thread, NULL);
-        LB_CHECK(status == LBRT_CANCELLED && lbrt_session_length(s) == 40 && !lbrt_logits(s, 0), "%s", lbrt_status_name(status));
+        LB_CHECK(status == LBRT_CANCELLED && lbrt_session_length(s) == 40 && !lbrt_logits(s, 0), "%s",
+                 lbrt_status_name(status));
         rules_drain(s);
-        LB_CHECK(lbrt_feed(s, ids + 40, 60) == LBRT_OK && memcmp(lbrt_logits(s, 0), expected, sizeof expected) == 0,
+        LB_CHECK(lbrt_feed(s, ids + 40, 60) == LBRT_OK &&
+                     memcmp(lbrt_logits(s, 0), expected, sizeof expected) == 0,
                  "not the logits of a fresh session");
     }
 
@@ -384,12 +447,15 @@ static void rules_cancelling(const lbrt_model *m)
             pthread_join(thread, NULL);
             rules_drain(s);
         }
-        LB_CHECK(status == LBRT_CANCELLED && g.n_generated == rules_part.n && (other ? rules_part.n >= 3 : rules_part.n == 5 * round), "%s, %zu",
-                 lbrt_status_name(status), g.n_generated);
-        LB_CHECK(lbrt_session_length(s) == 40 + rules_part.n && !lbrt_logits(s, 0), "%zu held", lbrt_session_length(s));
+        LB_CHECK(status == LBRT_CANCELLED && g.n_generated == rules_part.n &&
+                     (other ? rules_part.n >= 3 : rules_part.n == 5 * round),
+                 "%s, %zu", lbrt_status_name(status), g.n_generated);
+        LB_CHECK(lbrt_session_length(s) == 40 + rules_part.n && !lbrt_logits(s, 0), "%zu held",
+                 lbrt_session_length(s));
         LB_CHECK(lbrt_rewind(fresh, 0) == LBRT_OK && lbrt_feed(fresh, ids, 40) == LBRT_OK &&
-                     lbrt_feed(fresh, rules_part.ids, rules_part.n) == LBRT_OK && lbrt_feed(fresh, ids, 20) == LBRT_OK &&
-                     lbrt_feed(s, ids, 20) == LBRT_OK, "%s%s", lbrt_session_error(s), lbrt_session_error(fresh));
+                     lbrt_feed(fresh, rules_part.ids, rules_part.n) == LBRT_OK &&
+                     lbrt_feed(fresh, ids, 20) == LBRT_OK && lbrt_feed(s, ids, 20) == LBRT_OK,
+                 "%s%s", lbrt_session_error(s), lbrt_session_error(fresh));
         const float *a = lbrt_logits(s, 0), *b = lbrt_logits(fresh, 0);
         LB_CHECK(a && b && memcmp(a, b, sizeof got) == 0, "not what a fresh session gives");
     }
@@ -426,8 +492,9 @@ static void rules_memory(void)
         lb_test_allocator(0);
         lbrt_session *s = NULL;
         LB_CHECK(lbrt_session_create(m, &options[i], &s, &err) == LBRT_OK, "%s", err.text);
-        LB_CHECK(lb_test_alloc_alive() - alive == bytes && lb_test_alloc_count() == 1, "%zu bytes instead of %zu, %llu allocations",
-                 lb_test_alloc_alive() - alive, bytes, (unsigned long long)lb_test_alloc_count());
+        LB_CHECK(lb_test_alloc_alive() - alive == bytes && lb_test_alloc_count() == 1,
+                 "%zu bytes instead of %zu, %llu allocations", lb_test_alloc_alive() - alive, bytes,
+                 (unsigned long long)lb_test_alloc_count());
         lbrt_token ids[64];
         sm_tokens(ids, 64, RULES_VOCAB, 7);
         const size_t n = options[i].n_context == 1 ? 1 : 40;
@@ -442,9 +509,11 @@ static void rules_memory(void)
         lbrt_token id;
         unsigned char *state = malloc(lbrt_state_bytes(s) + 100000);
         size_t state_bytes = 0;
-        LB_CHECK(lbrt_sample(s, &how, &id) == LBRT_OK && lbrt_generate(s, NULL, 0, &g, NULL, NULL) == LBRT_OK, "%s", lbrt_session_error(s));
-        LB_CHECK(lbrt_state_save(s, state, lbrt_state_bytes(s), &state_bytes) == LBRT_OK && lbrt_rewind(s, 0) == LBRT_OK &&
-                     lbrt_state_restore(s, state, state_bytes) == LBRT_OK, "%s", lbrt_session_error(s));
+        LB_CHECK(lbrt_sample(s, &how, &id) == LBRT_OK && lbrt_generate(s, NULL, 0, &g, NULL, NULL) == LBRT_OK,
+                 "%s", lbrt_session_error(s));
+        LB_CHECK(lbrt_state_save(s, state, lbrt_state_bytes(s), &state_bytes) == LBRT_OK &&
+                     lbrt_rewind(s, 0) == LBRT_OK && lbrt_state_restore(s, state, state_bytes) == LBRT_OK,
+                 "%s", lbrt_session_error(s));
         LB_CHECK(lbrt_feed(s, ids, 4096) == LBRT_ERR_CONTEXT_FULL, "an error");
         LB_CHECK(lb_test_alloc_count() == 1, "%llu allocations", (unsigned long long)lb_test_alloc_count());
         free(state);
@@ -457,20 +526,29 @@ static void rules_memory(void)
         lbrt_status status;
     } bad[] = {
         { { 0, NULL, 0, 0, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT }, LBRT_ERR_ARGUMENT },
-        { { sizeof(lbrt_session_options), NULL, 0, 4097, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT }, LBRT_ERR_ARGUMENT },
-        { { sizeof(lbrt_session_options), NULL, 0, 0, 257, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT }, LBRT_ERR_ARGUMENT },
-        { { sizeof(lbrt_session_options), NULL, 0, 0, UINT32_MAX, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT }, LBRT_ERR_ARGUMENT },
-        { { sizeof(lbrt_session_options), NULL, 10, 0, 0, 11, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT }, LBRT_ERR_ARGUMENT },
-        { { sizeof(lbrt_session_options), NULL, UINT32_MAX, 0, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT }, LBRT_ERR_ARGUMENT },
-        { { sizeof(lbrt_session_options), NULL, 0, 0, 0, 0, (lbrt_kv_format)77, LBRT_KV_DEFAULT }, LBRT_ERR_UNSUPPORTED },
-        { { sizeof(lbrt_session_options), NULL, 0, 0, 0, 0, LBRT_KV_DEFAULT, (lbrt_kv_format)-1 }, LBRT_ERR_UNSUPPORTED },
+        { { sizeof(lbrt_session_options), NULL, 0, 4097, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT },
+          LBRT_ERR_ARGUMENT },
+        { { sizeof(lbrt_session_options), NULL, 0, 0, 257, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT },
+          LBRT_ERR_ARGUMENT },
+        { { sizeof(lbrt_session_options), NULL, 0, 0, UINT32_MAX, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT },
+          LBRT_ERR_ARGUMENT },
+        { { sizeof(lbrt_session_options), NULL, 10, 0, 0, 11, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT },
+          LBRT_ERR_ARGUMENT },
+        { { sizeof(lbrt_session_options), NULL, UINT32_MAX, 0, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT },
+          LBRT_ERR_ARGUMENT },
+        { { sizeof(lbrt_session_options), NULL, 0, 0, 0, 0, (lbrt_kv_format)77, LBRT_KV_DEFAULT },
+          LBRT_ERR_UNSUPPORTED },
+        { { sizeof(lbrt_session_options), NULL, 0, 0, 0, 0, LBRT_KV_DEFAULT, (lbrt_kv_format)-1 },
+          LBRT_ERR_UNSUPPORTED },
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         lbrt_session *s = (lbrt_session *)(uintptr_t)1;
         size_t bytes = 5;
         lbrt_status status = lbrt_session_create(m, &bad[i].o, &s, &err);
-        LB_CHECK(status == bad[i].status && !s && err.text[0] && err.status == status, "%zu: %s", i, err.text);
-        LB_CHECK(lbrt_session_bytes(m, &bad[i].o, &bytes, &err) == bad[i].status && bytes == 0, "%zu: %s", i, err.text);
+        LB_CHECK(status == bad[i].status && !s && err.text[0] && err.status == status, "%zu: %s", i,
+                 err.text);
+        LB_CHECK(lbrt_session_bytes(m, &bad[i].o, &bytes, &err) == bad[i].status && bytes == 0, "%zu: %s", i,
+                 err.text);
     }
     lbrt_model_close(m);
     LB_CHECK(lb_test_alloc_alive() == before, "a leak");
@@ -497,26 +575,39 @@ static void rules_sizes(const lbrt_model *m)
     lb_test_case("option structs of an older, shorter header: what lies behind their size is not read");
     bool used = false;
     const lbrt_allocator poison = { rules_poison_alloc, rules_poison_free, &used };
-    lbrt_session_options o = { offsetof(lbrt_session_options, n_threads), NULL, 50, 7, 9999, 9999, (lbrt_kv_format)99, (lbrt_kv_format)99 };
+    lbrt_session_options o = { offsetof(lbrt_session_options, n_threads),
+                               NULL,
+                               50,
+                               7,
+                               9999,
+                               9999,
+                               (lbrt_kv_format)99,
+                               (lbrt_kv_format)99 };
     lbrt_error err = { LBRT_OK, "" };
     lbrt_session *s = NULL;
-    LB_CHECK(lbrt_session_create(m, &o, &s, &err) == LBRT_OK && lbrt_session_capacity(s) == 50, "%s", err.text);
+    LB_CHECK(lbrt_session_create(m, &o, &s, &err) == LBRT_OK && lbrt_session_capacity(s) == 50, "%s",
+             err.text);
     lbrt_session_free(s);
     o.size = sizeof(size_t);
     o.allocator = &poison;
-    LB_CHECK(lbrt_session_create(m, &o, &s, &err) == LBRT_OK && lbrt_session_capacity(s) == 1000 && !used, "%s", err.text);
+    LB_CHECK(lbrt_session_create(m, &o, &s, &err) == LBRT_OK && lbrt_session_capacity(s) == 1000 && !used,
+             "%s", err.text);
     lbrt_token ids[10];
     sm_tokens(ids, 10, RULES_VOCAB, 8);
     LB_CHECK(lbrt_feed(s, ids, 10) == LBRT_OK, "%s", lbrt_session_error(s));
     lbrt_token greedy = -1, id = -2;
     lbrt_sampling how = { offsetof(lbrt_sampling, top_p), 0.0f, 7.0f, 7.0f, 7, -7.0f, 7, 7 };
-    LB_CHECK(lbrt_sample(s, NULL, &greedy) == LBRT_OK && lbrt_sample(s, &how, &id) == LBRT_OK && id == greedy, "%s", lbrt_session_error(s));
+    LB_CHECK(lbrt_sample(s, NULL, &greedy) == LBRT_OK && lbrt_sample(s, &how, &id) == LBRT_OK && id == greedy,
+             "%s", lbrt_session_error(s));
     lbrt_generation g = { offsetof(lbrt_generation, ignore_end), NULL, 3, true, 12345 };
-    LB_CHECK(lbrt_generate(s, NULL, 0, &g, NULL, NULL) == LBRT_OK && g.n_generated == 12345, "%zu", g.n_generated);
+    LB_CHECK(lbrt_generate(s, NULL, 0, &g, NULL, NULL) == LBRT_OK && g.n_generated == 12345, "%zu",
+             g.n_generated);
     lbrt_session_free(s);
     lbrt_model_info info = { .size = offsetof(lbrt_model_info, parameters), .parameters = 77, .n_vocab = 78 };
-    LB_CHECK(lbrt_model_describe(m, &info) == LBRT_OK && strcmp(info.name, "micro") == 0 && info.parameters == 77 && info.n_vocab == 78 &&
-                 info.size == offsetof(lbrt_model_info, parameters), "the description");
+    LB_CHECK(lbrt_model_describe(m, &info) == LBRT_OK && strcmp(info.name, "micro") == 0 &&
+                 info.parameters == 77 && info.n_vocab == 78 &&
+                 info.size == offsetof(lbrt_model_info, parameters),
+             "the description");
     info = (lbrt_model_info){ .size = 0 };
     LB_CHECK(lbrt_model_describe(m, &info) == LBRT_ERR_ARGUMENT, "no size");
     lbrt_model_options mo = { offsetof(lbrt_model_options, isa), NULL, NULL, NULL, "no such level", true };
@@ -531,14 +622,17 @@ static void rules_sizes(const lbrt_model *m)
     } session = { LBRT_SESSION_OPTIONS_INIT, { 1, 2, 3 } };
     session.o.size = sizeof session;
     session.o.n_context = 33;
-    LB_CHECK(lbrt_session_create(m, &session.o, &s, &err) == LBRT_OK && lbrt_session_capacity(s) == 33, "%s", err.text);
+    LB_CHECK(lbrt_session_create(m, &session.o, &s, &err) == LBRT_OK && lbrt_session_capacity(s) == 33, "%s",
+             err.text);
     lbrt_session_free(s);
     struct {
         lbrt_model_info i;
         uint64_t future;
     } longer = { .i = LBRT_MODEL_INFO_INIT, .future = 99 };
     longer.i.size = sizeof longer;
-    LB_CHECK(lbrt_model_describe(m, &longer.i) == LBRT_OK && longer.i.n_vocab == RULES_VOCAB && longer.future == 99, "%u", longer.i.n_vocab);
+    LB_CHECK(lbrt_model_describe(m, &longer.i) == LBRT_OK && longer.i.n_vocab == RULES_VOCAB &&
+                 longer.future == 99,
+             "%u", longer.i.n_vocab);
 }
 
 void test_session_rules(void)
