@@ -78,12 +78,12 @@ typedef enum lb_wformat {
  *                  of columns 4 j + b of row r, earlier columns in lower bits, earlier lines first. tcq2: a line is 16 columns;
  *                  tcq4: 8; tcq3: three lines are 32 columns, two with 2 bits of 16 columns each, one with 1 bit of all 32
  *                  weight = row_scale * integer weight, see lb_tcq_code.h; every byte is valid
- *   tern (1.6 bits) plane 0: f32 row_scale[16];  plane 1: u8 code[lines][16][4], lines = columns / 20, rounded up: five trits a
- *                  byte. Byte (l, r, i) holds columns 20 l + 4 j + i, j = 0..4, as digits d_j in 0..2 of the fraction code / 256 in
- *                  base 3: f_0 = code, d_j = 3 f_j >> 8, f_{j+1} = 3 f_j & 255. A packer writes ceil(v * 256 / 243),
- *                  v = 81 d_0 + 27 d_1 + 9 d_2 + 3 d_3 + d_4. Columns past the true ones have d = 1.
- *                  weight = row_scale * (d - 1)
- *                  (f moves on by two additions, a digit is two comparisons, and 256 d_j = 3 f_j - f_{j+1} needs not even those)
+ *   tern (1.6 bits) plane 0: f32 row_scale[16];  plane 1: u8 code[lines][16][4], lines = columns / 20, rounded up
+ *                  five trits a byte: (l, r, i) holds columns 20 l + 4 j + i, j = 0..4, as digits d_j = 0..2 of the fraction
+ *                  code / 256 in base 3: f_0 = code, d_j = 3 f_j >> 8, f_{j+1} = 3 f_j & 255. A packer writes
+ *                  ceil(v * 256 / 243), v = 81 d_0 + 27 d_1 + 9 d_2 + 3 d_3 + d_4; every byte is valid. Columns past the
+ *                  true ones have d = 1.  weight = row_scale * (d - 1)
+ *                  (f moves on by two additions, a digit is two comparisons; 256 d_j = 3 f_j - f_{j+1} needs not even those)
  * Zero points of q4 are in half steps, dense where they are likely: integers only would cost 10 % of squared error.
  * Columns past the true ones have codes of no meaning; activations there are zero.
  * mini(u) is an 8-bit float without sign: 4 bits of exponent, 4 of mantissa, (1 + (u & 15) / 16) * 2^((u >> 4) - 15); as a

@@ -28,7 +28,7 @@
     R(gemv[LB_W_TCQ2],   lb_gemv_tcq2,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
     R(gemv[LB_W_TCQ3],   lb_gemv_tcq3,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
     R(gemv[LB_W_TCQ4],   lb_gemv_tcq4,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
-    R(gemv[LB_W_TERN],   lb_gemv_tern,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemv[LB_W_TERN],   lb_gemv_tern,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_F32],    lb_gemm_f32,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemm[LB_W_F16],    lb_gemm_f16,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemm[LB_W_BF16],   lb_gemm_bf16,      ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
@@ -41,7 +41,7 @@
     R(gemm[LB_W_TCQ2],   lb_gemm_tcq2,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_TCQ3],   lb_gemm_tcq3,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_TCQ4],   lb_gemm_tcq4,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_TERN],   lb_gemm_tern,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_TERN],   lb_gemm_tern,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(quantize_a8,       lb_quantize_a8,    ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(quantize_a8_token, lb_quantize_a8_token, ref, sse,  avx2,  avx512, avx512,     avx512)                          \
     R(rmsnorm,           lb_rmsnorm,        ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
@@ -69,6 +69,7 @@ LB_DECLARE_HADAMARD(avx512);
 LB_DECLARE_MATMUL(avx512vnni);
 LB_DECLARE_TCQ(avx512vnni);
 LB_DECLARE_TCQ(avx512vbmi);
+LB_DECLARE_TERN(sse);
 LB_DECLARE_TERN(avx2);
 LB_DECLARE_TERN(avx512vnni);
 
@@ -107,7 +108,7 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(gemv[LB_W_TCQ2],    lb_gemv_tcq2,      ref,  ref,  ref,     ref)                                                \
     R(gemv[LB_W_TCQ3],    lb_gemv_tcq3,      ref,  ref,  ref,     ref)                                                \
     R(gemv[LB_W_TCQ4],    lb_gemv_tcq4,      ref,  ref,  ref,     ref)                                                \
-    R(gemv[LB_W_TERN],   lb_gemv_tern,      ref,  ref,  ref,     ref)                                                 \
+    R(gemv[LB_W_TERN],   lb_gemv_tern,      ref,  neon, dotprod, dotprod)                                             \
     R(gemm[LB_W_F32],     lb_gemm_f32,       ref,  neon, neon,    neon)                                               \
     R(gemm[LB_W_F16],     lb_gemm_f16,       ref,  neon, neon,    neon)                                               \
     R(gemm[LB_W_BF16],    lb_gemm_bf16,      ref,  neon, neon,    neon)                                               \
@@ -120,7 +121,7 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(gemm[LB_W_TCQ2],    lb_gemm_tcq2,      ref,  ref,  ref,     ref)                                                \
     R(gemm[LB_W_TCQ3],    lb_gemm_tcq3,      ref,  ref,  ref,     ref)                                                \
     R(gemm[LB_W_TCQ4],    lb_gemm_tcq4,      ref,  ref,  ref,     ref)                                                \
-    R(gemm[LB_W_TERN],   lb_gemm_tern,      ref,  ref,  ref,     ref)                                                 \
+    R(gemm[LB_W_TERN],   lb_gemm_tern,      ref,  neon, dotprod, dotprod)                                             \
     R(quantize_a8,        lb_quantize_a8,    ref,  neon, neon,    neon)                                               \
     R(quantize_a8_token,  lb_quantize_a8_token, ref, neon, neon, neon)                                                \
     R(rmsnorm,            lb_rmsnorm,        ref,  neon, neon,    neon)                                               \
@@ -139,6 +140,8 @@ LB_DECLARE_MATMUL(neon);
 LB_DECLARE_VECTOR(neon);
 LB_DECLARE_HADAMARD(neon);
 LB_DECLARE_MATMUL(dotprod);
+LB_DECLARE_TERN(neon);
+LB_DECLARE_TERN(dotprod);
 
 #define LB_COL_SCALAR(e, op, a, b, c, d) LB_ENTRY_(e, op, a)
 #define LB_COL_NEON(e, op, a, b, c, d) LB_ENTRY_(e, op, b)

@@ -5,8 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../formats/container/lb_wformat.h"
 #include "../formats/import/lb_ggml_types.h"
 #include "../formats/import/lb_source.h"
+#include "../formats/pack/lb_pack.h"
+#include "../kernels/lb_layout.h"
 #include "../kernels/lb_math.h"
 #include "lb_test.h"
 #include "make_models.h"
@@ -149,6 +152,29 @@ static void check_gguf_rope(void)
     mk_free(&b);
 }
 
+/* A ternary matrix comes back from the packed format as it was. */
+static void check_packs_exactly(const float *w, size_t rows, size_t cols)
+{
+    enum { CAP = 2048 };
+    static LB_ALIGNED(64) unsigned char tile[CAP];
+    float row[MK_FFN];
+    size_t wrong = 0;
+    if (!LB_CHECK(cols <= MK_FFN && lb_tern_tile_bytes(cols) <= CAP, "%zu columns", cols)) {
+        return;
+    }
+    for (size_t r = 0; w != NULL && r < rows; r += LB_TILE_ROWS) {
+        const size_t n = rows - r < LB_TILE_ROWS ? rows - r : LB_TILE_ROWS;
+        lb_pack_tern(w + r * cols, cols, n, cols, NULL, tile);
+        for (size_t i = 0; i < n; i++) {
+            lb_wformat_find(LB_W_TERN)->unpack(tile, cols, i, row);
+            for (size_t c = 0; c < cols; c++) {
+                wrong += row[c] != w[(r + i) * cols + c];
+            }
+        }
+    }
+    LB_CHECK(wrong == 0, "%zu packed weights", wrong);
+}
+
 /* The two ternary forms that have one scale, and a .scale tensor. */
 static void check_gguf_ternary(void)
 {
@@ -178,6 +204,7 @@ static void check_gguf_ternary(void)
             wrong += w[i] != (float)(codes[i] - 1) * 0.375f;
         }
         LB_CHECK(wrong == 0, "%zu weights", wrong);
+        check_packs_exactly(w, MK_FFN, MK_DIM);
         free(w);
         s->close(s);
     }
@@ -503,6 +530,9 @@ static void check_hf_bitnet(int mode)
                                                                             : mean;
     LB_CHECK(t->ternary && t->ternary_scale == want_scale, "scale %g, not %g", (double)t->ternary_scale,
              (double)want_scale);
+    if (w != NULL) {
+        check_packs_exactly(w, (size_t)t->rows, (size_t)t->cols);
+    }
     size_t wrong = w == NULL;
     for (uint32_t i = 0; w != NULL && i < MK_FFN * MK_DIM; i++) {
         float code = (float)((int)((i / MK_FFN * 5 + i % MK_FFN * 7) % 3) - 1);

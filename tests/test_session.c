@@ -250,12 +250,12 @@ static void sess_long(void)
 static void sess_shared(void)
 {
     static const char *const inputs[] = { "models/stories260K/stories260K.bin", "models/TinyStories-656K",
-                                          "models/lab" };
-    static const char *const formats[] = { "q8", "q4", "q4" };
-    static const size_t lengths[] = { 270, 60, 20 };
+                                          "models/lab", "models/bitstories-3M" };
+    static const char *const formats[] = { "q8", "q4", "q4", "q8" };
+    static const size_t lengths[] = { 270, 60, 20, 40 };
     const char *levels[16];
     const size_t n_levels = sess_levels(levels);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
         lb_test_case("%s as %s: the same bits", inputs[i], formats[i]);
         const char *shared = lb_test_shared(inputs[i]);
         if (!shared) {

@@ -20,7 +20,6 @@ static const lb_synth_model synth_models[] = {
     { "qwen2.5-1.5b", 151936, 28, 1536, 12, 2, 128, 8960, 32768, 1e6f, true, true, false },
     { "smollm-135m", 49152, 30, 576, 9, 3, 64, 1536, 2048, 1e4f, true, false, false },
     { "bitnet-2b", 128256, 30, 2560, 20, 5, 128, 6912, 4096, 5e5f, true, false, true },
-    { "bitnet-tiny", 512, 2, 320, 5, 1, 64, 448, 512, 1e4f, true, false, true },
     { "tiny", 512, 3, 128, 4, 2, 32, 352, 512, 1e4f, false, true, false },
 };
 

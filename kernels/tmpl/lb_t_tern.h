@@ -2,19 +2,19 @@
  * Template: matrix products of ternary weights (tern). Parameters, besides those of README:
  *     LB_T_GTILES  tiles (2 or 1) of the register block for many tokens, and
  *     LB_T_TOKENS  its tokens: 6, 4 or 2
- *     LB_T_QUADS   quads of columns that a `small` accumulator takes. Digits are 0..2 and |x| <= 127, so a pair of products is at
- *                  most 508: 64 of them fit 16 bits (32512)
+ *     LB_T_QUADS   quads of columns that a `small` accumulator takes. Digits are 0..2 and |x| <= 127, so a pair of
+ *                  products is at most 508: 64 of them fit 16 bits (32512)
  *     LB_T_DIRECT  products with this many tokens or fewer go through gemv
  * and two functions, before this file is included:
- *     lb_v_LEVEL_tern_dot(codes, q, n)       int32 sums of digit * x over n lines of 64 code bytes and 20 n activations
- *     lb_v_LEVEL_tern_digits(line, out)      one line as 5 vectors of 64 bytes: out[64 j] has the digits of quad j
+ *     lb_v_LEVEL_tern_dot(codes, q, n)    int32 sums of digit * x over n lines of 64 code bytes and 20 n activations
+ *     lb_v_LEVEL_tern_digits(line, out)   one line as 5 vectors of 64 bytes: out + 64 j has the digits of quad j
  *
- * Sums are exact integers over all columns: digit - 1 is the weight, so the sum of a token's codes is taken off at the end.
- * Where sums of digits pass 32 bits (beyond 2^23 columns) they wrap around, and the difference is right again.
+ * Sums are exact integers over all columns: digit - 1 is the weight, so the sum of a token's codes is taken off at the
+ * end. Where sums of digits pass 32 bits (beyond 2^23 columns) they wrap around, and the difference is right again.
  *
  * One token (gemv): the level's tern_dot, whose decoding need not make digits at all.
- * Many tokens (gemm): LB_TERN_PANEL_LINES lines become digits once, u8 panel[quad][16][4], and are multiplied with blocks of tokens;
- * int32 sums wait in `scratch` between panels.
+ * Many tokens (gemm): LB_TERN_PANEL_LINES lines become digits once, u8 panel[quad][16][4], and are multiplied with blocks
+ * of tokens; int32 sums wait in `scratch` between panels.
  */
 #define LB_V(op) LB_CAT4(lb_v_, LB_TV, _, op)
 #define LB_D(op) LB_CAT4(lb_v_, LB_TD, _, op)

@@ -1,3 +1,4 @@
+#if defined(__x86_64__)
 /*
  * Matrix products of ternary weights, AVX2. A digit of the fraction f is two comparisons: d = (f >= 86) + (f >= 171), on bytes that
  * are shifted by 128 because vpcmpgtb is signed; tripling keeps the shift, as 3 * 128 = 128 modulo 256.
@@ -87,3 +88,4 @@ LB_VOP void lb_v_avx2_tern_digits(const uint8_t *line, uint8_t *out)
 #define LB_T_QUADS 60
 #define LB_T_DIRECT 1
 #include "../tmpl/lb_t_tern.h"
+#endif

@@ -1,3 +1,4 @@
+#if defined(__x86_64__)
 /*
  * Matrix products of ternary weights, AVX-512 VNNI. For one token no digit is ever made: with f_{j+1} = 3 f_j modulo 256,
  *     256 d_j = 3 f_j - f_{j+1}, so  256 sum(d_j x_j) = 3 sum(f_j x_j) - sum(f_{j+1} x_j)
@@ -80,3 +81,4 @@ LB_VOP void lb_v_avx512vnni_tern_digits(const uint8_t *line, uint8_t *out)
 #define LB_T_QUADS SIZE_MAX
 #define LB_T_DIRECT 3
 #include "../tmpl/lb_t_tern.h"
+#endif
