@@ -209,6 +209,14 @@ LBRT_API lbrt_status lbrt_chat_format(const lbrt_model *model, const lbrt_messag
 
 typedef struct lbrt_session lbrt_session;
 
+/*
+ * How keys and values are kept. q8, q4 and q2 quantize blocks of 64 positions when they are full: each token sees its own block (the
+ * newest 1 to 64 positions) and the first 64 positions as f16, everything between in 8, 4 or 2 bits and a scale per position and head, after
+ * a Hadamard rotation per head (as in QuaRot, arXiv 2404.00456) and for keys less the block's mean (after KIVI, arXiv 2402.02750). Bytes
+ * per position, layer and head of width 64, keys and values together: f32 512, f16 256, q8 134, q4 70, q2 38. q8 and q4 are
+ * close to f16 (README has figures), q2 is not for every model. Rewinding a session of these to a length that is no multiple of 64
+ * makes the next lbrt_feed compute up to 63 tokens again; so does continuing a restored one.
+ */
 typedef enum lbrt_kv_format {
     LBRT_KV_DEFAULT = 0, /* f16 */
     LBRT_KV_F32 = 1,
@@ -261,6 +269,14 @@ LBRT_API const float *lbrt_logits(const lbrt_session *session, size_t back);
 /* Forgets all tokens after the first `length`. STATE if the session holds fewer. Logits are gone until the next feed. */
 LBRT_API lbrt_status lbrt_rewind(lbrt_session *session, size_t length);
 
+/*
+ * Replaces the session's content by the first `length` tokens of `from`, a session of the same model and KV formats, and its logits too if
+ * that is all of them. Copies the cache (lbrt_state_bytes is about how much); afterwards the sessions share nothing. Several
+ * sessions may be forked from one at the same time. Errors: ARGUMENT (other model or formats), STATE (`from` holds
+ * fewer), CONTEXT_FULL; the session is then as before.
+ */
+LBRT_API lbrt_status lbrt_fork(lbrt_session *session, const lbrt_session *from, size_t length);
+
 /* From any thread: the running or the next lbrt_feed or lbrt_generate returns CANCELLED soon; the session stays usable. */
 LBRT_API void lbrt_cancel(lbrt_session *session);
 
@@ -306,7 +322,10 @@ LBRT_API lbrt_status lbrt_generate(lbrt_session *session, const lbrt_token *prom
 /* Bytes that lbrt_state_save needs now. */
 LBRT_API size_t lbrt_state_bytes(const lbrt_session *session);
 
-/* Writes the session's tokens and KV cache, with the model's fingerprint and a checksum. BUFFER if cap is too small. */
+/*
+ * Writes the session's tokens and KV cache, with the model's fingerprint and a checksum. BUFFER if cap is too small. The bytes depend on
+ * the model, options, tokens and whether there are logits, not on how they were computed.
+ */
 LBRT_API lbrt_status lbrt_state_save(lbrt_session *session, void *buffer, size_t cap, size_t *bytes);
 
 /*

@@ -22,6 +22,10 @@
     lb_matmul_fn lb_gemv_tcq2_##s, lb_gemv_tcq3_##s, lb_gemv_tcq4_##s;                                                \
     lb_matmul_fn lb_gemm_tcq2_##s, lb_gemm_tcq3_##s, lb_gemm_tcq4_##s
 
+#define LB_DECLARE_KV(s)                                                                                              \
+    lb_kv_product_fn lb_kv_product_q8_##s, lb_kv_product_q4_##s, lb_kv_product_q2_##s;                                \
+    void lb_mul_bf16_##s(float *y, const float *x, const uint16_t *w, size_t n)
+
 #define LB_DECLARE_VECTOR(s)                                                                                          \
     void lb_quantize_a8_##s(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum);                         \
     void lb_quantize_a8_token_##s(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum);                   \
@@ -41,5 +45,6 @@ LB_DECLARE_TCQ(ref);
 LB_DECLARE_TERN(ref);
 LB_DECLARE_VECTOR(ref);
 LB_DECLARE_HADAMARD(ref);
+LB_DECLARE_KV(ref);
 
 #endif /* LB_KERNEL_NAMES_H */

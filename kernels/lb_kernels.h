@@ -139,6 +139,29 @@ typedef void lb_matmul_fn(const void *w, size_t tile_bytes, size_t n_tiles, size
 
 #define LB_MM_SCRATCH (160u * 1024u)
 
+/*
+ * A quantized KV cache (runtime/engine/lb_kv.h) is read through one product. Codes are tiles of 16 rows as in a packed matrix, without
+ * scales inside; k is a multiple of 32. The integer weight of row r and column c is
+ *   q8  code - 128,     u8 code[k / 4][16][4]
+ *   q4  2 * code - 15,  u8 code[k / 8][16][4]: byte (j, r, i) holds column 8 j + i in bits 0-3 and column 8 j + 4 + i in bits 4-7
+ *   q2  2 * code - 3,   u8 code[k / 16][16][4]: byte (j, r, i) holds column 16 j + 4 b + i in bits 2 b and 2 b + 1
+ * Exactly, for row r of tile i and token t: acc = +0; for each group g of 32 columns, isum = sum of weight * x_code, exact in
+ * int32: acc = fma(x_scale, (float)isum, acc). With row_scale: acc = fma(acc, row_scale[16 i + r], base[t][i / 4]), row scales being
+ * bf16. Then y[t][16 i + r] = acc, or y = y + acc with `add`.
+ */
+enum { LB_KV_PRODUCT_Q8, LB_KV_PRODUCT_Q4, LB_KV_PRODUCT_Q2, LB_KV_PRODUCTS };
+
+typedef struct lb_kv_matrix {
+    const uint8_t *codes; /* 64-byte aligned */
+    size_t tile_bytes;    /* the distance between tiles */
+    size_t n_tiles, k;
+    const uint16_t *row_scale; /* [n_tiles * 16], or NULL: no scales and no base */
+    const float *base;         /* [n][base_stride] */
+    size_t base_stride;
+} lb_kv_matrix;
+
+typedef void lb_kv_product_fn(const lb_kv_matrix *w, const lb_input *x, float *y, size_t y_stride, bool add);
+
 typedef struct lb_kernels {
     const char *isa;
 
@@ -201,6 +224,11 @@ typedef struct lb_kernels {
      * without bit h; at the end v_i * (1 / sqrt(block)). y may be x.
      */
     void (*hadamard)(float *y, const float *x, const uint8_t *signs, size_t n, size_t block);
+
+    lb_kv_product_fn *kv_product[LB_KV_PRODUCTS];
+
+    /* y_i = x_i * w_i, w in bf16 */
+    void (*mul_bf16)(float *y, const float *x, const uint16_t *w, size_t n);
 } lb_kernels;
 
 /*

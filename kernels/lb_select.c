@@ -54,15 +54,21 @@
     R(f32_to_f16,        lb_f32_to_f16,     ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(f16_to_f32,        lb_f16_to_f32,     ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(argmax,            lb_argmax,         ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(hadamard,          lb_hadamard,       ref,  sse,     avx2,  avx512, avx512,     avx512)
+    R(hadamard,          lb_hadamard,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(kv_product[LB_KV_PRODUCT_Q8], lb_kv_product_q8,  ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)          \
+    R(kv_product[LB_KV_PRODUCT_Q4], lb_kv_product_q4,  ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)          \
+    R(kv_product[LB_KV_PRODUCT_Q2], lb_kv_product_q2,  ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)          \
+    R(mul_bf16,          lb_mul_bf16,       ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)
 
 LB_DECLARE_MATMUL(sse);
 LB_DECLARE_VECTOR(sse);
 LB_DECLARE_HADAMARD(sse);
+LB_DECLARE_KV(sse);
 LB_DECLARE_MATMUL(avx2);
 LB_DECLARE_TCQ(avx2);
 LB_DECLARE_VECTOR(avx2);
 LB_DECLARE_HADAMARD(avx2);
+LB_DECLARE_KV(avx2);
 LB_DECLARE_MATMUL(avx512);
 LB_DECLARE_VECTOR(avx512);
 LB_DECLARE_HADAMARD(avx512);
@@ -72,6 +78,7 @@ LB_DECLARE_TCQ(avx512vbmi);
 LB_DECLARE_TERN(sse);
 LB_DECLARE_TERN(avx2);
 LB_DECLARE_TERN(avx512vnni);
+LB_DECLARE_KV(avx512vnni);
 
 #define LB_COL_SCALAR(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, a)
 #define LB_COL_SSE(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, b)
@@ -134,14 +141,20 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(f32_to_f16,         lb_f32_to_f16,     ref,  neon, neon,    neon)                                               \
     R(f16_to_f32,         lb_f16_to_f32,     ref,  neon, neon,    neon)                                               \
     R(argmax,             lb_argmax,         ref,  neon, neon,    neon)                                               \
-    R(hadamard,           lb_hadamard,       ref,  neon, neon,    neon)
+    R(hadamard,           lb_hadamard,       ref,  neon, neon,    neon)                                               \
+    R(kv_product[LB_KV_PRODUCT_Q8], lb_kv_product_q8,  ref,  neon, dotprod, dotprod)                                  \
+    R(kv_product[LB_KV_PRODUCT_Q4], lb_kv_product_q4,  ref,  neon, dotprod, dotprod)                                  \
+    R(kv_product[LB_KV_PRODUCT_Q2], lb_kv_product_q2,  ref,  neon, dotprod, dotprod)                                  \
+    R(mul_bf16,          lb_mul_bf16,       ref,  neon, neon,    neon)
 
 LB_DECLARE_MATMUL(neon);
 LB_DECLARE_VECTOR(neon);
 LB_DECLARE_HADAMARD(neon);
+LB_DECLARE_KV(neon);
 LB_DECLARE_MATMUL(dotprod);
 LB_DECLARE_TERN(neon);
 LB_DECLARE_TERN(dotprod);
+LB_DECLARE_KV(dotprod);
 
 #define LB_COL_SCALAR(e, op, a, b, c, d) LB_ENTRY_(e, op, a)
 #define LB_COL_NEON(e, op, a, b, c, d) LB_ENTRY_(e, op, b)
@@ -198,7 +211,11 @@ static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
     R(f32_to_f16,         lb_f32_to_f16,     ref)                                                                     \
     R(f16_to_f32,         lb_f16_to_f32,     ref)                                                                     \
     R(argmax,             lb_argmax,         ref)                                                                     \
-    R(hadamard,           lb_hadamard,       ref)
+    R(hadamard,           lb_hadamard,       ref)                                                                     \
+    R(kv_product[LB_KV_PRODUCT_Q8], lb_kv_product_q8,  ref)                                                           \
+    R(kv_product[LB_KV_PRODUCT_Q4], lb_kv_product_q4,  ref)                                                           \
+    R(kv_product[LB_KV_PRODUCT_Q2], lb_kv_product_q2,  ref)                                                           \
+    R(mul_bf16,          lb_mul_bf16,       ref)
 
 #define LB_COL_SCALAR(e, op, a) LB_ENTRY_(e, op, a)
 static const lb_kernels lb_table_scalar = {.isa = "scalar", LB_ROWS(LB_COL_SCALAR)};

@@ -89,6 +89,14 @@ lbrt_status lb_session_feed(lbrt_session *s, const lbrt_token *tokens, size_t n)
     }
     const size_t wanted = lb_min(n, s->n_logits_max);
     s->n_logits = 0;
+    /* After a rewind or a restore a cache of codes may lack the numbers of the newest block: its tokens once more. */
+    for (size_t at = lb_kv_resume(&s->kv, s->length); at < s->length;) {
+        const size_t batch = lb_min(s->n_batch, s->length - at);
+        if (!lb_forward(s, s->tokens + at, batch, at, 0, 0)) {
+            return lb_session_cancelled(s);
+        }
+        at += batch;
+    }
     for (size_t at = 0; at < n;) {
         size_t batch = lb_min(s->n_batch, n - at), end = at + batch;
         /* Of this batch, the tokens whose distance from the end of the prompt is below `wanted`. */
@@ -129,5 +137,31 @@ lbrt_status lbrt_rewind(lbrt_session *s, size_t length)
     LB_FAIL_IF(length > s->length, &s->error, LBRT_ERR_STATE, "the session holds %zu tokens, fewer than %zu", s->length, length);
     s->length = length;
     s->n_logits = 0;
+    return LBRT_OK;
+}
+
+lbrt_status lbrt_fork(lbrt_session *s, const lbrt_session *from, size_t length)
+{
+    if (!s) {
+        return LBRT_ERR_ARGUMENT;
+    }
+    s->error = (lbrt_error){ LBRT_OK, "" };
+    LB_FAIL_IF(!from, &s->error, LBRT_ERR_ARGUMENT, "no session to fork from");
+    LB_FAIL_IF(s->model != from->model, &s->error, LBRT_ERR_ARGUMENT, "the sessions are of different models");
+    LB_FAIL_IF(s->kv.key.room != from->kv.key.room || s->kv.value.room != from->kv.value.room, &s->error, LBRT_ERR_ARGUMENT,
+               "the sessions have different KV formats");
+    LB_FAIL_IF(length > from->length, &s->error, LBRT_ERR_STATE, "the session holds %zu tokens, fewer than %zu", from->length, length);
+    LB_FAIL_IF(length > s->n_context, &s->error, LBRT_ERR_CONTEXT_FULL, "%zu tokens do not fit: the session holds %zu", length,
+               s->n_context);
+    if (s == from) {
+        return length == s->length ? LBRT_OK : lbrt_rewind(s, length);
+    }
+    lb_kv_copy(&s->kv, &from->kv, length);
+    memcpy(s->tokens, from->tokens, length * sizeof *s->tokens);
+    s->length = length;
+    s->n_logits = length == from->length && from->n_logits ? 1 : 0;
+    if (s->n_logits) {
+        memcpy(s->logits, from->logits, s->model->hparams.n_vocab * sizeof(float));
+    }
     return LBRT_OK;
 }

@@ -1,13 +1,13 @@
 /*
  * Saved sessions. Little-endian:
- *   0   8 bytes 'l' 'b' 's' 't' 'a' 't' 'e' 1;  8 u64 the model's fingerprint;  16 u32 key format;  20 u32 value format;
+ *   0   8 bytes 'l' 'b' 's' 't' 'a' 't' 'e' 2;  8 u64 the model's fingerprint;  16 u32 key format;  20 u32 value format;
  *   24  u64 n tokens;  32 u64 n_logits (0 or 1);  40 u64 XXH64 of everything behind the header;  48 16 bytes zero
- *   64  n i32 token ids, n_logits rows of n_vocab f32, then n times the cache of one position (lb_kv.h)
+ *   64  n i32 token ids, n_logits rows of n_vocab f32, then the cache of n positions (lb_kv_export)
  */
 #include "lb_session_api.h"
 
 enum { STATE_HEADER = 64 };
-static const unsigned char state_magic[8] = { 'l', 'b', 's', 't', 'a', 't', 'e', 1 };
+static const unsigned char state_magic[8] = { 'l', 'b', 's', 't', 'a', 't', 'e', 2 };
 
 static size_t state_logits(const lbrt_session *s)
 {
@@ -16,7 +16,7 @@ static size_t state_logits(const lbrt_session *s)
 
 static size_t state_bytes(const lbrt_session *s, size_t n, size_t n_logits)
 {
-    return STATE_HEADER + n * (sizeof(lbrt_token) + lb_kv_position_bytes(&s->kv)) +
+    return STATE_HEADER + n * sizeof(lbrt_token) + lb_kv_state_bytes(&s->kv, n) +
            n_logits * s->model->hparams.n_vocab * sizeof(float);
 }
 
@@ -39,8 +39,8 @@ lbrt_status lbrt_state_save(lbrt_session *s, void *buffer, size_t cap, size_t *b
     memset(p, 0, STATE_HEADER);
     memcpy(p, state_magic, sizeof state_magic);
     lb_store_u64(p + 8, s->model->file.fingerprint);
-    lb_store_u32(p + 16, (uint32_t)s->kv.key->weights);
-    lb_store_u32(p + 20, (uint32_t)s->kv.value->weights);
+    lb_store_u32(p + 16, s->kv.key.room->id);
+    lb_store_u32(p + 20, s->kv.value.room->id);
     lb_store_u64(p + 24, s->length);
     lb_store_u64(p + 32, n_logits);
     for (size_t i = 0; i < s->length; i++, at += 4) {
@@ -51,9 +51,7 @@ lbrt_status lbrt_state_save(lbrt_session *s, void *buffer, size_t cap, size_t *b
         memcpy(&u, &s->logits[i], sizeof u);
         lb_store_u32(at, u);
     }
-    for (size_t i = 0; i < s->length; i++, at += lb_kv_position_bytes(&s->kv)) {
-        lb_kv_export(&s->kv, i, at);
-    }
+    lb_kv_export(&s->kv, s->length, at);
     lb_store_u64(p + 40, lb_hash64(p + STATE_HEADER, *bytes - STATE_HEADER));
     return LBRT_OK;
 }
@@ -71,7 +69,7 @@ lbrt_status lbrt_state_restore(lbrt_session *s, const void *buffer, size_t bytes
                &s->error, LBRT_ERR_FORMAT, "not a saved session");
     LB_FAIL_IF(lb_load_u64(p + 8) != s->model->file.fingerprint, &s->error, LBRT_ERR_UNSUPPORTED,
                "the session was saved with another model");
-    LB_FAIL_IF(lb_load_u32(p + 16) != (uint32_t)s->kv.key->weights || lb_load_u32(p + 20) != (uint32_t)s->kv.value->weights,
+    LB_FAIL_IF(lb_load_u32(p + 16) != s->kv.key.room->id || lb_load_u32(p + 20) != s->kv.value.room->id,
                &s->error, LBRT_ERR_UNSUPPORTED, "the session was saved with another KV format");
     uint64_t n = lb_load_u64(p + 24), n_logits = lb_load_u64(p + 32);
     LB_FAIL_IF(n > s->n_context, &s->error, LBRT_ERR_CONTEXT_FULL, "the saved session has %llu tokens, this one holds %zu",
@@ -90,9 +88,7 @@ lbrt_status lbrt_state_restore(lbrt_session *s, const void *buffer, size_t bytes
     for (size_t i = 0; i < n_logits * s->model->hparams.n_vocab; i++, at += 4) {
         s->logits[i] = lb_load_f32(at);
     }
-    for (size_t i = 0; i < n; i++, at += lb_kv_position_bytes(&s->kv)) {
-        lb_kv_import(&s->kv, i, at);
-    }
+    lb_kv_import(&s->kv, (size_t)n, at);
     s->length = (size_t)n;
     s->n_logits = (size_t)n_logits;
     return LBRT_OK;

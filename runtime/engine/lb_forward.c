@@ -85,7 +85,16 @@ static void rotate_token(void *context, size_t t, unsigned thread)
         k->rope(key, angles, h->n_kv_heads, h->head_dim, h->rope_dim, h->rope_interleaved);
     }
     k->scale(q, 1.0f / sqrtf((float)h->head_dim), s->model->q_dim);
-    lb_kv_store(&s->kv, k, job->layer, job->first + t, key, s->v + t * s->kv_stride);
+    const lb_kv *kv = &s->kv;
+    float *v = s->v + t * s->kv_stride;
+    if (kv->key.room->bits) {
+        lb_kv_rotate(kv, k, q, h->n_heads);
+        lb_kv_rotate(kv, k, key, h->n_kv_heads);
+    }
+    if (kv->value.room->bits) {
+        lb_kv_rotate(kv, k, v, h->n_kv_heads);
+    }
+    lb_kv_store(kv, k, job->layer, job->first + t, key, v);
 }
 
 static void attn_out_token(void *context, size_t t, unsigned thread)
@@ -94,6 +103,9 @@ static void attn_out_token(void *context, size_t t, unsigned thread)
     lbrt_session *s = job->s;
     (void)thread;
     float *out = s->normed + t * s->normed_stride;
+    if (s->kv.value.room->bits) { /* values are kept rotated */
+        lb_kv_rotate(&s->kv, s->exec.k, out, s->model->hparams.n_heads);
+    }
     if (job->l->attn_sub_norm) {
         s->exec.k->rmsnorm(out, out, job->l->attn_sub_norm, s->model->q_dim, s->model->hparams.norm_eps);
     }
@@ -132,7 +144,9 @@ static void forward_attention(forward_job *job)
                                { &l->attn_v, s->v, s->kv_stride } };
     lb_linear_run(&s->exec, qkv, 3, &in, false);
     each_token(job, rotate_token);
+    lb_kv_pack_layer(&s->kv, &s->exec, job->layer, job->first, job->n);
     lb_attention(s, job->layer, s->q, job->n, job->first, s->normed, s->normed_stride);
+    lb_kv_keep_newest(&s->kv, job->layer, job->first, job->n);
     each_token(job, attn_out_token);
     in = lb_prep_input(&s->prep, job->n, s->normed, s->normed_stride);
     const lb_product out = { &l->attn_o, s->x, s->x_stride };
@@ -173,6 +187,7 @@ static void forward_head(forward_job *job, size_t n_logits, size_t back)
 bool lb_forward(lbrt_session *s, const lbrt_token *tokens, size_t n, size_t first, size_t n_logits, size_t back)
 {
     forward_job job = { .s = s, .tokens = tokens, .n = n, .first = first };
+    lb_kv_begin(&s->kv, first);
     each_token(&job, embed_token);
     for (uint32_t i = 0; i < s->model->hparams.n_layers; i++) {
         if (atomic_load_explicit(&s->cancel, memory_order_relaxed)) {
@@ -186,5 +201,6 @@ bool lb_forward(lbrt_session *s, const lbrt_token *tokens, size_t n, size_t firs
     if (n_logits) {
         forward_head(&job, n_logits, back);
     }
+    lb_kv_end(&s->kv, first, n);
     return true;
 }

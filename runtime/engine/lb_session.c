@@ -99,7 +99,8 @@ lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *opt
     s.n_partial = h->n_heads * ((s.n_context + LB_KV_CHUNK - 1) / LB_KV_CHUNK);
     s.partial_stride = stride_of(stride_of(h->head_dim) + 2);
     s.partial = take_rows(a, s.n_partial, s.partial_stride);
-    lb_kv_layout(&s.kv, a, h, lb_kv_format_of(o.kv_key), lb_kv_format_of(o.kv_value), s.n_context);
+    lb_kv_layout(&s.kv, a, h, lb_kv_format_of(o.kv_key), lb_kv_format_of(o.kv_value), s.n_context,
+                 s.n_batch);
     LB_FAIL_IF(a->overflow, err, LBRT_ERR_MEMORY, "a session of %u tokens does not fit this machine's addresses",
                (unsigned)s.n_context);
     s.slab_bytes = a->bytes;

@@ -16,6 +16,11 @@ enum { LB_ATTN_ROWS = 32 };
 typedef struct lb_attn_scratch {
     float *q, *scores, *chunk_out, *out; /* [rows][head_dim], [rows][256], [rows][head_dim padded] twice */
     float *max, *sum;                    /* [rows] */
+    /* For a cache of codes: queries and weighted probabilities as int8, what the blocks' means give */
+    float *base, *weighed;               /* [rows][16], [rows][256] */
+    int8_t *q8, *p8;                     /* [rows][head_dim rounded up to 64], [rows][256] */
+    float *q8_scale, *p8_scale;          /* a number per group of 32 */
+    int32_t *q8_sum, *p8_sum;
 } lb_attn_scratch;
 
 struct lbrt_session {

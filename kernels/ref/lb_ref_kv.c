@@ -1,0 +1,55 @@
+/* Reference: products over a quantized KV cache. The definition in lb_kernels.h, row by row. */
+#include "../lb_kernel_names.h"
+#include "../lb_math.h"
+
+static int32_t lb_ref_kv_weight(const uint8_t *tile, int bits, size_t r, size_t c)
+{
+    const size_t per_byte = 8 / (size_t)bits, span = 4 * per_byte; /* columns of 64 bytes */
+    const unsigned byte = tile[c / span * 64 + r * 4 + c % 4];
+    const int code = (int)(byte >> (c % span / 4 * (size_t)bits)) & ((1 << bits) - 1);
+    return bits == 8 ? code - 128 : 2 * code - ((1 << bits) - 1);
+}
+
+static void lb_ref_kv_product(const lb_kv_matrix *w, const lb_input *x, float *y, size_t y_stride, bool add, int bits)
+{
+    for (size_t t = 0; t < x->n; t++) {
+        for (size_t row = 0; row < w->n_tiles * LB_TILE_ROWS; row++) {
+            const size_t i = row / LB_TILE_ROWS;
+            float acc = 0.0f;
+            for (size_t g = 0; g < w->k / LB_GROUP; g++) {
+                int32_t isum = 0;
+                for (size_t c = g * LB_GROUP; c < (g + 1) * LB_GROUP; c++) {
+                    isum += lb_ref_kv_weight(w->codes + i * w->tile_bytes, bits, row % LB_TILE_ROWS, c) * x->q[t * x->q_stride + c];
+                }
+                acc = lb_fma(x->scale[t * x->group_stride + g], (float)isum, acc);
+            }
+            if (w->row_scale) {
+                acc = lb_fma(acc, lb_bf16_to_f32(w->row_scale[row]), w->base[t * w->base_stride + i / 4]);
+            }
+            float *to = y + t * y_stride + row;
+            *to = add ? *to + acc : acc;
+        }
+    }
+}
+
+void lb_kv_product_q8_ref(const lb_kv_matrix *w, const lb_input *x, float *y, size_t y_stride, bool add)
+{
+    lb_ref_kv_product(w, x, y, y_stride, add, 8);
+}
+
+void lb_kv_product_q4_ref(const lb_kv_matrix *w, const lb_input *x, float *y, size_t y_stride, bool add)
+{
+    lb_ref_kv_product(w, x, y, y_stride, add, 4);
+}
+
+void lb_kv_product_q2_ref(const lb_kv_matrix *w, const lb_input *x, float *y, size_t y_stride, bool add)
+{
+    lb_ref_kv_product(w, x, y, y_stride, add, 2);
+}
+
+void lb_mul_bf16_ref(float *y, const float *x, const uint16_t *w, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        y[i] = x[i] * lb_bf16_to_f32(w[i]);
+    }
+}
