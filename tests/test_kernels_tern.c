@@ -1,4 +1,4 @@
-/* Ternary weights: the code's digits, packing without loss, sums that pass every narrow accumulator, int8 by token. */
+/* Ternary weights: the code's digits, packing without loss, the largest sums, int8 by token. */
 #include "../formats/pack/lb_convert.h"
 #include "test_kernels.h"
 
@@ -11,7 +11,8 @@ static void tern_codes(void)
         unsigned f = code;
         for (size_t j = 0; j < 5; j++) {
             LB_CHECK(lb_tern_digit(code, j) == (int)(3 * f >> 8), "code %u digit %zu", code, j);
-            LB_CHECK(3 * f - (3 * f & 255) == 256 * (unsigned)lb_tern_digit(code, j), "code %u: the recurrence", code);
+            LB_CHECK(3 * f - (3 * f & 255) == 256 * (unsigned)lb_tern_digit(code, j),
+                     "code %u: the recurrence", code);
             f = 3 * f & 255;
         }
     }
@@ -86,7 +87,8 @@ static void tern_formats(void)
     lb_test_case("tern: chosen for ternary tensors unless a rule says otherwise");
     const lb_convert_rule rule = {"*ffn*", LB_W_Q8};
     lb_convert_options o = {.format = LB_W_Q4, .rules = &rule};
-    lb_source_tensor t = {.name = "layers.0.ffn_up", .rows = 16, .cols = 64, .ternary = true, .ternary_scale = 1.0f};
+    lb_source_tensor t = {
+        .name = "layers.0.ffn_up", .rows = 16, .cols = 64, .ternary = true, .ternary_scale = 1.0f};
     LB_CHECK(lb_convert_format(&o, &t) == LB_W_TERN, "by itself");
     o.n_rules = 1;
     LB_CHECK(lb_convert_format(&o, &t) == LB_W_Q8, "by a rule");
@@ -99,7 +101,7 @@ static void tern_formats(void)
     LB_CHECK(lb_convert_format(&o, &t) == LB_W_Q8, "the embedding");
 }
 
-/* Column counts beyond which sums of digits leave 16 bits, and of fractions 32 bits, all as large as can be */
+/* Columns beyond which sums of digits leave 16 bits, and of fractions 32 bits; all as large as can be */
 static void tern_long(const lb_kernels *ref, const lb_kernels *k)
 {
     lb_test_case("%s tern: the largest sums", k->isa);
@@ -120,7 +122,8 @@ static void tern_long(const lb_kernels *ref, const lb_kernels *k)
                 for (size_t t = 0; t < 5; t++) {
                     sum[t] = sign * 127 * (int32_t)kk;
                 }
-                const lb_input in = {.n = 5, .tq = q, .tq_stride = kk, .token_scale = scale, .token_sum = sum};
+                const lb_input in = {
+                    .n = 5, .tq = q, .tq_stride = kk, .token_scale = scale, .token_sum = sum};
                 lb_input one = in;
                 one.n = 1;
                 float want[80], y[80], v[16];
@@ -129,9 +132,12 @@ static void tern_long(const lb_kernels *ref, const lb_kernels *k)
                 k->gemm[LB_W_TERN](w, bytes, 1, kk, &in, y, 16, false, scratch);
                 k->gemv[LB_W_TERN](w, bytes, 1, kk, &one, v, 16, false, scratch);
                 const float expected = (float)((code ? 1 : -1) * sign * 127 * (int32_t)kk);
-                LB_CHECK(want[0] == expected, "reference: %g instead of %g", (double)want[0], (double)expected);
-                LB_CHECK(test_differ(y, want, 80) == 80, "gemm k %zu: %g, not %g", kk, (double)y[0], (double)want[0]);
-                LB_CHECK(test_differ(v, want, 16) == 16, "gemv k %zu: %g, not %g", kk, (double)v[0], (double)want[0]);
+                LB_CHECK(want[0] == expected, "reference: %g instead of %g", (double)want[0],
+                         (double)expected);
+                LB_CHECK(test_differ(y, want, 80) == 80, "gemm k %zu: %g, not %g", kk, (double)y[0],
+                         (double)want[0]);
+                LB_CHECK(test_differ(v, want, 16) == 16, "gemv k %zu: %g, not %g", kk, (double)v[0],
+                         (double)want[0]);
                 lb_test_guard_free(scratch);
             }
         }
@@ -157,8 +163,8 @@ static void tern_tokens(const lb_kernels *ref, const lb_kernels *k)
         }
         ref->quantize_a8_token(x, n, want, &want_scale, &want_sum);
         k->quantize_a8_token(x, n, q, &scale, &sum);
-        LB_CHECK(memcmp(q, want, n_pad) == 0 && test_same(scale, want_scale) && sum == want_sum, "n %zu: scale %a, not %a",
-                 n, (double)scale, (double)want_scale);
+        LB_CHECK(memcmp(q, want, n_pad) == 0 && test_same(scale, want_scale) && sum == want_sum,
+                 "n %zu: scale %a, not %a", n, (double)scale, (double)want_scale);
         lb_test_guard_free(q);
         lb_test_guard_free(want);
         lb_test_guard_free(x);
@@ -184,7 +190,8 @@ void test_kernels_tern(void)
     float scale;
     int32_t sum;
     k->quantize_a8_token(x, 4, q, &scale, &sum);
-    LB_CHECK(q[0] == 64 && q[1] == -127 && q[2] == 32 && q[3] == 0 && q[4] == 0 && q[63] == 0, "%d %d %d", q[0], q[1], q[2]);
+    LB_CHECK(q[0] == 64 && q[1] == -127 && q[2] == 32 && q[3] == 0 && q[4] == 0 && q[63] == 0, "%d %d %d",
+             q[0], q[1], q[2]);
     LB_CHECK(scale == 2.0f / 127.0f && sum == -31, "%g %d", (double)scale, (int)sum);
     x[1] = NAN;
     k->quantize_a8_token(x, 4, q, &scale, &sum);

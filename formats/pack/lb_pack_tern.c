@@ -1,4 +1,4 @@
-/* Packing into tern: five trits a byte. Ternary rows keep every bit; other rows are rounded, at a heavy cost. */
+/* Packing into tern: five trits a byte. Ternary rows keep every bit; others are rounded, at a heavy cost. */
 #include <string.h>
 
 #include "lb_pack.h"
@@ -11,9 +11,9 @@ static float lb_tern_magnitude(float x)
 }
 
 /*
- * The row's scale, and the magnitude from which on a weight counts as 1. An exact row has one magnitude besides zero. Else:
- * a weight rounds to 1 from half the mean magnitude on, and the least (weighted) squared error has the scale
- * sum(h |w|) / sum(h) over those weights.
+ * The row's scale, and the magnitude from which on a weight counts as 1. An exact row has one magnitude besides
+ * zero. Else: a weight rounds to 1 above half the mean magnitude, and the least (weighted) squared error has the
+ * scale sum(h |w|) / sum(h) over those weights.
  */
 static float lb_tern_scale(const float *row, size_t k, const float *importance, float *threshold)
 {
@@ -41,7 +41,8 @@ static float lb_tern_scale(const float *row, size_t k, const float *importance, 
     return weight > 0.0 ? (float)(over / weight) : largest;
 }
 
-void lb_pack_tern(const float *rows, size_t stride, size_t n_rows, size_t k, const float *importance, void *tile)
+void lb_pack_tern(const float *rows, size_t stride, size_t n_rows, size_t k, const float *importance,
+                  void *tile)
 {
     float *row_scale = tile;
     uint8_t *codes = (uint8_t *)tile + LB_TERN_CODES_AT;

@@ -6,7 +6,8 @@
 
 LB_DECLARE_TERN(dotprod);
 
-LB_ALWAYS_INLINE LB_TARGET_DOTPROD lb_v_neon_i lb_v_dotprod_tern_dot(const uint8_t *codes, const int8_t *q, size_t n)
+LB_ALWAYS_INLINE LB_TARGET_DOTPROD lb_v_neon_i lb_v_dotprod_tern_dot(const uint8_t *codes, const int8_t *q,
+                                                                     size_t n)
 {
     lb_v_neon_i a = lb_v_neon_set1_i(0);
     for (size_t l = 0; l < n; l++) {

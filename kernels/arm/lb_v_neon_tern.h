@@ -5,7 +5,7 @@
 #include "../lb_layout.h"
 #include "lb_v_neon.h"
 
-/* Minus digit j of 16 codes: the fraction is code * 3^j modulo 256, the digit (f >= 86) + (f >= 171), and true is -1 */
+/* Minus digit j of 16 codes: f = code * 3^j modulo 256, d = (f >= 86) + (f >= 171), and true is -1 */
 LB_ALWAYS_INLINE int8x16_t lb_v_neon_tern_minus(uint8x16_t code, size_t j)
 {
     static const uint8_t power[5] = {1, 3, 9, 27, 81};

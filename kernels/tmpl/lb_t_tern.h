@@ -2,19 +2,20 @@
  * Template: matrix products of ternary weights (tern). Parameters, besides those of README:
  *     LB_T_GTILES  tiles (2 or 1) of the register block for many tokens, and
  *     LB_T_TOKENS  its tokens: 6, 4 or 2
- *     LB_T_QUADS   quads of columns that a `small` accumulator takes. Digits are 0..2 and |x| <= 127, so a pair of
- *                  products is at most 508: 64 of them fit 16 bits (32512)
+ *     LB_T_QUADS   quads of columns that a `small` accumulator takes. Digits are 0..2 and |x| <= 127, so a pair
+ *                  of products is at most 508: 64 of them fit 16 bits (32512)
  *     LB_T_DIRECT  products with this many tokens or fewer go through gemv
  * and two functions, before this file is included:
- *     lb_v_LEVEL_tern_dot(codes, q, n)    int32 sums of digit * x over n lines of 64 code bytes and 20 n activations
- *     lb_v_LEVEL_tern_digits(line, out)   one line as 5 vectors of 64 bytes: out + 64 j has the digits of quad j
+ *     lb_v_LEVEL_tern_dot(codes, q, n)    int32 sums of digit * x over n lines of 64 code bytes, 20 n columns
+ *     lb_v_LEVEL_tern_digits(line, out)   one line as 5 vectors of 64 bytes: out + 64 j, the digits of quad j
  *
- * Sums are exact integers over all columns: digit - 1 is the weight, so the sum of a token's codes is taken off at the
- * end. Where sums of digits pass 32 bits (beyond 2^23 columns) they wrap around, and the difference is right again.
+ * Sums are exact integers over all columns: digit - 1 is the weight, so the sum of a token's codes is taken off
+ * at the end. Where sums of digits pass 32 bits (beyond 2^23 columns) they wrap around, and the difference is
+ * right again.
  *
  * One token (gemv): the level's tern_dot, whose decoding need not make digits at all.
- * Many tokens (gemm): LB_TERN_PANEL_LINES lines become digits once, u8 panel[quad][16][4], and are multiplied with blocks
- * of tokens; int32 sums wait in `scratch` between panels.
+ * Many tokens (gemm): LB_TERN_PANEL_LINES lines become digits once, u8 panel[quad][16][4], and are multiplied
+ * with blocks of tokens; int32 sums wait in `scratch` between panels.
  */
 #define LB_V(op) LB_CAT4(lb_v_, LB_TV, _, op)
 #define LB_D(op) LB_CAT4(lb_v_, LB_TD, _, op)
@@ -34,8 +35,8 @@ typedef struct lb_tern_panel { /* of one or two tiles */
 _Static_assert(sizeof(lb_tern_panel) <= LB_MM_SCRATCH, "LB_MM_SCRATCH is too small");
 #endif
 
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_tern_finish_)(LB_I digit_sum, const void *tile, const lb_input *x, size_t token,
-                                                          float *y, bool add)
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_tern_finish_)(LB_I digit_sum, const void *tile, const lb_input *x,
+                                                          size_t token, float *y, bool add)
 {
     const LB_I sum = LB_V(sub_i)(digit_sum, LB_V(set1_i)(x->token_sum[token]));
     const LB_F scale = LB_V(mul)(LB_V(load)((const float *)tile), LB_V(set1)(x->token_scale[token]));
@@ -44,8 +45,8 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_tern_finish_)(LB_I digit_sum, const 
 }
 
 /* One tile and one token; `rest` are the activations of the last, partial line, filled up with zeros */
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_tern_row_)(const uint8_t *tile, size_t k, const lb_input *x, size_t token,
-                                                       const int8_t *rest, float *y, bool add)
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_tern_row_)(const uint8_t *tile, size_t k, const lb_input *x,
+                                                       size_t token, const int8_t *rest, float *y, bool add)
 {
     const size_t full = lb_round_up64(k) / LB_TERN_COLUMNS;
     const uint8_t *codes = tile + LB_TERN_CODES_AT;
@@ -66,21 +67,26 @@ static LB_T_TARGET void LB_N(lb_t_tern_direct_)(const uint8_t *w, size_t tile_by
     }
     for (size_t i = 0; i < n_tiles; i++) {
         for (size_t t = 0; t < x->n; t++) { /* a tile stays cached for all tokens */
-            LB_N(lb_t_tern_row_)(w + i * tile_bytes, k, x, t, rest[t], y + t * y_stride + i * LB_TILE_ROWS, add);
+            float *out = y + t * y_stride + i * LB_TILE_ROWS;
+            LB_N(lb_t_tern_row_)(w + i * tile_bytes, k, x, t, rest[t], out, add);
         }
     }
 }
 
-LB_T_TARGET void LB_N(lb_gemv_tern_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
-                                     size_t y_stride, bool add, void *scratch)
+LB_T_TARGET void LB_N(lb_gemv_tern_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k,
+                                     const lb_input *x, float *y, size_t y_stride, bool add, void *scratch)
 {
     (void)scratch;
     LB_N(lb_t_tern_direct_)(w, tile_bytes, n_tiles, k, x, y, y_stride, add);
 }
 
-/* acc[tile][token][16] += digits x tokens, for n_quads quads of columns from `first` on. `tiles` and `tokens` are constants. */
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_tern_block_)(const uint8_t *digits, size_t n_quads, size_t first, const lb_input *x,
-                                                         size_t token, int32_t *acc, const size_t tiles, const size_t tokens)
+/*
+ * acc[tile][token][16] += digits x tokens, for n_quads quads of columns from `first` on. `tiles` and `tokens`
+ * are constants.
+ */
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_tern_block_)(const uint8_t *digits, size_t n_quads, size_t first,
+                                                         const lb_input *x, size_t token, int32_t *acc,
+                                                         const size_t tiles, const size_t tokens)
 {
     const int8_t *q0 = x->tq + token * x->tq_stride + 4 * first, *q3 = q0 + 3 * x->tq_stride;
     LB_I sum[2][6];
@@ -129,26 +135,26 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_tern_block_)(const uint8_t *digits, 
     }
 }
 
-#define LB_T_RUN(N, TILES)                                                                                            \
-    for (; t + N <= x->n; t += N) {                                                                                   \
-        LB_N(lb_t_tern_block_)(digits, n_quads, first, x, t, acc + t * LB_TILE_ROWS, TILES, N);                       \
+#define LB_T_RUN(N, TILES)                                                                      \
+    for (; t + N <= x->n; t += N) {                                                             \
+        LB_N(lb_t_tern_block_)(digits, n_quads, first, x, t, acc + t * LB_TILE_ROWS, TILES, N); \
     }
 
-#define LB_T_TOKEN_LOOP(TILES)                                                                                        \
-    size_t t = 0;                                                                                                     \
-    LB_T_RUN(LB_T_TOKENS, TILES)                                                                                      \
-    LB_T_RUN(2, TILES)                                                                                                \
+#define LB_T_TOKEN_LOOP(TILES)   \
+    size_t t = 0;                \
+    LB_T_RUN(LB_T_TOKENS, TILES) \
+    LB_T_RUN(2, TILES)           \
     LB_T_RUN(1, TILES)
 
-static LB_T_TARGET void LB_N(lb_t_tern_one_tile_)(const uint8_t *digits, size_t n_quads, size_t first, const lb_input *x,
-                                                  int32_t *acc)
+static LB_T_TARGET void LB_N(lb_t_tern_one_tile_)(const uint8_t *digits, size_t n_quads, size_t first,
+                                                  const lb_input *x, int32_t *acc)
 {
     LB_T_TOKEN_LOOP(1)
 }
 
 #if LB_T_GTILES == 2
-static LB_T_TARGET void LB_N(lb_t_tern_two_tiles_)(const uint8_t *digits, size_t n_quads, size_t first, const lb_input *x,
-                                                   int32_t *acc)
+static LB_T_TARGET void LB_N(lb_t_tern_two_tiles_)(const uint8_t *digits, size_t n_quads, size_t first,
+                                                   const lb_input *x, int32_t *acc)
 {
     LB_T_TOKEN_LOOP(2)
 }
@@ -156,8 +162,8 @@ static LB_T_TARGET void LB_N(lb_t_tern_two_tiles_)(const uint8_t *digits, size_t
 #undef LB_T_TOKEN_LOOP
 #undef LB_T_RUN
 
-LB_T_TARGET void LB_N(lb_gemm_tern_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
-                                     size_t y_stride, bool add, void *scratch)
+LB_T_TARGET void LB_N(lb_gemm_tern_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k,
+                                     const lb_input *x, float *y, size_t y_stride, bool add, void *scratch)
 {
     if (x->n <= LB_T_DIRECT) { /* too few tokens to pay for a panel */
         LB_N(lb_t_tern_direct_)(w, tile_bytes, n_tiles, k, x, y, y_stride, add);
@@ -175,8 +181,9 @@ LB_T_TARGET void LB_N(lb_gemm_tern_)(const void *w, size_t tile_bytes, size_t n_
             const size_t end = n_lines - l < LB_TERN_PANEL_LINES ? n_lines : l + LB_TERN_PANEL_LINES;
             for (size_t h = 0; h < tiles; h++) {
                 const uint8_t *codes = tile + h * tile_bytes + LB_TERN_CODES_AT;
+                uint8_t *digits = panel->digits + h * LB_TERN_PANEL_BYTES;
                 for (size_t j = l; j < end; j++) {
-                    LB_L(tern_digits)(codes + 64 * j, panel->digits + h * LB_TERN_PANEL_BYTES + (j - l) * 5 * 64);
+                    LB_L(tern_digits)(codes + 64 * j, digits + (j - l) * 5 * 64);
                 }
             }
             const size_t n_quads = (end * 5 < all_quads ? end * 5 : all_quads) - l * 5;
@@ -191,7 +198,8 @@ LB_T_TARGET void LB_N(lb_gemm_tern_)(const void *w, size_t tile_bytes, size_t n_
         for (size_t h = 0; h < tiles; h++) {
             for (size_t t = 0; t < x->n; t++) {
                 const LB_I sum = LB_V(load_i)(panel->acc + (h * LB_MM_MAX_N + t) * LB_TILE_ROWS);
-                LB_N(lb_t_tern_finish_)(sum, tile + h * tile_bytes, x, t, y + t * y_stride + (i + h) * LB_TILE_ROWS, add);
+                float *out = y + t * y_stride + (i + h) * LB_TILE_ROWS;
+                LB_N(lb_t_tern_finish_)(sum, tile + h * tile_bytes, x, t, out, add);
             }
         }
         i += tiles;

@@ -1,7 +1,8 @@
 #if defined(__x86_64__)
 /*
- * Matrix products of ternary weights, AVX2. A digit of the fraction f is two comparisons: d = (f >= 86) + (f >= 171), on bytes that
- * are shifted by 128 because vpcmpgtb is signed; tripling keeps the shift, as 3 * 128 = 128 modulo 256.
+ * Matrix products of ternary weights, AVX2. A digit of the fraction f is two comparisons,
+ * d = (f >= 86) + (f >= 171), on bytes that are shifted by 128 because vpcmpgtb is signed; tripling keeps the
+ * shift, as 3 * 128 = 128 modulo 256.
  */
 #include "../lb_kernel_names.h"
 #include "../lb_layout.h"
@@ -30,7 +31,7 @@ LB_VOP __m256i lb_v_avx2_tern_next(__m256i shifted)
 
 #define LB_TERN_AHEAD 4096 /* bytes of software prefetch */
 
-/* A pair of products is at most 508, a line adds five of them: 12 lines, 30480, fit an accumulator of 16 bits. */
+/* A pair of products is at most 508, a line adds five of them: 12 lines, 30480, fit 16 bits. */
 LB_VOP lb_v_avx2_i lb_v_avx2_tern_dot(const uint8_t *codes, const int8_t *q, size_t n)
 {
     const __m256i one = _mm256_set1_epi16(1);

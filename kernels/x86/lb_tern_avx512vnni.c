@@ -1,6 +1,7 @@
 #if defined(__x86_64__)
 /*
- * Matrix products of ternary weights, AVX-512 VNNI. For one token no digit is ever made: with f_{j+1} = 3 f_j modulo 256,
+ * Matrix products of ternary weights, AVX-512 VNNI. For one token no digit is ever made: with
+ * f_{j+1} = 3 f_j modulo 256,
  *     256 d_j = 3 f_j - f_{j+1}, so  256 sum(d_j x_j) = 3 sum(f_j x_j) - sum(f_{j+1} x_j)
  * and vpdpbusd takes the fractions f, 0..255, as they are: two additions and two dot products per 64 weights.
  */
@@ -14,7 +15,7 @@ LB_DECLARE_TERN(avx512vnni);
 
 #define LB_TERN_AHEAD 4096 /* bytes of software prefetch */
 
-/* Sums wrap around harmlessly as long as their difference, 256 * 254 * columns at most, fits 32 bits: 33025 columns. */
+/* Sums may wrap around as long as their difference, at most 256 * 254 * columns, fits 32 bits: 33025 columns. */
 #define LB_TERN_RUN ((size_t)1024)
 
 LB_VOP __m512i lb_v_avx512vnni_tern_next(__m512i f)
@@ -45,8 +46,10 @@ LB_VOP __m512i lb_v_avx512vnni_tern_dot(const uint8_t *codes, const int8_t *q, s
             codes += 64;
             q += LB_TERN_COLUMNS;
         }
-        a[0] = _mm512_add_epi32(_mm512_add_epi32(_mm512_add_epi32(a[0], a[1]), _mm512_add_epi32(a[2], a[3])), a[4]);
-        b[0] = _mm512_add_epi32(_mm512_add_epi32(_mm512_add_epi32(b[0], b[1]), _mm512_add_epi32(b[2], b[3])), b[4]);
+        a[0] = _mm512_add_epi32(_mm512_add_epi32(_mm512_add_epi32(a[0], a[1]), _mm512_add_epi32(a[2], a[3])),
+                                a[4]);
+        b[0] = _mm512_add_epi32(_mm512_add_epi32(_mm512_add_epi32(b[0], b[1]), _mm512_add_epi32(b[2], b[3])),
+                                b[4]);
         const __m512i d = _mm512_sub_epi32(_mm512_add_epi32(_mm512_add_epi32(a[0], a[0]), a[0]), b[0]);
         sum = _mm512_add_epi32(sum, _mm512_srai_epi32(d, 8));
         n -= run;

@@ -10,7 +10,8 @@ LB_DECLARE_TERN(sse);
 
 LB_VOP __m128i lb_v_sse_tern_digit(__m128i shifted)
 {
-    const __m128i a = _mm_cmpgt_epi8(shifted, _mm_set1_epi8(85 - 128)), b = _mm_cmpgt_epi8(shifted, _mm_set1_epi8(170 - 128));
+    const __m128i a = _mm_cmpgt_epi8(shifted, _mm_set1_epi8(85 - 128)),
+                  b = _mm_cmpgt_epi8(shifted, _mm_set1_epi8(170 - 128));
     return _mm_abs_epi8(_mm_add_epi8(a, b));
 }
 
