@@ -9,7 +9,7 @@ BUILD   ?= build
 PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Werror
-STD     := -std=c11 -D_GNU_SOURCE -ffp-contract=off -fvisibility=hidden -fno-math-errno -pthread
+STD     := -std=c11 -D_GNU_SOURCE -ffp-contract=off -fvisibility=hidden -fPIC -fno-math-errno -pthread
 LDLIBS  += -lm
 RUN     ?=
 
@@ -20,7 +20,6 @@ PROGRAMS := chat lbrt-convert lbrt-info lbrt-bench lbrt-eval
 VERSION  := $(shell awk '/define LBRT_VERSION_(MAJOR|MINOR|PATCH)/ { printf "%s%s", s, $$3; s = "." }' include/lbrt.h)
 
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
-PIC_OBJ  := $(LIB_SRC:%.c=$(BUILD)/pic/%.o)
 TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TESTS    := $(patsubst tests/test_%.c,%,$(sort $(wildcard tests/test_*.c)))
@@ -31,14 +30,11 @@ $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(STD) $(WARN) $(CFLAGS) -MMD -MP -c $< -o $@
 
-$(BUILD)/pic/%.o: %.c
-	@mkdir -p $(@D)
-	$(CC) $(STD) $(WARN) $(CFLAGS) -fPIC -MMD -MP -c $< -o $@
-
 $(BUILD)/liblbrt.a: $(LIB_OBJ)
 	rm -f $@ && $(AR) rcs $@ $^
 
-$(BUILD)/liblbrt.so: $(PIC_OBJ)
+# One set of objects serves both libraries: with hidden visibility position independence costs nothing measurable.
+$(BUILD)/liblbrt.so: $(LIB_OBJ)
 	$(CC) -shared -Wl,-soname,liblbrt.so.0 $(CFLAGS) -pthread $^ -o $@ $(LDLIBS)
 
 # Converters and kernel benchmarks see the internal floors; chat and everything like it sees only the library.
