@@ -25,9 +25,9 @@
     R(gemv[LB_W_Q4],     lb_gemv_q4,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemv[LB_W_Q3],     lb_gemv_q3,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemv[LB_W_Q2],     lb_gemv_q2,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemv[LB_W_TCQ2],   lb_gemv_tcq2,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
-    R(gemv[LB_W_TCQ3],   lb_gemv_tcq3,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
-    R(gemv[LB_W_TCQ4],   lb_gemv_tcq4,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
+    R(gemv[LB_W_TCQ2],   lb_gemv_tcq2,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
+    R(gemv[LB_W_TCQ3],   lb_gemv_tcq3,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
+    R(gemv[LB_W_TCQ4],   lb_gemv_tcq4,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
     R(gemv[LB_W_TERN],   lb_gemv_tern,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_F32],    lb_gemm_f32,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemm[LB_W_F16],    lb_gemm_f16,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
@@ -38,9 +38,9 @@
     R(gemm[LB_W_Q4],     lb_gemm_q4,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_Q3],     lb_gemm_q3,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_Q2],     lb_gemm_q2,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_TCQ2],   lb_gemm_tcq2,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_TCQ3],   lb_gemm_tcq3,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_TCQ4],   lb_gemm_tcq4,      ref,  ref,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_TCQ2],   lb_gemm_tcq2,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_TCQ3],   lb_gemm_tcq3,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_TCQ4],   lb_gemm_tcq4,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_TERN],   lb_gemm_tern,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(quantize_a8,       lb_quantize_a8,    ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(quantize_a8_token, lb_quantize_a8_token, ref, sse,  avx2,  avx512, avx512,     avx512)                          \
@@ -61,6 +61,7 @@
     R(mul_bf16,          lb_mul_bf16,       ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)
 
 LB_DECLARE_MATMUL(sse);
+LB_DECLARE_TCQ(sse);
 LB_DECLARE_VECTOR(sse);
 LB_DECLARE_HADAMARD(sse);
 LB_DECLARE_KV(sse);
@@ -112,9 +113,9 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(gemv[LB_W_Q4],      lb_gemv_q4,        ref,  neon, dotprod, dotprod)                                            \
     R(gemv[LB_W_Q3],      lb_gemv_q3,        ref,  neon, dotprod, dotprod)                                            \
     R(gemv[LB_W_Q2],      lb_gemv_q2,        ref,  neon, dotprod, dotprod)                                            \
-    R(gemv[LB_W_TCQ2],    lb_gemv_tcq2,      ref,  ref,  ref,     ref)                                                \
-    R(gemv[LB_W_TCQ3],    lb_gemv_tcq3,      ref,  ref,  ref,     ref)                                                \
-    R(gemv[LB_W_TCQ4],    lb_gemv_tcq4,      ref,  ref,  ref,     ref)                                                \
+    R(gemv[LB_W_TCQ2],    lb_gemv_tcq2,      ref,  neon, dotprod, dotprod)                                            \
+    R(gemv[LB_W_TCQ3],    lb_gemv_tcq3,      ref,  neon, dotprod, dotprod)                                            \
+    R(gemv[LB_W_TCQ4],    lb_gemv_tcq4,      ref,  neon, dotprod, dotprod)                                            \
     R(gemv[LB_W_TERN],   lb_gemv_tern,      ref,  neon, dotprod, dotprod)                                             \
     R(gemm[LB_W_F32],     lb_gemm_f32,       ref,  neon, neon,    neon)                                               \
     R(gemm[LB_W_F16],     lb_gemm_f16,       ref,  neon, neon,    neon)                                               \
@@ -125,9 +126,9 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(gemm[LB_W_Q4],      lb_gemm_q4,        ref,  neon, dotprod, dotprod)                                            \
     R(gemm[LB_W_Q3],      lb_gemm_q3,        ref,  neon, dotprod, dotprod)                                            \
     R(gemm[LB_W_Q2],      lb_gemm_q2,        ref,  neon, dotprod, dotprod)                                            \
-    R(gemm[LB_W_TCQ2],    lb_gemm_tcq2,      ref,  ref,  ref,     ref)                                                \
-    R(gemm[LB_W_TCQ3],    lb_gemm_tcq3,      ref,  ref,  ref,     ref)                                                \
-    R(gemm[LB_W_TCQ4],    lb_gemm_tcq4,      ref,  ref,  ref,     ref)                                                \
+    R(gemm[LB_W_TCQ2],    lb_gemm_tcq2,      ref,  neon, dotprod, dotprod)                                            \
+    R(gemm[LB_W_TCQ3],    lb_gemm_tcq3,      ref,  neon, dotprod, dotprod)                                            \
+    R(gemm[LB_W_TCQ4],    lb_gemm_tcq4,      ref,  neon, dotprod, dotprod)                                            \
     R(gemm[LB_W_TERN],   lb_gemm_tern,      ref,  neon, dotprod, dotprod)                                             \
     R(quantize_a8,        lb_quantize_a8,    ref,  neon, neon,    neon)                                               \
     R(quantize_a8_token,  lb_quantize_a8_token, ref, neon, neon, neon)                                                \
@@ -148,6 +149,7 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(mul_bf16,          lb_mul_bf16,       ref,  neon, neon,    neon)
 
 LB_DECLARE_MATMUL(neon);
+LB_DECLARE_TCQ(neon);
 LB_DECLARE_VECTOR(neon);
 LB_DECLARE_HADAMARD(neon);
 LB_DECLARE_KV(neon);
@@ -155,6 +157,7 @@ LB_DECLARE_MATMUL(dotprod);
 LB_DECLARE_TERN(neon);
 LB_DECLARE_TERN(dotprod);
 LB_DECLARE_KV(dotprod);
+LB_DECLARE_TCQ(dotprod);
 
 #define LB_COL_SCALAR(e, op, a, b, c, d) LB_ENTRY_(e, op, a)
 #define LB_COL_NEON(e, op, a, b, c, d) LB_ENTRY_(e, op, b)

@@ -11,26 +11,31 @@
  *
  * The tables were trained by tests/tools/train_tcq.c with the arguments beside each. Error is the mean
  * squared error of N(0, 1) samples (no code of that rate has less than 2^(-2 bits)), sigma the standard
- * deviation, in integer weights, of the samples that the tables are for. |A + B| <= 63, so that with 64 added
- * they are 1..127: a pair of products, at most 2 * 127 * 127 = 32258, fits 16 bits.
+ * deviation, in integer weights, of the samples that the tables are for.
+ * |A + B| <= 31, so that with 32 added weights are 1..63, and products of two quads with int8 activations can
+ * be added in 16 bits: 2 * 2 * 63 * 127 = 32004. Twice as large integers would make errors up to 0.5 % smaller
+ * and products with many tokens a quarter slower where 16 bits matter.
  */
 #ifndef LB_TCQ_CODE_H
 #define LB_TCQ_CODE_H
 
 #include "lb_layout.h"
 
-/* 2 63 11 80: error 0.0808, bound 0.0625 */
-#define LB_TCQ2_A {-22, -5, 4, 22, -10, 9, 7, 33, -11, 4, 20, -26, 20, -12, -28, 1}
-#define LB_TCQ2_B {2, 21, -19, 16, -19, -31, 24, -12, 24, 1, 1, -14, 0, -13, 6, 3}
-#define LB_TCQ2_SIGMA 22.004f
-/* 3 63 13 80: error 0.0217, bound 0.0156 */
-#define LB_TCQ3_A {-7, 5, -17, 2, -23, 32, -8, 14, 26, 16, 3, -7, 8, -34, 18, -18}
-#define LB_TCQ3_B {15, -3, -2, -22, -6, 11, -10, 29, -9, 7, -28, 3, 20, -10, 14, -15}
-#define LB_TCQ3_SIGMA 20.214f
-/* 4 63 12 60: error 0.0061, bound 0.0039 */
-#define LB_TCQ4_A {-1, 22, -8, -38, 12, 17, -5, 38, 1, -21, 27, -16, -27, -12, 5, 8}
-#define LB_TCQ4_B {17, -17, 2, 12, -8, -4, 25, 0, -12, -2, 6, -17, -7, 7, -24, 11}
-#define LB_TCQ4_SIGMA 18.669f
+/* 2 31 11 60: error 0.0802, bound 0.0625 */
+#define LB_TCQ2_A {8, 4, -8, -3, -11, -2, 5, 12, -2, -10, 11, 2, 5, 16, -4, -14}
+#define LB_TCQ2_B {-12, 14, 11, -16, -4, 4, -11, 7, 12, -7, 2, -5, 2, -4, -3, 3}
+#define LB_TCQ2_SIGMA 11.258f
+/* 3 31 33 60: error 0.0211, bound 0.0156 */
+#define LB_TCQ3_A {20, 6, -10, 0, 0, -8, -4, 15, 4, -13, 9, -5, -4, 11, 3, -21}
+#define LB_TCQ3_B {-8, 5, -7, 5, -2, 11, 3, -10, 2, -5, 3, -4, 8, 0, -6, 0}
+#define LB_TCQ3_SIGMA 10.270f
+/* 4 31 34 60: error 0.0060, bound 0.0039 */
+#define LB_TCQ4_A {-6, -4, 11, 15, -8, 8, -15, 4, 0, -3, -11, 8, 3, 1, -1, 6}
+#define LB_TCQ4_B {-4, 9, 4, 0, -10, -12, 5, 7, -16, -8, 0, 16, -6, 2, 12, -2}
+#define LB_TCQ4_SIGMA 9.156f
+
+#define LB_TCQ_BIAS 32 /* added to weights, it makes them codes without sign, 1..63 */
+#define LB_TCQ_QUADS 2 /* of such codes are added in 16 bits */
 
 /* The weight of a window */
 LB_ALWAYS_INLINE int lb_tcq_weight(unsigned bits, unsigned window)

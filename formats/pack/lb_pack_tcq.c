@@ -11,7 +11,7 @@
 #include "../../kernels/lb_layout.h"
 #include "../../kernels/lb_math.h"
 
-#define LB_TCQ_PASSES 3
+#define LB_TCQ_PASSES 2 /* more gain nothing on Gaussian rows */
 #define LB_TCQ_TINY 1e-30 /* a row whose scale is below is a zero row */
 
 typedef struct lb_tcq_row {
@@ -50,9 +50,10 @@ static double lb_tcq_pass(lb_wformat format, const float *point, const lb_tcq_ro
     memcpy(begin, state, sizeof begin);
     for (size_t c = 0; c < k; c += LB_TCQ_BLOCK) {
         const size_t n = k - c < LB_TCQ_BLOCK ? k - c : LB_TCQ_BLOCK;
-        const size_t ahead = k - c - n < LB_TCQ_AHEAD / 2 ? k - c - n : LB_TCQ_AHEAD / 2;
+        const size_t want = tile ? LB_TCQ_AHEAD : LB_TCQ_AHEAD / 4; /* less is good enough for the scale */
+        const size_t ahead = k - c - n < want ? k - c - n : want;
         lb_tcq_load(row, c, n + ahead, inverse, x, h);
-        lb_tcq_search(format, point, x, h, n, ahead, state, c + n == k ? begin : NULL, window);
+        lb_tcq_search(format, point, x, h, n, ahead, state, c + n + ahead == k ? begin : NULL, window);
         for (size_t i = 0; i < n; i++) {
             const double w = (double)point[window[i]], hw = (double)h[i] * w;
             wx += hw * (double)x[i];

@@ -51,8 +51,7 @@ LB_ALWAYS_INLINE unsigned lb_tcq_after(unsigned bits, unsigned v)
  * relative precision is 2^-19 at least. Choices of one step are packed: `per` states to a word.
  */
 LB_ALWAYS_INLINE void lb_tcq_viterbi(const unsigned bits, const float *point, const float *x, const float *h,
-                                     size_t n,
-                                     size_t all, uint8_t *state, const uint8_t *end, uint8_t *window)
+                                     size_t n, size_t all, uint8_t *state, const uint8_t *end, uint8_t *window)
 {
     const unsigned n_states = 256u >> bits, choices = 1u << bits, per = bits == 2 ? 16 : 8;
     const size_t words = n_states / per;

@@ -11,9 +11,9 @@
 
 #include "../../kernels/lb_kernels.h"
 
-#define LB_TCQ_BLOCK 512u /* most columns of one search that are decided */
-#define LB_TCQ_AHEAD 128u /* most columns behind them that are looked at; 64 lose nothing */
-#define LB_TCQ_ANY 0xffu  /* a state that the search may choose */
+#define LB_TCQ_BLOCK 1024u /* most columns of one search that are decided */
+#define LB_TCQ_AHEAD 256u  /* most columns behind them that are looked at */
+#define LB_TCQ_ANY 0xffu   /* a state that the search may choose */
 
 /*
  * Decides columns 0..n-1 of a row (n a multiple of 4, at most LB_TCQ_BLOCK), looking at n + ahead columns
@@ -23,7 +23,7 @@
  *           divided by the row scale)
  *   x, h    n + ahead values; h >= 0, the sum finite
  *   state   of the four streams: on entry that before column 0, on return that behind column n - 1
- *   end     NULL, or the states behind column n + ahead - 1, which are at least 12 columns
+ *   end     NULL, or the states behind column n + ahead - 1, for n + ahead >= 12
  *   window  n bytes: what lb_tcq_store takes; point[window] is the decoded weight
  * Streams are circular, so the state before the first column of a row must be that behind the last. Columns
  * of a tile past the true ones have h = 0 and make this free; else choose it first, by lb_tcq_begin. To feed

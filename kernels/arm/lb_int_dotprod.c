@@ -2,9 +2,11 @@
 /* Matrix products of integer formats, NEON with sdot: blocks of 16 rows x 4 tokens (16 registers of sums). */
 #include "../lb_bits.h"
 #include "../lb_kernel_names.h"
+#include "../lb_tcq_code.h"
 #include "lb_v_dotprod.h"
 
 LB_DECLARE_MATMUL(dotprod);
+LB_DECLARE_TCQ(dotprod);
 
 #define LB_T dotprod
 #define LB_TV neon
@@ -16,5 +18,7 @@ LB_DECLARE_MATMUL(dotprod);
 #define LB_T_SMALL_TOKENS 0
 #define LB_T_DIRECT 2
 #define LB_T_AHEAD 2048
+#define LB_T_TCQ 1
+#define LB_T_WIDE 0
 #include "../tmpl/lb_t_int.h"
 #endif

@@ -2,9 +2,11 @@
 /* Matrix products of integer formats, plain NEON: blocks of 16 rows x 2 (small codes) or 3 tokens. */
 #include "../lb_bits.h"
 #include "../lb_kernel_names.h"
+#include "../lb_tcq_code.h"
 #include "lb_v_neon.h"
 
 LB_DECLARE_MATMUL(neon);
+LB_DECLARE_TCQ(neon);
 
 #define LB_T neon
 #define LB_TV neon
@@ -16,5 +18,7 @@ LB_DECLARE_MATMUL(neon);
 #define LB_T_SMALL_TOKENS 2
 #define LB_T_DIRECT 1
 #define LB_T_AHEAD 2048
+#define LB_T_TCQ 1
+#define LB_T_WIDE 0
 #include "../tmpl/lb_t_int.h"
 #endif

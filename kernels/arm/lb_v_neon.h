@@ -302,6 +302,22 @@ LB_VOP lb_v_neon_i lb_v_neon_dot(lb_v_neon_i acc, lb_v_neon_b u, lb_v_neon_b x)
     return acc;
 }
 
+/* Tables of 16 bytes; indices are 0..15 */
+LB_VOP lb_v_neon_b lb_v_neon_load_table(const void *p)
+{
+    const uint8x16_t v = vld1q_u8(p);
+    return LB_V4_(lb_v_neon_b, v, v, v, v);
+}
+LB_V4_BIN_(lookup_b, lb_v_neon_b, vqtbl1q_u8)
+LB_VOP lb_v_neon_b lb_v_neon_mix(lb_v_neon_b a, lb_v_neon_b b, uint8_t mask) /* bits of a where mask has them, else of b */
+{
+    LB_UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        a.v[i] = vbslq_u8(vdupq_n_u8(mask), a.v[i], b.v[i]);
+    }
+    return a;
+}
+
 #undef LB_V4_
 #undef LB_V4_BIN_
 #undef LB_V4_UN_

@@ -15,7 +15,7 @@
  *     tcq4, two steps of a line    A[h'] + B[l]       A[l] + B[h]
  *     tcq3, eight steps            A of each line with 2 bits a step: mix 2, l, m, h;  B of the line with 1
  *                                  bit a step: mix 1, mix 2, mix 3, bits 0-3, 1-4, 2-5, 3-6, 4-7
- * Weights are biased: by LB_T_CODE_BIAS (1..127 if it is 64) for LB_D(dot_code), by 128 in a panel.
+ * Weights are biased: by LB_TCQ_BIAS, which makes them small codes, or by 128 in a panel for `dot`.
  */
 #ifdef LB_T_TCQ_ALONE
 #define LB_V(op) LB_CAT4(lb_v_, LB_TV, _, op)
@@ -27,15 +27,15 @@
 #endif
 
 #if LB_T_WIDE
-#define LB_T_AT(table, index) LB_D(permute)(table, index)
+#define LB_T_AT(table, index) lb_v_avx512vbmi_permute(table, index)
 #define LB_T_LOW(x) (x)
-#define LB_T_HIGH(x) LB_D(shift_b)(x, 4)
-#define LB_T_FROM(x, n) ((n) < 3 ? (x) : LB_D(shift_b)(x, n))
+#define LB_T_HIGH(x) LB_V(srl_b)(x, 4)
+#define LB_T_FROM(x, n) ((n) < 3 ? (x) : LB_V(srl_b)(x, n))
 #else
 #define LB_T_AT(table, index) LB_V(lookup_b)(table, index)
 #define LB_T_LOW(x) LB_V(low_nibbles)(x)
 #define LB_T_HIGH(x) LB_V(high_nibbles)(x)
-#define LB_T_FROM(x, n) LB_V(nibbles)(x, n)
+#define LB_T_FROM(x, n) LB_V(and_b)(LB_V(srl_b)(x, n), LB_V(set1_b)(15))
 #endif
 
 /* A table: as it is, for the nibble from bit 1 or 2 on, and rotated for mix 1, 2, 3. What is not used costs
@@ -55,8 +55,8 @@ LB_ALWAYS_INLINE LB_T_TARGET LB_N(lb_t_table_) LB_N(lb_t_table_of_)(const int8_t
     t.mix2 = LB_V(lookup_b)(t.at0, LB_V(load_table)(rotated[1]));
     t.mix3 = LB_V(lookup_b)(t.at0, LB_V(load_table)(rotated[2]));
 #if LB_T_WIDE
-    t.at1 = LB_D(widen_table)(t.at0, 1);
-    t.at2 = LB_D(widen_table)(t.at0, 2);
+    t.at1 = lb_v_avx512vbmi_widen_table(t.at0, 1);
+    t.at2 = lb_v_avx512vbmi_widen_table(t.at0, 2);
 #else
     t.at1 = t.at2 = t.at0;
 #endif
@@ -150,12 +150,34 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_tcq_group_)(const unsigned bits, con
     }
 }
 
+/* start + the sum of code * x over a group */
+LB_ALWAYS_INLINE LB_T_TARGET LB_I LB_N(lb_t_tcq_dot_)(const LB_B v[8], const int8_t *q, LB_I start)
+{
+#if LB_T_SMALL_TOKENS
+    LB_UNROLL
+    for (size_t j = 0; j < 8; j += LB_TCQ_QUADS) {
+        const LB_D(small) a = LB_D(small_dot)(LB_D(small_zero)(), v[j], LB_V(quad)(q + 4 * j));
+        const LB_D(small) b = LB_D(small_dot)(LB_D(small_zero)(), v[j + 1], LB_V(quad)(q + 4 * j + 4));
+        start = LB_V(add_i)(start, LB_D(small_sum)(a, b));
+    }
+    return start;
+#else /* its accumulators are of 32 bits */
+    LB_D(small) a = start, b = LB_D(small_zero)();
+    LB_UNROLL
+    for (size_t j = 0; j < 8; j += 2) {
+        a = LB_D(small_dot)(a, v[j], LB_V(quad)(q + 4 * j));
+        b = LB_D(small_dot)(b, v[j + 1], LB_V(quad)(q + 4 * j + 4));
+    }
+    return LB_D(small_sum)(a, b);
+#endif
+}
+
 LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_gemv_tcq_)(const unsigned bits, const void *w, size_t tile_bytes,
                                                        size_t n_tiles,
                                                        size_t k, const lb_input *x, float *y, bool add)
 {
     const size_t n_groups = lb_round_up64(k) / LB_GROUP, group_bytes = 64 * bits;
-    const LB_N(lb_t_tables_) tables = LB_N(lb_t_tcq_tables_)(bits, LB_T_CODE_BIAS);
+    const LB_N(lb_t_tables_) tables = LB_N(lb_t_tcq_tables_)(bits, LB_TCQ_BIAS);
     for (size_t i = 0; i < n_tiles; i++) {
         const uint8_t *tile = (const uint8_t *)w + i * tile_bytes, *codes = tile + LB_TCQ_CODES_AT;
         LB_N(lb_t_last_) last = LB_N(lb_t_tcq_last_)(bits, &tables, codes + (n_groups - 1) * group_bytes);
@@ -173,13 +195,8 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_gemv_tcq_)(const unsigned bits, cons
             }
             LB_B v[8];
             LB_N(lb_t_tcq_group_)(bits, &tables, codes, &last, v);
-            LB_I a = LB_V(set1_i)(-LB_T_CODE_BIAS * x->sum[g]), b = LB_V(set1_i)(0);
-            LB_UNROLL
-            for (size_t j = 0; j < 8; j += 2) {
-                a = LB_D(dot_code)(a, v[j], LB_V(quad)(q + 4 * j));
-                b = LB_D(dot_code)(b, v[j + 1], LB_V(quad)(q + 4 * j + 4));
-            }
-            acc = LB_V(fma)(LB_V(set1)(x->scale[g]), LB_V(to_float)(LB_V(add_i)(a, b)), acc);
+            const LB_I isum = LB_N(lb_t_tcq_dot_)(v, q, LB_V(set1_i)(-LB_TCQ_BIAS * x->sum[g]));
+            acc = LB_V(fma)(LB_V(set1)(x->scale[g]), LB_V(to_float)(isum), acc);
             codes += group_bytes;
             q += LB_GROUP;
         }
@@ -205,58 +222,79 @@ LB_T_GEMV_TCQ(4)
 
 #ifndef LB_T_TCQ_ALONE
 
-LB_ALWAYS_INLINE LB_T_TARGET LB_N(lb_t_chunk_)
-    LB_N(lb_t_decode_tcq_)(const unsigned bits, lb_panel *panel, const uint8_t *tile, size_t tile_bytes,
-                           size_t tiles, size_t k, size_t g, size_t n)
+/* The codes of n groups as a panel, biased by `bias` */
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_tcq_)(const unsigned bits, const uint8_t bias,
+                                                        lb_panel *panel,
+                                                        size_t slot, const uint8_t *tile, size_t k, size_t g,
+                                                        size_t n)
 {
     const size_t n_groups = lb_round_up64(k) / LB_GROUP, group_bytes = 64 * bits;
-    const LB_N(lb_t_tables_) tables = LB_N(lb_t_tcq_tables_)(bits, 128);
-    for (size_t i = 0; i < tiles; i++) {
-        const uint8_t *codes = tile + i * tile_bytes + LB_TCQ_CODES_AT;
-        uint8_t *out = panel->code + i * LB_PANEL_BYTES;
-        LB_N(lb_t_last_) last = LB_N(lb_t_tcq_last_)(bits, &tables,
-                                                     codes + ((g == 0 ? n_groups : g) - 1) * group_bytes);
-        for (size_t j = 0; j < n; j++) {
-            LB_B v[8];
-            LB_N(lb_t_tcq_group_)(bits, &tables, codes + (g + j) * group_bytes, &last, v);
-            LB_UNROLL
-            for (size_t l = 0; l < 8; l++) {
-                LB_V(store_b)(out + j * 512 + 64 * l, v[l]);
-            }
-            LB_V(store)(panel->scale + (i * LB_PANEL_GROUPS + j) * LB_TILE_ROWS, LB_V(set1)(1.0f));
+    const LB_N(lb_t_tables_) tables = LB_N(lb_t_tcq_tables_)(bits, bias);
+    const uint8_t *codes = tile + LB_TCQ_CODES_AT;
+    uint8_t *out = panel->code + slot * LB_PANEL_BYTES;
+    float *scale = panel->scale + slot * LB_PANEL_GROUPS * LB_TILE_ROWS;
+    LB_N(lb_t_last_) last = LB_N(lb_t_tcq_last_)(bits, &tables,
+                                                 codes + ((g == 0 ? n_groups : g) - 1) * group_bytes);
+    for (size_t j = 0; j < n; j++) {
+        LB_B v[8];
+        LB_N(lb_t_tcq_group_)(bits, &tables, codes + (g + j) * group_bytes, &last, v);
+        LB_UNROLL
+        for (size_t l = 0; l < 8; l++) {
+            LB_V(store_b)(out + j * 512 + 64 * l, v[l]);
         }
+        LB_V(store)(scale + j * LB_TILE_ROWS, LB_V(set1)(1.0f));
     }
-    return (LB_N(lb_t_chunk_)){panel->code, LB_PANEL_BYTES};
 }
 
+#if LB_T_SMALL_TOKENS
+#define LB_T_GEMM_TCQ(bits)                                                                                  \
+    LB_T_SMALL(tcq##bits, 0, LB_TCQ_QUADS)                                                                   \
+    static LB_T_TARGET void LB_N(lb_t_small_tcq##bits##_)(lb_panel *panel, const uint8_t *tile, size_t k,    \
+                                                          size_t g, size_t n)                                \
+    {                                                                                                        \
+        LB_N(lb_t_panel_tcq_)(bits, LB_TCQ_BIAS, panel, 0, tile, k, g, n);                                   \
+        for (size_t j = 0; j < n; j++) {                                                                     \
+            LB_V(store_i)(panel->zero + j * LB_TILE_ROWS, LB_V(set1_i)(LB_TCQ_BIAS));                        \
+        }                                                                                                    \
+    }
+#define LB_T_TCQ_RUN(bits)                                                                                   \
+    LB_N(lb_t_gemm_small_)(LB_N(lb_t_small_tcq##bits##_), LB_N(lb_t_tokens_tcq##bits##_), w, tile_bytes,     \
+                           n_tiles, k, x, y, y_stride, add, scratch)
+#else
 #define LB_T_GEMM_TCQ(bits)                                                                                  \
     static LB_T_TARGET LB_N(lb_t_chunk_)                                                                     \
         LB_N(lb_t_decode_tcq##bits##_)(lb_panel *panel, const uint8_t *tile, size_t tile_bytes,              \
                                        size_t tiles, size_t k, size_t g, size_t n)                           \
     {                                                                                                        \
-        return LB_N(lb_t_decode_tcq_)(bits, panel, tile, tile_bytes, tiles, k, g, n);                        \
-    }                                                                                                        \
+        for (size_t i = 0; i < tiles; i++) {                                                                 \
+            LB_N(lb_t_panel_tcq_)(bits, 128, panel, i, tile + i * tile_bytes, k, g, n);                      \
+        }                                                                                                    \
+        return (LB_N(lb_t_chunk_)){panel->code, LB_PANEL_BYTES};                                             \
+    }
+#define LB_T_TCQ_RUN(bits)                                                                                   \
+    LB_N(lb_t_gemm_)(LB_N(lb_t_decode_tcq##bits##_), w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch)
+#endif
+LB_T_GEMM_TCQ(2)
+LB_T_GEMM_TCQ(3)
+LB_T_GEMM_TCQ(4)
+
+#define LB_T_GEMM_TCQ_FN(bits)                                                                               \
     LB_T_TARGET void LB_N(lb_gemm_tcq##bits##_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k,  \
                                                 const lb_input *x, float *y, size_t y_stride, bool add,      \
                                                 void *scratch)                                               \
     {                                                                                                        \
         if (x->n <= LB_T_DIRECT) {                                                                           \
-            for (size_t t = 0; t < x->n; t++) {                                                              \
-                const lb_input one = {.n = 1,                                                                \
-                                      .q = x->q + t * x->q_stride,                                           \
-                                      .scale = x->scale + t * x->group_stride,                               \
-                                      .sum = x->sum + t * x->group_stride};                                  \
-                LB_N(lb_gemv_tcq##bits##_)(w, tile_bytes, n_tiles, k, &one, y + t * y_stride, 0, add, NULL); \
-            }                                                                                                \
-            return;                                                                                          \
+            LB_N(lb_t_direct_)(LB_N(lb_gemv_tcq##bits##_), w, tile_bytes, n_tiles, k, x, y, y_stride, add);  \
+        } else {                                                                                             \
+            LB_T_TCQ_RUN(bits);                                                                              \
         }                                                                                                    \
-        LB_N(lb_t_gemm_)(LB_N(lb_t_decode_tcq##bits##_), w, tile_bytes, n_tiles, k, x, y, y_stride, add,     \
-                         scratch);                                                                           \
     }
-LB_T_GEMM_TCQ(2)
-LB_T_GEMM_TCQ(3)
-LB_T_GEMM_TCQ(4)
+LB_T_GEMM_TCQ_FN(2)
+LB_T_GEMM_TCQ_FN(3)
+LB_T_GEMM_TCQ_FN(4)
+#undef LB_T_GEMM_TCQ_FN
 #undef LB_T_GEMM_TCQ
+#undef LB_T_TCQ_RUN
 
 #endif
 
@@ -265,7 +303,6 @@ LB_T_GEMM_TCQ(4)
 #undef LB_T_HIGH
 #undef LB_T_FROM
 #undef LB_T_WIDE
-#undef LB_T_CODE_BIAS
 #ifdef LB_T_TCQ_ALONE
 #undef LB_V
 #undef LB_D
@@ -278,5 +315,6 @@ LB_T_GEMM_TCQ(4)
 #undef LB_TD
 #undef LB_T_TARGET
 #undef LB_T_AHEAD
+#undef LB_T_SMALL_TOKENS
 #undef LB_T_TCQ_ALONE
 #endif

@@ -20,6 +20,5 @@ LB_DECLARE_TCQ(avx2);
 #define LB_T_AHEAD 4096
 #define LB_T_TCQ 1
 #define LB_T_WIDE 0
-#define LB_T_CODE_BIAS 64
 #include "../tmpl/lb_t_int.h"
 #endif

@@ -2,9 +2,11 @@
 /* Matrix products of integer formats, SSE4.1: blocks of 16 rows x 2 tokens. */
 #include "../lb_bits.h"
 #include "../lb_kernel_names.h"
+#include "../lb_tcq_code.h"
 #include "lb_v_sse.h"
 
 LB_DECLARE_MATMUL(sse);
+LB_DECLARE_TCQ(sse);
 
 #define LB_T sse
 #define LB_TV sse
@@ -16,5 +18,7 @@ LB_DECLARE_MATMUL(sse);
 #define LB_T_SMALL_TOKENS 2
 #define LB_T_DIRECT 1
 #define LB_T_AHEAD 4096
+#define LB_T_TCQ 1
+#define LB_T_WIDE 0
 #include "../tmpl/lb_t_int.h"
 #endif

@@ -9,11 +9,11 @@ LB_DECLARE_TCQ(avx512vbmi);
 
 #define LB_T avx512vbmi
 #define LB_TV avx512
-#define LB_TD avx512vbmi
+#define LB_TD avx512vnni
 #define LB_T_TARGET LB_TARGET_AVX512VBMI
+#define LB_T_SMALL_TOKENS 0
 #define LB_T_AHEAD 4096
 #define LB_T_TCQ_ALONE
 #define LB_T_WIDE 1
-#define LB_T_CODE_BIAS 64
 #include "../tmpl/lb_t_tcq.h"
 #endif

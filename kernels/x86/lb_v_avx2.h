@@ -297,11 +297,6 @@ LB_VOP lb_v_avx2_b lb_v_avx2_lookup_b(lb_v_avx2_b table, lb_v_avx2_b i)
 {
     return (lb_v_avx2_b){_mm256_shuffle_epi8(table.a, i.a), _mm256_shuffle_epi8(table.b, i.b)};
 }
-LB_VOP lb_v_avx2_b lb_v_avx2_nibbles(lb_v_avx2_b x, int n) /* from bit n on */
-{
-    const __m256i m = _mm256_set1_epi8(15);
-    return (lb_v_avx2_b){_mm256_and_si256(_mm256_srli_epi16(x.a, n), m), _mm256_and_si256(_mm256_srli_epi16(x.b, n), m)};
-}
 LB_VOP __m256i lb_v_avx2_mix_8(__m256i a, __m256i b, __m256i m)
 {
     return _mm256_or_si256(_mm256_and_si256(a, m), _mm256_andnot_si256(m, b));
@@ -310,18 +305,6 @@ LB_VOP lb_v_avx2_b lb_v_avx2_mix(lb_v_avx2_b a, lb_v_avx2_b b, uint8_t mask) /* 
 {
     const __m256i m = _mm256_set1_epi8((char)mask);
     return (lb_v_avx2_b){lb_v_avx2_mix_8(a.a, b.a, m), lb_v_avx2_mix_8(a.b, b.b, m)};
-}
-
-/* Codes of 1..127 as they are: a pair of products is at most 2 * 127 * 127 = 32258 < 32768. */
-LB_VOP __m256i lb_v_avx2_dot_code_8(__m256i acc, __m256i u, __m256i x)
-{
-    acc = _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(u, x), _mm256_set1_epi16(1)));
-    LB_KEEP_ORDER("+x", acc);
-    return acc;
-}
-LB_VOP lb_v_avx2_i lb_v_avx2_dot_code(lb_v_avx2_i acc, lb_v_avx2_b u, lb_v_avx2_b x)
-{
-    return (lb_v_avx2_i){lb_v_avx2_dot_code_8(acc.a, u.a, x.a), lb_v_avx2_dot_code_8(acc.b, u.b, x.b)};
 }
 
 #undef LB_VOP

@@ -170,7 +170,6 @@ LB_VOP __m512i lb_v_avx512_load_table(const void *p)
     return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)p));
 }
 LB_VOP __m512i lb_v_avx512_lookup_b(__m512i table, __m512i index) { return _mm512_shuffle_epi8(table, index); }
-#define lb_v_avx512_nibbles(v, n) _mm512_and_si512(_mm512_srli_epi16(v, n), _mm512_set1_epi8(15))
 LB_VOP __m512i lb_v_avx512_mix(__m512i a, __m512i b, uint8_t mask) /* bits of a where mask has them, else of b */
 {
     return _mm512_ternarylogic_epi32(_mm512_set1_epi8((char)mask), a, b, 0xca);

@@ -12,13 +12,6 @@ LB_VOP __m512i lb_v_avx512vbmi_permute(__m512i table, __m512i index)
 {
     return _mm512_permutexvar_epi8(index, table);
 }
-LB_VOP __m512i lb_v_avx512vbmi_dot_code(__m512i acc, __m512i u, __m512i x)
-{
-    return _mm512_dpbusd_epi32(acc, u, x);
-}
-
-/* Bytes without their lowest n bits; what comes in from the next byte is in bits that do not matter */
-#define lb_v_avx512vbmi_shift_b(v, n) _mm512_srli_epi16(v, n)
 
 /* 64 entries for 6 bits of an index, of which the 4 from bit n (0..2) on choose among the 16 of a table */
 LB_VOP __m512i lb_v_avx512vbmi_widen_table(__m512i table, int n)

@@ -18,8 +18,5 @@ LB_VOP __m512i lb_v_avx512vnni_small_sum(__m512i a, __m512i b) { return _mm512_a
 #define LB_DOT_BIAS_avx512vnni 128
 LB_VOP __m512i lb_v_avx512vnni_dot(__m512i acc, __m512i u, __m512i x) { return _mm512_dpbusd_epi32(acc, u, x); }
 
-/* Codes of 1..127 as they are */
-LB_VOP __m512i lb_v_avx512vnni_dot_code(__m512i acc, __m512i u, __m512i x) { return _mm512_dpbusd_epi32(acc, u, x); }
-
 #undef LB_VOP
 #endif /* LB_V_AVX512VNNI_H */

@@ -314,6 +314,23 @@ LB_VOP lb_v_sse_i lb_v_sse_dot(lb_v_sse_i acc, lb_v_sse_b u, lb_v_sse_b x)
     return acc;
 }
 
+/* Tables of 16 bytes; indices are 0..15 */
+LB_VOP lb_v_sse_b lb_v_sse_load_table(const void *p)
+{
+    const __m128i v = _mm_loadu_si128((const __m128i *)p);
+    return LB_V4_(lb_v_sse_b, v, v, v, v);
+}
+LB_V4_BIN_(lookup_b, lb_v_sse_b, _mm_shuffle_epi8)
+LB_VOP lb_v_sse_b lb_v_sse_mix(lb_v_sse_b a, lb_v_sse_b b, uint8_t mask) /* bits of a where mask has them, else of b */
+{
+    const __m128i m = _mm_set1_epi8((char)mask);
+    LB_UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        a.v[i] = _mm_or_si128(_mm_and_si128(a.v[i], m), _mm_andnot_si128(m, b.v[i]));
+    }
+    return a;
+}
+
 #undef LB_V4_
 #undef LB_V4_BIN_
 #undef LB_V4_UN_

@@ -1,10 +1,9 @@
 /*
  * Trains the tables of the trellis formats: alternates Viterbi searches of Gaussian samples and least squares
- * of the 2 x 16 table entries, from many random beginnings; then rounds to integers and improves single
- * entries. Not part of any build:
- *     cc -O2 -std=c11 -D_GNU_SOURCE -ffp-contract=off tests/tools/train_tcq.c formats/pack/lb_tcq.c -lm -o
- *                 /tmp/train_tcq
- *     /tmp/train_tcq BITS LIMIT SEED RESTARTS
+ * of the 2 x 16 table entries, from many random beginnings, then hops away from the best; rounds to integers
+ * and improves single entries. Not part of any build:
+ *     cc -O2 -D_GNU_SOURCE -ffp-contract=off tests/tools/train_tcq.c formats/pack/lb_tcq.c -lm -o train_tcq
+ *     ./train_tcq BITS LIMIT SEED RESTARTS
  * LIMIT is the largest |A + B|. Prints the best tables, the sigma they are for, and their mean squared error.
  */
 #include <math.h>
@@ -42,27 +41,27 @@ typedef struct train_stats {
 
 static lb_wformat train_format;
 
-/* Searches n samples (a multiple of 512), scaled by `unit`. */
+/* Searches n samples (a multiple of LB_TCQ_BLOCK), scaled by `unit`. */
 static void train_run(const train_tables *t, const float *x, size_t n, double unit, train_stats *s)
 {
-    static float xs[640], h[640];
+    static float xs[LB_TCQ_BLOCK + LB_TCQ_AHEAD], h[LB_TCQ_BLOCK + LB_TCQ_AHEAD];
     float point[256];
-    uint8_t window[512], state[4] = {0};
+    uint8_t window[LB_TCQ_BLOCK], state[4] = {0};
     double wx = 0, ww = 0, xx = 0;
     memset(s, 0, sizeof *s);
     for (int v = 0; v < 256; v++) {
         point[v] = (float)(t->a[v & 15] + t->b[v >> 4]);
     }
-    for (size_t i = 0; i < 640; i++) {
+    for (size_t i = 0; i < LB_TCQ_BLOCK + LB_TCQ_AHEAD; i++) {
         h[i] = 1.0f;
     }
-    for (size_t i = 0; i < n; i += 512) {
-        const size_t ahead = n - i > 512 ? 64 : 0;
-        for (size_t j = 0; j < 512 + ahead; j++) {
+    for (size_t i = 0; i < n; i += LB_TCQ_BLOCK) {
+        const size_t ahead = n - i > LB_TCQ_BLOCK ? LB_TCQ_AHEAD : 0;
+        for (size_t j = 0; j < LB_TCQ_BLOCK + ahead; j++) {
             xs[j] = x[i + j] * (float)unit;
         }
-        lb_tcq_search(train_format, point, xs, h, 512, ahead, state, NULL, window);
-        for (size_t j = 0; j < 512; j++) {
+        lb_tcq_search(train_format, point, xs, h, LB_TCQ_BLOCK, ahead, state, NULL, window);
+        for (size_t j = 0; j < LB_TCQ_BLOCK; j++) {
             const double w = (double)point[window[j]], y = (double)xs[j];
             s->n[window[j]] += 1;
             s->sum[window[j]] += y;
@@ -135,7 +134,7 @@ int main(int argc, char **argv)
     const int bits = atoi(argv[1]), limit = atoi(argv[2]), restarts = atoi(argv[4]);
     train_seed = strtoull(argv[3], NULL, 10);
     train_format = bits == 2 ? LB_W_TCQ2 : bits == 3 ? LB_W_TCQ3 : LB_W_TCQ4;
-    const size_t small = 1 << 14, large = 1 << 18, check = 1 << 21;
+    const size_t small = 1 << 14, large = 1 << 18, huge = 1 << 20, check = 1 << 22;
     float *x = malloc(check * sizeof *x);
     for (size_t i = 0; i < check; i++) {
         x[i] = train_gauss();
@@ -166,11 +165,41 @@ int main(int argc, char **argv)
             fprintf(stderr, "restart %d: %.5f\n", r, best_error);
         }
     }
-    for (int i = 0; i < 30; i++) {
-        train_run(&best, x, large, 1.0, &s);
+    train_run(&best, x + large, huge, 1.0, &s);
+    best_error = s.error;
+    for (int r = 0; r < restarts; r++) { /* hops away from the best: noise on all entries, or two exchanged */
+        train_tables t = best;
+        double *half = r & 1 ? t.a : t.b;
+        if (r % 4 < 2) {
+            for (int i = 0; i < 16; i++) {
+                t.a[i] += (double)train_gauss() * 0.12;
+                t.b[i] += (double)train_gauss() * 0.12;
+            }
+        } else {
+            const size_t i = train_random() % 16, j = train_random() % 16;
+            const double swap = half[i];
+            half[i] = half[j];
+            half[j] = swap;
+        }
+        for (int i = 0; i < 26; i++) {
+            train_run(&t, x + large, i < 10 ? 2 * small : i < 20 ? large / 2 : huge, 1.0, &s);
+            train_fit(&t, &s);
+            if ((i == 9 && s.error > best_error * 1.02) || (i == 19 && s.error > best_error * 1.005)) {
+                s.error = 1.0; /* not worth the rest */
+                break;
+            }
+        }
+        if (s.error < best_error) {
+            best_error = s.error;
+            best = t;
+            fprintf(stderr, "hop %d: %.5f\n", r, best_error);
+        }
+    }
+    for (int i = 0; i < 10; i++) {
+        train_run(&best, x + large, huge, 1.0, &s);
         train_fit(&best, &s);
     }
-    train_run(&best, x + large, large, 1.0, &s);
+    train_run(&best, x + large + huge, huge, 1.0, &s);
     printf("float tables: %.5f\n", s.error);
     const double peak = train_peak(&best);
     train_tables whole = {{0}, {0}}, t;
@@ -186,7 +215,7 @@ int main(int argc, char **argv)
             continue;
         }
         double u = unit;
-        const double e = train_at_best_unit(&t, x, large, &u);
+        const double e = train_at_best_unit(&t, x + large, huge, &u);
         fprintf(stderr, "unit %.3f: %.5f\n", u, e);
         if (e < whole_error) {
             whole_error = e;
@@ -202,7 +231,7 @@ int main(int argc, char **argv)
             if (train_peak(&t) > limit) {
                 continue;
             }
-            train_run(&t, x, large, whole_unit, &s);
+            train_run(&t, x + large, huge, whole_unit, &s);
             if (s.error < whole_error - 1e-7) {
                 whole_error = s.error;
                 whole = t;
@@ -212,7 +241,7 @@ int main(int argc, char **argv)
         }
         fprintf(stderr, "turn %d: %.5f\n", turn, whole_error);
     }
-    train_run(&whole, x + large, check - large, whole_unit, &s);
+    train_run(&whole, x + large + huge, check - large - huge, whole_unit, &s);
     printf("bits %d limit %d seed %s: error %.5f on other samples, sigma %.3f\n", bits, limit, argv[3],
            s.error, whole_unit);
     for (int half = 0; half < 2; half++) {

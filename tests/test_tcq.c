@@ -1,0 +1,156 @@
+/* Searching trellis codes: blocks against whole rows, circular streams, what is stored, the same bytes
+ * everywhere. */
+#include "test_kernels.h"
+
+#include "../formats/pack/lb_tcq.h"
+#include "../runtime/base/lb_base.h"
+
+void test_tcq(void);
+
+static const lb_wformat tcq_formats[] = {LB_W_TCQ2, LB_W_TCQ3, LB_W_TCQ4};
+
+/* Nearly Gaussian, of variance 1 and without a mathematics library: the same floats everywhere */
+static float tcq_sample(void)
+{
+    const uint64_t z = lb_test_random();
+    const int sum = (int)(z & 0xffff) + (int)(z >> 16 & 0xffff) + (int)(z >> 32 & 0xffff) + (int)(z >> 48);
+    return (float)(sum - 131070) * (1.0f / 37837.0f);
+}
+
+/* Decides k columns in blocks of n; returns the mean squared error, and the windows. */
+static double tcq_in_blocks(lb_wformat format, const float *x, const float *h, size_t k, size_t n,
+                            uint8_t *window)
+{
+    float point[256], ends[128];
+    uint8_t state[4], begin[4];
+    lb_tcq_points(format, point);
+    memcpy(ends, x + k - 64, 64 * sizeof(float));
+    memcpy(ends + 64, x, 64 * sizeof(float));
+    lb_tcq_begin(format, point, ends, h, state);
+    memcpy(begin, state, sizeof begin);
+    for (size_t c = 0; c < k; c += n) {
+        const size_t ahead = k - c - n < LB_TCQ_AHEAD ? k - c - n : LB_TCQ_AHEAD;
+        lb_tcq_search(format, point, x + c, h, n, ahead, state, c + n + ahead == k ? begin : NULL, window + c);
+    }
+    LB_CHECK(memcmp(begin, state, sizeof begin) == 0, "the last state is the first");
+    double error = 0.0;
+    for (size_t c = 0; c < k; c++) {
+        const double d = (double)x[c] - (double)point[window[c]];
+        error += d * d;
+    }
+    return error / (double)k;
+}
+
+static void test_tcq_blocks(lb_wformat format, const lb_wformat_info *f)
+{
+    lb_test_case("%s: small blocks err hardly more than large ones; tiles hold the windows", f->name);
+    const size_t k = 1024;
+    const float sigma = lb_tcq_sigma(format);
+    float *x = malloc(k * sizeof(float)), *h = malloc(k * sizeof(float)), *out = malloc(k * sizeof(float)),
+        point[256];
+    uint8_t *window = malloc(k), *tile = lb_test_guard(f->tile_bytes(k), false);
+    lb_tcq_points(format, point);
+    for (size_t r = 0; r < LB_TILE_ROWS; r += 5) {
+        for (size_t c = 0; c < k; c++) {
+            x[c] = tcq_sample() * sigma;
+            h[c] = 1.0f;
+        }
+        const double whole = tcq_in_blocks(format, x, h, k, 512, window);
+        for (size_t n = 16; n <= 256; n *= 2) {
+            const double e = tcq_in_blocks(format, x, h, k, n, window);
+            LB_CHECK(fabs(e - whole) < 0.01 * whole, "%s: blocks of %zu: %.5f, of 512: %.5f", f->name, n, e,
+                     whole);
+        }
+        memset(tile, 0, f->tile_bytes(k));
+        for (size_t i = 0; i < LB_TILE_ROWS; i++) {
+            ((float *)(void *)tile)[i] = 0.5f;
+        }
+        lb_tcq_store(format, tile, r, 0, 320, window);
+        lb_tcq_store(format, tile, r, 320, k - 320, window + 320);
+        f->unpack(tile, k, r, out);
+        size_t c = 0;
+        while (c < k && out[c] == 0.5f * point[window[c]]) {
+            c++;
+        }
+        LB_CHECK(c == k, "%s row %zu column %zu: %g in the tile, %g", f->name, r, c, (double)out[c % k],
+                 (double)(0.5f * point[window[c % k]]));
+    }
+    free(x);
+    free(h);
+    free(out);
+    free(window);
+    lb_test_guard_free(tile);
+}
+
+/* A unit vector as input picks one weight: what a product multiplies is what unpack says. */
+static void test_tcq_unpack(const lb_wformat_info *f, const lb_kernels *kernels)
+{
+    lb_test_case("%s: products multiply what unpack gives", f->name);
+    const size_t k = 192, bytes = f->tile_bytes(k);
+    uint8_t *tile = lb_test_guard(bytes, false);
+    for (size_t i = 0; i < bytes; i++) {
+        tile[i] = (uint8_t)lb_test_random();
+    }
+    for (size_t r = 0; r < LB_TILE_ROWS; r++) {
+        ((float *)(void *)tile)[r] = 1.0f;
+    }
+    float *rows = malloc(LB_TILE_ROWS * k * sizeof(float)), y[LB_TILE_ROWS], *x = calloc(k, sizeof(float));
+    for (size_t r = 0; r < LB_TILE_ROWS; r++) {
+        f->unpack(tile, k, r, rows + r * k);
+    }
+    int8_t q[192] LB_ALIGNED(64);
+    float scale[6];
+    int32_t sum[6];
+    size_t wrong = 0;
+    for (size_t c = 0; c < k; c++) {
+        x[c] = 127.0f; /* its scale is 1 */
+        kernels->quantize_a8(x, k, q, scale, sum);
+        x[c] = 0.0f;
+        const lb_input in = {.n = 1, .q = q, .q_stride = k, .scale = scale, .sum = sum, .group_stride = 6};
+        kernels->gemv[f->id](tile, bytes, 1, k, &in, y, LB_TILE_ROWS, false, NULL);
+        for (size_t r = 0; r < LB_TILE_ROWS; r++) {
+            wrong += y[r] != 127.0f * rows[r * k + c];
+        }
+    }
+    LB_CHECK(wrong == 0, "%s: %zu weights differ", f->name, wrong);
+    free(x);
+    free(rows);
+    lb_test_guard_free(tile);
+}
+
+/* Bytes of a packed tile, as known from one machine */
+static void test_tcq_bytes(void)
+{
+    static const uint64_t want[3] = {0xf8f799d2994f8b4fu, 0xb8c4b9fba791ba37u, 0x5957ab4704f12030u};
+    const size_t k = 1500;
+    float *x = malloc(LB_TILE_ROWS * k * sizeof(float)), *h = malloc(k * sizeof(float));
+    uint64_t z = 1;
+    for (size_t i = 0; i < LB_TILE_ROWS * k; i++) {
+        z = z * 6364136223846793005u + 1442695040888963407u;
+        const int a = (int)(z >> 48 & 0xfff) + (int)(z >> 36 & 0xfff) + (int)(z >> 24 & 0xfff) - 6142;
+        x[i] = (float)a * 0.001f;
+        h[i % k] = (float)(i % 7 + 1) * 0.25f;
+    }
+    for (size_t i = 0; i < 3; i++) {
+        const lb_wformat_info *f = lb_wformat_find((uint32_t)tcq_formats[i]);
+        lb_test_case("%s: the same bytes from every compiler and CPU", f->name);
+        void *tile = lb_test_guard(f->tile_bytes(k), false);
+        lb_packer(f->id)(x, k, 16, k, h, tile);
+        const uint64_t got = lb_hash64(tile, f->tile_bytes(k));
+        LB_CHECK(got == want[i], "%s: hash %016llx", f->name, (unsigned long long)got);
+        lb_test_guard_free(tile);
+    }
+    free(x);
+    free(h);
+}
+
+void test_tcq(void)
+{
+    for (size_t i = 0; i < 3; i++) {
+        const lb_wformat_info *f = lb_wformat_find((uint32_t)tcq_formats[i]);
+        test_tcq_blocks(tcq_formats[i], f);
+        test_tcq_unpack(f, lb_kernels_for("scalar"));
+        test_tcq_unpack(f, lb_kernels_for(NULL));
+    }
+    test_tcq_bytes();
+}
