@@ -44,7 +44,7 @@ $(BUILD)/liblbrt-tools.a: $(TOOL_OBJ)
 $(BUILD)/chat: $(BUILD)/obj/runtime/chat.o $(BUILD)/liblbrt.a
 $(BUILD)/lbrt-convert: $(BUILD)/obj/formats/lbrt-convert.o $(BUILD)/liblbrt-tools.a $(BUILD)/liblbrt.a
 $(BUILD)/lbrt-info: $(BUILD)/obj/formats/lbrt-info.o $(BUILD)/liblbrt.a
-$(BUILD)/lbrt-bench: $(BUILD)/obj/bench/lbrt-bench.o $(BUILD)/obj/bench/lb_kernel_bench.o $(BUILD)/liblbrt-tools.a $(BUILD)/liblbrt.a
+$(BUILD)/lbrt-bench: $(BUILD)/obj/bench/lbrt-bench.o $(BUILD)/obj/bench/lb_kernel_bench.o $(BUILD)/obj/bench/lb_machine.o $(BUILD)/liblbrt-tools.a $(BUILD)/liblbrt.a
 $(BUILD)/lbrt-eval: $(BUILD)/obj/bench/lbrt-eval.o $(BUILD)/liblbrt.a
 $(PROGRAMS:%=$(BUILD)/%):
 	$(CC) $(CFLAGS) -pthread $^ -o $@ $(LDLIBS)

@@ -1,23 +1,12 @@
 /*
- * Measures this machine and the matrix kernels: what lbrt-bench reports next to tokens per second. All figures are medians
- * of several runs of at least some tens of milliseconds; every function allocates and frees what it needs.
+ * Measures the matrix kernels alone. All figures are medians of several runs, each beside a run of its yardstick: a
+ * streaming read of the same weights, and the int8 peak. Every function allocates and frees what it needs.
  */
 #ifndef LB_KERNEL_BENCH_H
 #define LB_KERNEL_BENCH_H
 
 #include <stdbool.h>
 #include <stddef.h>
-
-/* Streaming read of 512 MB by `threads` (1..16) threads at once, in 10^9 bytes a second: the best of several runs. 0 if memory
- * or a thread is not to be had. */
-double lb_bench_read_gbs(unsigned threads);
-
-/*
- * The int8 peak in 10^9 operations a second (a multiplication and an addition are two): an unrolled loop on registers of
- * the instruction that a level's products rest on (vpdpbusd, vpmaddubsw, sdot). isa NULL: the best of this CPU. 0 if the
- * level is not usable or has no such instruction.
- */
-double lb_bench_int8_gops(const char *isa, unsigned threads);
 
 typedef struct lb_bench_result {
     const char *isa, *format, *kernel; /* kernel: "gemv" or "gemm" */

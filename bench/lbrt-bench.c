@@ -6,44 +6,21 @@
  */
 #include <inttypes.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "../runtime/engine/lb_session.h"
 #include "../runtime/lb_args.h"
 #include "lb_kernel_bench.h"
+#include "lb_machine.h"
 
 static const char program[] = "lbrt-bench";
-enum { MAX_REPEATS = 100, MAX_LIST = 16 };
+enum { MAX_REPEATS = 100, MAX_LIST = 16, SLICE = 16 };
 
-typedef struct bench_times {
-    double t[4 * MAX_REPEATS + 8];
-    size_t n;
-} bench_times;
-
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(bench_times *v)
-{
-    qsort(v->t, v->n, sizeof v->t[0], compare_doubles);
-    return v->n == 0 ? 0 : v->n % 2 ? v->t[v->n / 2] : 0.5 * (v->t[v->n / 2 - 1] + v->t[v->n / 2]);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* What the machine can do with a number of threads; reads are measured again beside every run, as they drift. */
+/* What the machine can do with a number of threads: reads of `data`, which is the model itself if that is large enough. */
 typedef struct bench_machine {
     unsigned threads;
-    bench_times read_gbs;
-    double int8_gops;
+    const void *data;
+    size_t bytes;
+    lb_series read_gbs, int8_gops;
 } bench_machine;
 
 typedef struct bench_run {
@@ -51,7 +28,8 @@ typedef struct bench_run {
     uint32_t n, depth, threads;
     const char *kv;
     double median, min, max; /* tokens per second */
-    double bytes_per_token, gbs, bandwidth_share, int8_share;
+    double bytes_per_token, gbs, bandwidth_share, int8_share, read_gbs, int8_gops;
+    size_t session_bytes;
 } bench_run;
 
 typedef struct bench_options {
@@ -96,6 +74,62 @@ static void feed(lbrt_session *s, const lbrt_token *tokens, size_t n)
     }
 }
 
+/*
+ * A context of `depth` tokens without computing it all: the first chunks are fed, and the rest of the cache repeats the last of them. Every
+ * byte is there and is read; only what it says is not what a prompt would give.
+ */
+enum { FED = 3 * LB_KV_CHUNK };
+
+static void fill(lbrt_session *s, const lbrt_token *tokens, size_t depth)
+{
+    feed(s, tokens, lb_min(depth, FED));
+    lb_kv *kv = &s->kv;
+    const size_t end = (depth + LB_KV_CHUNK - 1) / LB_KV_CHUNK, mean_chunks = LB_KV_MEAN_BLOCKS / LB_KV_CHUNK_BLOCKS;
+    if (depth <= FED) {
+        return;
+    }
+    for (uint32_t at = 0; at < kv->n_layers * kv->n_heads; at++) {
+        const uint32_t layer = at / kv->n_heads, head = at % kv->n_heads;
+        for (size_t c = FED / LB_KV_CHUNK; c < end; c++) {
+            memcpy(lb_kv_chunk(kv, &kv->key, layer, head, c), lb_kv_chunk(kv, &kv->key, layer, head, FED / LB_KV_CHUNK - 1),
+                   kv->key.chunk_bytes);
+            memcpy(lb_kv_chunk(kv, &kv->value, layer, head, c), lb_kv_chunk(kv, &kv->value, layer, head, FED / LB_KV_CHUNK - 1),
+                   kv->value.chunk_bytes);
+            for (uint32_t d = 0; kv->key.mean && d < kv->head_dim; d++) {
+                const uint16_t *from = lb_kv_mean(kv, layer, head, 0) + d * LB_KV_MEAN_BLOCKS + 2 * LB_KV_CHUNK_BLOCKS;
+                memcpy(lb_kv_mean(kv, layer, head, c / mean_chunks) + d * LB_KV_MEAN_BLOCKS + c % mean_chunks * LB_KV_CHUNK_BLOCKS, from,
+                       LB_KV_CHUNK_BLOCKS * sizeof *from);
+            }
+        }
+    }
+    memcpy(s->tokens, tokens, depth * sizeof *tokens);
+    s->length = depth;
+    kv->open_block = depth / LB_KV_BLOCK;
+}
+
+static void yardsticks(bench_machine *machine, const char *isa)
+{
+    lb_series_add(&machine->read_gbs, lb_bench_read_gbs(machine->data, machine->bytes, machine->threads));
+    lb_series_add(&machine->int8_gops, lb_bench_int8_gops(isa, machine->threads));
+}
+
+/* Seconds of one run, in slices with the yardsticks between them */
+static double one_run(lbrt_session *s, bench_machine *machine, const char *isa, bool prefill, const lbrt_token *tokens, uint32_t n)
+{
+    double seconds = 0;
+    for (uint32_t i = 0; i < n;) {
+        const uint32_t slice = prefill ? n : (uint32_t)lb_min(n - i, SLICE), step = prefill ? n : 1;
+        const double t = lb_bench_now();
+        for (uint32_t j = 0; j < slice; j += step) {
+            feed(s, tokens + i + j, step);
+        }
+        seconds += lb_bench_now() - t;
+        i += slice;
+        yardsticks(machine, isa);
+    }
+    return seconds;
+}
+
 static bench_run measure(const lbrt_model *m, const bench_options *o, bench_machine *machine, bool prefill, uint32_t n, uint32_t depth)
 {
     lbrt_session_options so = LBRT_SESSION_OPTIONS_INIT;
@@ -103,9 +137,10 @@ static bench_run measure(const lbrt_model *m, const bench_options *o, bench_mach
     so.n_threads = machine->threads;
     so.kv_key = o->key;
     so.kv_value = o->value;
+    bench_run r = { .prefill = prefill, .n = n, .depth = depth, .threads = machine->threads, .kv = o->kv };
     lbrt_session *s;
     lbrt_error err;
-    if (lbrt_session_create(m, &so, &s, &err) != LBRT_OK) {
+    if (lbrt_session_create(m, &so, &s, &err) != LBRT_OK || lbrt_session_bytes(m, &so, &r.session_bytes, &err) != LBRT_OK) {
         lb_program_fail(program, "%s", err.text);
     }
     lbrt_token *tokens = (lbrt_token *)malloc((depth + n) * sizeof *tokens);
@@ -116,35 +151,29 @@ static bench_run measure(const lbrt_model *m, const bench_options *o, bench_mach
         tokens[i] = (lbrt_token)((i * 7919 + 13) % m->hparams.n_vocab);
     }
     if (depth) {
-        feed(s, tokens, depth);
+        fill(s, tokens, depth);
     }
-    bench_run r = { .prefill = prefill, .n = n, .depth = depth, .threads = machine->threads, .kv = o->kv };
-    bench_times speeds = { .n = 0 };
+    lb_series speeds = { .n = 0 };
     for (uint32_t i = 0; i <= o->repeats; i++) { /* the first is a warm-up */
         lbrt_rewind(s, depth);
-        double t = now();
-        if (prefill) {
-            feed(s, tokens + depth, n);
-        } else {
-            for (uint32_t j = 0; j < n; j++) {
-                feed(s, tokens + depth + j, 1);
-            }
+        if (i == 1) { /* the yardsticks of this run only */
+            machine->read_gbs.n = machine->int8_gops.n = 0;
         }
-        t = now() - t;
+        const double t = one_run(s, machine, m->kernels->isa, prefill, tokens + depth, n);
         if (i) {
-            speeds.t[speeds.n++] = n / t;
-            machine->read_gbs.t[machine->read_gbs.n++ % (sizeof machine->read_gbs.t / sizeof machine->read_gbs.t[0])] =
-                lb_bench_read_gbs(machine->threads);
+            lb_series_add(&speeds, n / t);
         }
     }
-    r.median = median(&speeds);
-    r.min = speeds.t[0];
-    r.max = speeds.t[speeds.n - 1];
+    r.median = lb_series_median(&speeds);
+    r.min = lb_series_at(&speeds, false);
+    r.max = lb_series_at(&speeds, true);
+    r.read_gbs = lb_series_median(&machine->read_gbs);
+    r.int8_gops = lb_series_median(&machine->int8_gops);
     double kv = (double)lb_kv_read_bytes(&s->kv, depth + n / 2);
     r.bytes_per_token = prefill ? (double)m->token_bytes / n : (double)m->token_bytes + kv;
     r.gbs = r.bytes_per_token * r.median * 1e-9;
-    r.bandwidth_share = r.gbs / median(&machine->read_gbs);
-    r.int8_share = 2e-9 * (layer_macs(m) + (prefill ? 0.0 : (double)m->head.rows * (double)m->head.cols)) * r.median / machine->int8_gops;
+    r.bandwidth_share = r.gbs / r.read_gbs;
+    r.int8_share = 2e-9 * (layer_macs(m) + (prefill ? 0.0 : (double)m->head.rows * (double)m->head.cols)) * r.median / r.int8_gops;
     free(tokens);
     lbrt_session_free(s);
     return r;
@@ -170,7 +199,13 @@ static void cpu_name(char *out, size_t cap)
     }
 }
 
-static void print_json(const lbrt_model *m, bench_machine *machines, size_t n_machines, const bench_run *runs, size_t n_runs)
+static double peak_bytes(void)
+{
+    struct rusage use;
+    return getrusage(RUSAGE_SELF, &use) == 0 ? 1024.0 * (double)use.ru_maxrss : 0.0;
+}
+
+static void print_json(const lbrt_model *m, const bench_machine *machines, size_t n_machines, const bench_run *runs, size_t n_runs)
 {
     char cpu[256];
     cpu_name(cpu, sizeof cpu);
@@ -180,11 +215,11 @@ static void print_json(const lbrt_model *m, bench_machine *machines, size_t n_ma
     lb_json_print(stdout, cpu);
     printf(",\"isa\":\"%s\",\"read_gbs\":{", info.isa);
     for (size_t i = 0; i < n_machines; i++) {
-        printf("%s\"%u\":%.4g", i ? "," : "", machines[i].threads, median(&machines[i].read_gbs));
+        printf("%s\"%u\":%.4g", i ? "," : "", machines[i].threads, lb_series_median(&machines[i].read_gbs));
     }
     printf("},\"int8_gops\":{");
     for (size_t i = 0; i < n_machines; i++) {
-        printf("%s\"%u\":%.5g", i ? "," : "", machines[i].threads, machines[i].int8_gops);
+        printf("%s\"%u\":%.5g", i ? "," : "", machines[i].threads, lb_series_median(&machines[i].int8_gops));
     }
     printf("}},\"model\":{\"name\":");
     lb_json_print(stdout, info.name);
@@ -192,11 +227,12 @@ static void print_json(const lbrt_model *m, bench_machine *machines, size_t n_ma
     for (size_t i = 0; i < n_runs; i++) {
         const bench_run *r = &runs[i];
         printf("%s{\"kind\":\"%s\",\"n\":%u,\"depth\":%u,\"threads\":%u,\"kv\":\"%s\",\"tps\":{\"median\":%.5g,\"min\":%.5g,\"max\":%.5g},"
-               "\"bytes_per_token\":%.6g,\"gbs\":%.4g,\"bandwidth_share\":%.4g,\"int8_share\":%.4g}",
+               "\"bytes_per_token\":%.6g,\"gbs\":%.4g,\"bandwidth_share\":%.4g,\"int8_share\":%.4g,\"read_gbs\":%.4g,\"int8_gops\":%.5g,"
+               "\"session_bytes\":%zu}",
                i ? "," : "", r->prefill ? "prefill" : "decode", r->n, r->depth, r->threads, r->kv, r->median, r->min, r->max,
-               r->bytes_per_token, r->gbs, r->bandwidth_share, r->int8_share);
+               r->bytes_per_token, r->gbs, r->bandwidth_share, r->int8_share, r->read_gbs, r->int8_gops, r->session_bytes);
     }
-    printf("]}\n");
+    printf("],\"peak_bytes\":%.0f}\n", peak_bytes());
 }
 
 static void print_run(const bench_run *r)
@@ -304,11 +340,15 @@ int main(int argc, char **argv)
         lb_program_fail(program, "out of memory");
     }
     size_t n_runs = 0;
+    uint8_t *buffer = NULL; /* to read from, if the model is so small that caches hold much of it */
+    if (m->file.bytes < LB_BENCH_READ_BYTES / 2 && !(buffer = lb_bench_alloc(LB_BENCH_READ_BYTES))) {
+        lb_program_fail(program, "out of memory");
+    }
     for (uint32_t t = 0; t < n_list[0]; t++) {
         bench_machine *machine = &machines[t];
         machine->threads = list[0][t];
-        machine->int8_gops = lb_bench_int8_gops(m->kernels->isa, machine->threads);
-        machine->read_gbs.t[machine->read_gbs.n++] = lb_bench_read_gbs(machine->threads);
+        machine->data = buffer ? buffer : m->file.file;
+        machine->bytes = buffer ? LB_BENCH_READ_BYTES : lb_min(m->file.bytes, LB_BENCH_READ_BYTES);
         for (uint32_t kind = 2; kind < 4; kind++) {
             for (uint32_t d = 0; d < n_list[1]; d++) {
                 for (uint32_t i = 0; i < n_list[kind]; i++) {
@@ -325,17 +365,21 @@ int main(int argc, char **argv)
         }
         if (!json) {
             printf("machine with %u thread%s: reads %.1f GB/s, int8 %.0f Gop/s (%s)\n", machine->threads, machine->threads == 1 ? "" : "s",
-                   median(&machine->read_gbs), machine->int8_gops, m->kernels->isa);
+                   lb_series_median(&machine->read_gbs), lb_series_median(&machine->int8_gops), m->kernels->isa);
         }
     }
     if (json) {
         print_json(m, machines, n_list[0], runs, n_runs);
     } else {
-        struct rusage use;
-        getrusage(RUSAGE_SELF, &use);
-        printf("peak memory %.0f MB (read buffers of the measurement included), file %.0f MB\n", (double)use.ru_maxrss / 1024.0,
-               (double)m->file.bytes * 1e-6);
+        size_t session = 0;
+        for (size_t i = 0; i < n_runs; i++) {
+            session = lb_max(session, runs[i].session_bytes);
+        }
+        printf("peak memory %.0f MB: file %.0f MB, %slargest session %.0f MB, all else %.0f MB\n", 1e-6 * peak_bytes(),
+               1e-6 * (double)m->file.bytes, buffer ? "read buffer 537 MB, " : "", 1e-6 * (double)session,
+               1e-6 * (peak_bytes() - (double)m->file.bytes - (double)session - (buffer ? (double)LB_BENCH_READ_BYTES : 0)));
     }
+    free(buffer);
     free(machines);
     free(runs);
     lbrt_model_close(m);

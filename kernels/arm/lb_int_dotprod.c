@@ -3,6 +3,7 @@
 #include "../lb_bits.h"
 #include "../lb_kernel_names.h"
 #include "../lb_tcq_code.h"
+#include "../lb_ahead.h"
 #include "lb_v_dotprod.h"
 
 LB_DECLARE_MATMUL(dotprod);

@@ -123,25 +123,22 @@ LB_ALWAYS_INLINE LB_T_TARGET LB_I LB_N(lb_t_group_q6_)(const uint8_t *codes, con
     return LB_N(lb_t_bits_dot_)(LB_N(lb_t_quads_q6_), codes, q, 0, 2); /* 2 * 63 * 127 * 2 = 32004 */
 }
 
-/* `group` is inlined; bits is a constant. The more bits, the faster codes go by: the prefetch is that much further ahead. */
+/* `group` is inlined; bits is a constant. */
 LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bits_gemv_)(LB_I (*group)(const uint8_t *codes, const int8_t *q),
                                                         const uint8_t *table, const size_t bits, const void *w,
                                                         size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x,
                                                         float *y, bool add)
 {
     const size_t n_pairs = lb_round_up64(k) / 64, step = tile_bytes / n_pairs;
+    lb_ahead ahead = lb_ahead_of((const uint8_t *)w + lb_bits_codes_at(k), LB_T_AHEAD);
     for (size_t i = 0; i < n_tiles; i++) {
         const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
         const uint8_t *groups = tile + LB_Q_SCALES_AT, *codes = tile + lb_bits_codes_at(k);
-        const uint8_t *ahead = codes + LB_T_AHEAD * bits / 2;
+        ahead.until = codes + LB_T_AHEAD;
         const int8_t *q = x->q;
         LB_F acc = LB_V(set1)(0.0f);
         for (size_t p = 0; p < n_pairs; p++) {
-            LB_UNROLL
-            for (size_t j = 0; j < 2 * bits + 1; j++) {
-                __builtin_prefetch(ahead + 64 * j);
-            }
-            ahead += step;
+            lb_ahead_step(&ahead, step, 2 * bits);
             LB_UNROLL
             for (size_t g = 0; g < 2; g++) {
                 const LB_I zero = LB_V(mul_s16)(LB_V(lookup)(groups, table), LB_V(set1_i)(x->sum[2 * p + g]));

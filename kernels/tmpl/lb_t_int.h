@@ -7,7 +7,7 @@
  *     LB_T_DIRECT  products of q4 with this many tokens or fewer go through gemv
  *     LB_T_TCQ     1: with the trellis formats, lb_t_tcq.h
  *     LB_T_AHEAD   bytes of software prefetch in gemv. The prefetch runs through tiles linearly, planes and all, at the
- *                  pace of the codes and this far ahead of them: hardware prefetchers alone keep up with half of the memory bus only
+ *                  pace of the codes and this far ahead of them (lb_ahead.h)
  *
  * A b vector is a quad of columns of a tile: lane (row) r holds the codes of columns 4 j .. 4 j + 3. `quad` broadcasts the
  * same four activations to all rows, so that one dot product step adds 4 columns for 16 rows and no sum crosses lanes.
@@ -80,20 +80,17 @@ LB_T_TARGET void LB_N(lb_gemv_q4_)(const void *w, size_t tile_bytes, size_t n_ti
     (void)scratch;
     (void)y_stride;
     const size_t n_pairs = lb_round_up64(k) / 64, step = tile_bytes / n_pairs;
+    lb_ahead ahead = lb_ahead_of((const uint8_t *)w + lb_q4_codes_at(k), LB_T_AHEAD);
     for (size_t i = 0; i < n_tiles; i++) {
         const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
         const uint8_t *scales = tile + LB_Q_SCALES_AT, *zeros = tile + lb_q4_zeros_at(k), *codes = tile + lb_q4_codes_at(k);
-        const uint8_t *ahead = codes + LB_T_AHEAD;
+        ahead.until = codes + LB_T_AHEAD;
         const int8_t *q = x->q;
         LB_F acc = LB_V(set1)(0.0f);
         for (size_t p = 0; p < n_pairs; p++) {
             LB_I zero_a, zero_b;
             LB_V(q4_zeros)(zeros + p * 16, &zero_a, &zero_b);
-            LB_UNROLL
-            for (size_t j = 0; j < 9; j++) {
-                __builtin_prefetch(ahead + 64 * j);
-            }
-            ahead += step;
+            lb_ahead_step(&ahead, step, 8);
             const LB_I a = LB_N(lb_t_q4_group_)(codes, q, zero_a, x->sum[2 * p]);
             const LB_I b = LB_N(lb_t_q4_group_)(codes + 256, q + 32, zero_b, x->sum[2 * p + 1]);
             const LB_F sa = LB_V(mul)(LB_N(lb_t_mini_)(scales + p * 32), LB_V(set1)(x->scale[2 * p]));
@@ -113,18 +110,15 @@ LB_T_TARGET void LB_N(lb_gemv_q8_)(const void *w, size_t tile_bytes, size_t n_ti
     (void)scratch;
     (void)y_stride;
     const size_t n_groups = lb_round_up64(k) / LB_GROUP, step = tile_bytes / n_groups;
+    lb_ahead ahead = lb_ahead_of((const uint8_t *)w + lb_q8_codes_at(k), LB_T_AHEAD);
     for (size_t i = 0; i < n_tiles; i++) {
         const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
         const uint8_t *scales = tile + LB_Q_SCALES_AT, *codes = tile + lb_q8_codes_at(k);
-        const uint8_t *ahead = codes + LB_T_AHEAD;
+        ahead.until = codes + LB_T_AHEAD;
         const int8_t *q = x->q;
         LB_F acc = LB_V(set1)(0.0f);
         for (size_t g = 0; g < n_groups; g++) {
-            LB_UNROLL
-            for (size_t j = 0; j < 9; j++) {
-                __builtin_prefetch(ahead + 64 * j);
-            }
-            ahead += step;
+            lb_ahead_step(&ahead, step, 8);
             LB_I a = LB_V(set1_i)(0), b = a;
             LB_UNROLL
             for (size_t j = 0; j < 8; j += 2) {

@@ -3,6 +3,7 @@
 #include "../lb_bits.h"
 #include "../lb_kernel_names.h"
 #include "../lb_tcq_code.h"
+#include "../lb_ahead.h"
 #include "lb_v_avx512vnni.h"
 
 LB_DECLARE_MATMUL(avx512vnni);
@@ -17,7 +18,7 @@ LB_DECLARE_TCQ(avx512vnni);
 #define LB_T_TOKENS 12
 #define LB_T_SMALL_TOKENS 0
 #define LB_T_DIRECT 3
-#define LB_T_AHEAD 4096
+#define LB_T_AHEAD 2048
 #define LB_T_TCQ 1
 #define LB_T_WIDE 0
 #include "../tmpl/lb_t_int.h"

@@ -3,6 +3,7 @@
 #include "../lb_bits.h"
 #include "../lb_kernel_names.h"
 #include "../lb_tcq_code.h"
+#include "../lb_ahead.h"
 #include "lb_v_sse.h"
 
 LB_DECLARE_MATMUL(sse);
@@ -17,7 +18,7 @@ LB_DECLARE_TCQ(sse);
 #define LB_T_TOKENS 2
 #define LB_T_SMALL_TOKENS 2
 #define LB_T_DIRECT 1
-#define LB_T_AHEAD 4096
+#define LB_T_AHEAD 2048
 #define LB_T_TCQ 1
 #define LB_T_WIDE 0
 #include "../tmpl/lb_t_int.h"

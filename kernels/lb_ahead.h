@@ -1,0 +1,49 @@
+/*
+ * Software prefetch of weights that are read once, front to back. It runs strictly in order and touches each line once: a
+ * hardware prefetcher that sees lines twice or out of order takes the stream for noise. Measured on Zen 4, one thread, q4:
+ * lines in order 98% of a plain read's speed, the same with some lines twice 88%, one line of nine out of turn 55%, none 48%.
+ */
+#ifndef LB_AHEAD_H
+#define LB_AHEAD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lb_compiler.h"
+
+/* Compilers may swap two builtins; they may not swap these. */
+#if defined(__x86_64__)
+#define LB_PREFETCH(p) __asm__ volatile("prefetcht0 %0" : : "m"(*(const char *)(p)))
+#elif defined(__aarch64__)
+#define LB_PREFETCH(p) __asm__ volatile("prfm pldl1strm, %0" : : "Q"(*(const char *)(p)))
+#else
+#define LB_PREFETCH(p) __builtin_prefetch(p)
+#endif
+
+typedef struct lb_ahead {
+    const uint8_t *at;    /* the next line to prefetch */
+    const uint8_t *until; /* where it should be by now */
+} lb_ahead;
+
+/* `first` is on a line of 64 bytes; prefetching begins `distance` bytes behind it. */
+LB_ALWAYS_INLINE lb_ahead lb_ahead_of(const uint8_t *first, size_t distance)
+{
+    return (lb_ahead){first + distance, first + distance};
+}
+
+/* The reader goes on by `bytes`, which are `lines` whole lines (a constant) and less than one more. */
+LB_ALWAYS_INLINE void lb_ahead_step(lb_ahead *a, size_t bytes, const size_t lines)
+{
+    LB_UNROLL
+    for (size_t j = 0; j < lines; j++) {
+        LB_PREFETCH(a->at + 64 * j);
+    }
+    a->at += 64 * lines;
+    a->until += bytes;
+    if (a->at < a->until) {
+        LB_PREFETCH(a->at);
+        a->at += 64;
+    }
+}
+
+#endif /* LB_AHEAD_H */
