@@ -22,6 +22,9 @@
     lb_matmul_fn lb_gemv_tcq2_##s, lb_gemv_tcq3_##s, lb_gemv_tcq4_##s;                                                \
     lb_matmul_fn lb_gemm_tcq2_##s, lb_gemm_tcq3_##s, lb_gemm_tcq4_##s
 
+#define LB_DECLARE_S24(s)                                                                                             \
+    lb_matmul_fn lb_gemv_s24q8_##s, lb_gemv_s24q4_##s, lb_gemm_s24q8_##s, lb_gemm_s24q4_##s
+
 #define LB_DECLARE_KV(s)                                                                                              \
     lb_kv_product_fn lb_kv_product_q8_##s, lb_kv_product_q4_##s, lb_kv_product_q2_##s;                                \
     void lb_mul_bf16_##s(float *y, const float *x, const uint16_t *w, size_t n)
@@ -43,6 +46,7 @@
 LB_DECLARE_MATMUL(ref);
 LB_DECLARE_TCQ(ref);
 LB_DECLARE_TERN(ref);
+LB_DECLARE_S24(ref);
 LB_DECLARE_VECTOR(ref);
 LB_DECLARE_HADAMARD(ref);
 LB_DECLARE_KV(ref);

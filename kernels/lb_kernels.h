@@ -51,6 +51,8 @@ typedef enum lb_wformat {
     LB_W_TCQ3 = 33,
     LB_W_TCQ4 = 34,
     LB_W_TERN = 20,
+    LB_W_S24Q8 = 24,
+    LB_W_S24Q4 = 25,
     LB_W_COUNT = 64
 } lb_wformat;
 
@@ -84,6 +86,13 @@ typedef enum lb_wformat {
  *                  ceil(v * 256 / 243), v = 81 d_0 + 27 d_1 + 9 d_2 + 3 d_3 + d_4; every byte is valid. Columns past the
  *                  true ones have d = 1.  weight = row_scale * (d - 1)
  *                  (f moves on by two additions, a digit is two comparisons; 256 d_j = 3 f_j - f_{j+1} needs not even those)
+ *   s24q8 (5.125 bits), s24q4 (3.125): 2:4 sparsity, two weights of each quad of columns are stored, the others are zero
+ *                  plane 0: f32 row_scale[16];  plane 1: u8 scale[k / 64][16];  plane 2: per group of 32 columns
+ *                  u8 position[16][4], then values: s24q8 u8 code[4][16][4], s24q4 u8 code[2][16][4]. Vector j = 0..3 is columns
+ *                  8 j .. 8 j + 7 of the group: byte (r, i) of it is the value of row r that lies in quad 2 j + i / 2 at the column
+ *                  that bits 2 j and 2 j + 1 of position (r, i) name; of the two of a quad the first has the smaller column
+ *                  (equal ones have no meaning). s24q4: vector j is in the low (even j) or high nibbles of line j / 2
+ *                  weight = row_scale * mini(scale[c / 64]) * (s24q8: code - 128, code in 1..255; s24q4: code - 8)
  * Zero points of q4 are in half steps, dense where they are likely: integers only would cost 10 % of squared error.
  * Columns past the true ones have codes of no meaning; activations there are zero.
  * mini(u) is an 8-bit float without sign: 4 bits of exponent, 4 of mantissa, (1 + (u & 15) / 16) * 2^((u >> 4) - 15); as a
@@ -96,7 +105,7 @@ typedef enum lb_wformat {
 /* How a weight format wants its activations. */
 typedef enum lb_reads {
     LB_READS_F32 = 0,     /* as they are: f32 f16 bf16 */
-    LB_READS_A8 = 1,      /* int8 by groups of 32 columns (quantize_a8): q8 .. q2 */
+    LB_READS_A8 = 1,      /* int8 by groups of 32 columns (quantize_a8): q8 .. q2, tcq, s24 */
     LB_READS_A8_TOKEN = 2 /* int8 by token (quantize_a8_token): tern */
 } lb_reads;
 
@@ -128,6 +137,7 @@ typedef struct lb_input {
  *                  (2 * code - zero) * x_code (q4), exact in int32;
  *                  acc = fma(mini(group_scale) * x_scale, (float)isum, acc); at the end acc = acc * row_scale.
  *   q6 .. q2:      the same with isum = sum of ((code << shift) - zero) * x_code and scale(group) for mini.
+ *   s24q8 s24q4:   the same with isum = sum of (code - 128) or (code - 8) * x_code over the stored weights and mini(scale[g / 2]).
  *   tcq2 tcq3 tcq4: acc = +0; for each group g in order: isum = sum of weight * x_code, exact in int32;
  *                  acc = fma(x_scale, (float)isum, acc); at the end acc = acc * row_scale.
  *   tern:          isum = sum of (d - 1) * x_code over all columns, exact in int32 (|isum| <= 127 * 2^24);

@@ -43,6 +43,40 @@ LB_ALWAYS_INLINE size_t lb_q4_tile_bytes(size_t k)
     return lb_q4_codes_at(k) + lb_round_up64(k) * LB_TILE_ROWS / 2;
 }
 
+/* s24q8, s24q4: 16 bytes of scales per 64 columns, then groups of positions and `lines` lines of 64 bytes of values */
+#define LB_S24Q8_LINES 4u
+#define LB_S24Q4_LINES 2u
+
+LB_ALWAYS_INLINE size_t lb_s24_codes_at(size_t k)
+{
+    return LB_Q_SCALES_AT + lb_round_up64(lb_round_up64(k) / 64 * LB_TILE_ROWS);
+}
+
+LB_ALWAYS_INLINE size_t lb_s24_group_bytes(size_t lines)
+{
+    return 64 + 64 * lines;
+}
+
+LB_ALWAYS_INLINE size_t lb_s24_tile_bytes(size_t k, size_t lines)
+{
+    return lb_s24_codes_at(k) + lb_round_up64(k) / LB_GROUP * lb_s24_group_bytes(lines);
+}
+
+/* The integer weight of row r, column c; 0 where none is stored */
+LB_ALWAYS_INLINE int lb_s24_weight_at(const void *tile, size_t k, size_t lines, size_t r, size_t c)
+{
+    const uint8_t *group = (const uint8_t *)tile + lb_s24_codes_at(k) + c / LB_GROUP * lb_s24_group_bytes(lines);
+    const size_t j = c % LB_GROUP / 8, at = r * 4 + c % 8 / 4 * 2;
+    int weight = 0;
+    for (size_t i = at; i < at + 2; i++) {
+        if ((group[i] >> (2 * j) & 3u) == c % 4) {
+            weight = lines == LB_S24Q8_LINES ? group[64 + 64 * j + i] - 128
+                                             : (group[64 + 64 * (j / 2) + i] >> (j % 2 * 4) & 15) - 8;
+        }
+    }
+    return weight;
+}
+
 /* tcq2, tcq3, tcq4: codes behind the 64 bytes of row scales */
 #define LB_TCQ_CODES_AT 64u
 

@@ -29,6 +29,8 @@
     R(gemv[LB_W_TCQ3],   lb_gemv_tcq3,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
     R(gemv[LB_W_TCQ4],   lb_gemv_tcq4,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
     R(gemv[LB_W_TERN],   lb_gemv_tern,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemv[LB_W_S24Q8], lb_gemv_s24q8,     ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                      \
+    R(gemv[LB_W_S24Q4], lb_gemv_s24q4,     ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                      \
     R(gemm[LB_W_F32],    lb_gemm_f32,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemm[LB_W_F16],    lb_gemm_f16,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(gemm[LB_W_BF16],   lb_gemm_bf16,      ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
@@ -42,6 +44,8 @@
     R(gemm[LB_W_TCQ3],   lb_gemm_tcq3,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_TCQ4],   lb_gemm_tcq4,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_TERN],   lb_gemm_tern,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_S24Q8], lb_gemm_s24q8,     ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                      \
+    R(gemm[LB_W_S24Q4], lb_gemm_s24q4,     ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                      \
     R(quantize_a8,       lb_quantize_a8,    ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(quantize_a8_token, lb_quantize_a8_token, ref, sse,  avx2,  avx512, avx512,     avx512)                          \
     R(rmsnorm,           lb_rmsnorm,        ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
@@ -79,6 +83,9 @@ LB_DECLARE_TCQ(avx512vbmi);
 LB_DECLARE_TERN(sse);
 LB_DECLARE_TERN(avx2);
 LB_DECLARE_TERN(avx512vnni);
+LB_DECLARE_S24(sse);
+LB_DECLARE_S24(avx2);
+LB_DECLARE_S24(avx512vnni);
 LB_DECLARE_KV(avx512vnni);
 
 #define LB_COL_SCALAR(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, a)
@@ -117,6 +124,8 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(gemv[LB_W_TCQ3],    lb_gemv_tcq3,      ref,  neon, dotprod, dotprod)                                            \
     R(gemv[LB_W_TCQ4],    lb_gemv_tcq4,      ref,  neon, dotprod, dotprod)                                            \
     R(gemv[LB_W_TERN],   lb_gemv_tern,      ref,  neon, dotprod, dotprod)                                             \
+    R(gemv[LB_W_S24Q8], lb_gemv_s24q8,     ref,  neon, dotprod, dotprod)                                              \
+    R(gemv[LB_W_S24Q4], lb_gemv_s24q4,     ref,  neon, dotprod, dotprod)                                              \
     R(gemm[LB_W_F32],     lb_gemm_f32,       ref,  neon, neon,    neon)                                               \
     R(gemm[LB_W_F16],     lb_gemm_f16,       ref,  neon, neon,    neon)                                               \
     R(gemm[LB_W_BF16],    lb_gemm_bf16,      ref,  neon, neon,    neon)                                               \
@@ -130,6 +139,8 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(gemm[LB_W_TCQ3],    lb_gemm_tcq3,      ref,  neon, dotprod, dotprod)                                            \
     R(gemm[LB_W_TCQ4],    lb_gemm_tcq4,      ref,  neon, dotprod, dotprod)                                            \
     R(gemm[LB_W_TERN],   lb_gemm_tern,      ref,  neon, dotprod, dotprod)                                             \
+    R(gemm[LB_W_S24Q8], lb_gemm_s24q8,     ref,  neon, dotprod, dotprod)                                              \
+    R(gemm[LB_W_S24Q4], lb_gemm_s24q4,     ref,  neon, dotprod, dotprod)                                              \
     R(quantize_a8,        lb_quantize_a8,    ref,  neon, neon,    neon)                                               \
     R(quantize_a8_token,  lb_quantize_a8_token, ref, neon, neon, neon)                                                \
     R(rmsnorm,            lb_rmsnorm,        ref,  neon, neon,    neon)                                               \
@@ -156,6 +167,8 @@ LB_DECLARE_KV(neon);
 LB_DECLARE_MATMUL(dotprod);
 LB_DECLARE_TERN(neon);
 LB_DECLARE_TERN(dotprod);
+LB_DECLARE_S24(neon);
+LB_DECLARE_S24(dotprod);
 LB_DECLARE_KV(dotprod);
 LB_DECLARE_TCQ(dotprod);
 
@@ -189,6 +202,8 @@ static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
     R(gemv[LB_W_TCQ3],    lb_gemv_tcq3,      ref)                                                                     \
     R(gemv[LB_W_TCQ4],    lb_gemv_tcq4,      ref)                                                                     \
     R(gemv[LB_W_TERN],   lb_gemv_tern,      ref)                                                                      \
+    R(gemv[LB_W_S24Q8], lb_gemv_s24q8,     ref)                                                                       \
+    R(gemv[LB_W_S24Q4], lb_gemv_s24q4,     ref)                                                                       \
     R(gemm[LB_W_F32],     lb_gemm_f32,       ref)                                                                     \
     R(gemm[LB_W_F16],     lb_gemm_f16,       ref)                                                                     \
     R(gemm[LB_W_BF16],    lb_gemm_bf16,      ref)                                                                     \
@@ -202,6 +217,8 @@ static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
     R(gemm[LB_W_TCQ3],    lb_gemm_tcq3,      ref)                                                                     \
     R(gemm[LB_W_TCQ4],    lb_gemm_tcq4,      ref)                                                                     \
     R(gemm[LB_W_TERN],   lb_gemm_tern,      ref)                                                                      \
+    R(gemm[LB_W_S24Q8], lb_gemm_s24q8,     ref)                                                                       \
+    R(gemm[LB_W_S24Q4], lb_gemm_s24q4,     ref)                                                                       \
     R(quantize_a8,        lb_quantize_a8,    ref)                                                                     \
     R(quantize_a8_token,  lb_quantize_a8_token, ref)                                                                  \
     R(rmsnorm,            lb_rmsnorm,        ref)                                                                     \

@@ -19,9 +19,12 @@ static void fill_weights(const mm_case *c, const lb_wformat_info *f, uint8_t *w)
 {
     const size_t bytes = f->tile_bytes(c->k);
     const bool trellis = c->format >= LB_W_TCQ2 && c->format <= LB_W_TCQ4;
+    const bool sparse = c->format == LB_W_S24Q8 || c->format == LB_W_S24Q4;
+    const size_t lines = c->format == LB_W_S24Q8 ? LB_S24Q8_LINES : LB_S24Q4_LINES;
     const size_t codes = trellis                ? LB_TCQ_CODES_AT
                          : c->format == LB_W_TERN ? LB_TERN_CODES_AT
                          : c->format == LB_W_Q4 ? lb_q4_codes_at(c->k)
+                         : sparse                ? lb_s24_codes_at(c->k)
                                                 : lb_q8_codes_at(c->k);
     for (size_t i = 0; i < c->n_tiles * bytes; i += 8) {
         const uint64_t r = lb_test_random();
@@ -46,7 +49,15 @@ static void fill_weights(const mm_case *c, const lb_wformat_info *f, uint8_t *w)
         for (size_t i = codes; i < bytes; i++) {
             const bool high = c->data == MM_MAX || (c->data == MM_ALTERNATING && i / 64 % 2 != 0);
             const bool low = c->data == MM_MIN || (c->data == MM_ALTERNATING && i / 64 % 2 == 0);
-            if (c->format == LB_W_Q8) {
+            if (sparse && (i - codes) % lb_s24_group_bytes(lines) < 64) { /* positions: the first of two is smaller */
+                static const uint8_t pairs[6][2] = {{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}};
+                for (size_t j = 0; i % 2 == 0 && j < 4; j++) {
+                    const uint8_t *pair = pairs[test_below(6)];
+                    for (size_t h = 0; h < 2; h++) {
+                        tile[i + h] = (uint8_t)((j == 0 ? 0 : tile[i + h]) | pair[h] << (2 * j));
+                    }
+                }
+            } else if (c->format == LB_W_Q8 || c->format == LB_W_S24Q8) {
                 tile[i] = high ? 255 : low ? 1 : tile[i] == 0 ? 128 : tile[i];
             } else {
                 tile[i] = high ? 0xff : low ? 0x00 : tile[i];

@@ -425,6 +425,10 @@ static void prog_convert(void)
         LB_CHECK(r->code == 0 && strstr(r->out, line), "%s: '%s%s'", line, r->out, r->err);
     }
     free(list);
+
+    lb_test_case("pruning what was not 2:4 sparse is worth a warning");
+    r = prog_run("", "lbrt-convert", "--format s24q4 --synth tiny '%s'", a);
+    LB_CHECK(r->code == 0 && strstr(r->err, "2:4") && prog_one_line(r->err), "%d, '%s'", r->code, r->err);
 }
 
 /* ---- chat ---- */

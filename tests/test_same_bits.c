@@ -28,6 +28,10 @@ static const bits_case bits_cases[] = {
       0x7d248e24bce530deull },
     { "tiny", "q8", 0xc0aacacebeacf218ull, 0x6c3d4dea9b51fa19ull, 0xd46d243fb15e89ccull,
       0x05e2aec22473d576ull },
+    { "micro", "s24q8", 0x9b2377fa75a7b92full, 0x9e711bfacdd8b7bcull, 0xe2e082de005cfdfaull,
+      0xe3720b383c6ebb46ull },
+    { "tiny", "s24q4", 0x2c6ca56c2ec13a0dull, 0x3da765144316fd04ull, 0xe3b50d6e27ed7911ull,
+      0xaaf37cbcc0e09949ull },
 };
 
 enum { BITS_N = 61, BITS_DRAWS = 30 };

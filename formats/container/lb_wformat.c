@@ -110,6 +110,23 @@ LB_TCQ_FORMAT_(3)
 LB_TCQ_FORMAT_(4)
 #undef LB_TCQ_FORMAT_
 
+#define LB_S24_FORMAT_(name, lines)                                                                          \
+    static size_t lb_tile_bytes_##name(size_t k)                                                             \
+    {                                                                                                        \
+        return lb_s24_tile_bytes(k, lines);                                                                  \
+    }                                                                                                        \
+    static void lb_unpack_##name(const void *tile, size_t k, size_t r, float *out)                           \
+    {                                                                                                        \
+        const uint8_t *scales = (const uint8_t *)tile + LB_Q_SCALES_AT;                                      \
+        for (size_t c = 0; c < k; c++) {                                                                     \
+            float mini = lb_mini(scales[c / 64 * LB_TILE_ROWS + r]);                                         \
+            out[c] = ((const float *)tile)[r] * (mini * (float)lb_s24_weight_at(tile, k, lines, r, c));      \
+        }                                                                                                    \
+    }
+LB_S24_FORMAT_(s24q8, LB_S24Q8_LINES)
+LB_S24_FORMAT_(s24q4, LB_S24Q4_LINES)
+#undef LB_S24_FORMAT_
+
 static void lb_unpack_tern(const void *tile, size_t k, size_t r, float *out)
 {
     const float row_scale = ((const float *)tile)[r];
@@ -131,6 +148,8 @@ static const lb_wformat_info lb_wformats[] = {
     {LB_W_Q3, "q3", LB_READS_A8, 3.25, lb_tile_bytes_q3, lb_unpack_q3},
     {LB_W_Q2, "q2", LB_READS_A8, 2.25, lb_tile_bytes_q2, lb_unpack_q2},
     {LB_W_TERN, "tern", LB_READS_A8_TOKEN, 1.6, lb_tern_tile_bytes, lb_unpack_tern},
+    {LB_W_S24Q8, "s24q8", LB_READS_A8, 5.125, lb_tile_bytes_s24q8, lb_unpack_s24q8},
+    {LB_W_S24Q4, "s24q4", LB_READS_A8, 3.125, lb_tile_bytes_s24q4, lb_unpack_s24q4},
     {LB_W_TCQ2, "tcq2", LB_READS_A8, 2.0, lb_tile_bytes_tcq2, lb_unpack_tcq2},
     {LB_W_TCQ3, "tcq3", LB_READS_A8, 3.0, lb_tile_bytes_tcq3, lb_unpack_tcq3},
     {LB_W_TCQ4, "tcq4", LB_READS_A8, 4.0, lb_tile_bytes_tcq4, lb_unpack_tcq4},

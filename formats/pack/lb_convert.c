@@ -239,6 +239,17 @@ static lbrt_status find_rotation(convert_job *j, const char *tensor)
     return LBRT_OK;
 }
 
+/* Rounding to s24q4 costs 1 % of the energy, pruning what is not 2:4 costs 13 % of N(0, 1): nothing else comes near. */
+static bool was_pruned(const convert_job *j)
+{
+    double squares = 0, errors = 0;
+    for (unsigned i = 0; i < j->threads; i++) {
+        squares += j->results[i].squares;
+        errors += j->results[i].errors;
+    }
+    return (j->format->id == LB_W_S24Q8 || j->format->id == LB_W_S24Q4) && errors > 0.03 * squares;
+}
+
 static lbrt_status convert_matrix(convert_job *j, const lb_source_tensor *t)
 {
     j->format = lb_wformat_find((uint32_t)lb_convert_format(j->options, t));
@@ -274,7 +285,9 @@ static lbrt_status convert_matrix(convert_job *j, const lb_source_tensor *t)
     if (s == LBRT_OK) {
         const bool lossy = j->format->id == LB_W_TERN && !t->ternary;
         report_tensor(j, t->name, j->format->name, n_tiles * j->tile_bytes,
-                      lossy ? "is not ternary: rounding it to tern destroys the model's quality" : NULL);
+                      lossy           ? "is not ternary: rounding it to tern destroys the model's quality"
+                      : was_pruned(j) ? "was not 2:4 sparse: pruning it costs much quality"
+                                      : NULL);
     }
     return s;
 }

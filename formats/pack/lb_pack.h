@@ -15,6 +15,12 @@
 typedef void lb_pack_fn(const float *rows, size_t stride, size_t n_rows, size_t k, const float *importance, void *tile);
 
 lb_pack_fn lb_pack_f32, lb_pack_f16, lb_pack_bf16, lb_pack_q8, lb_pack_q6, lb_pack_q5, lb_pack_q4, lb_pack_q3, lb_pack_q2;
+
+/*
+ * 2:4 sparsity: of each 4 columns the 2 with the largest w^2 * importance are kept (magnitude, or with the mean squares of activations
+ * as importance Wanda, arXiv 2306.11695); rows that have at most 2 already lose none.
+ */
+lb_pack_fn lb_pack_s24q8, lb_pack_s24q4;
 lb_pack_fn lb_pack_tcq2, lb_pack_tcq3, lb_pack_tcq4;
 
 /*

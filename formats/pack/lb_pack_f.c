@@ -17,6 +17,8 @@ lb_pack_fn *lb_packer(lb_wformat format)
     case LB_W_Q4: return lb_pack_q4;
     case LB_W_TERN: return lb_pack_tern;
     case LB_W_Q3: return lb_pack_q3;
+    case LB_W_S24Q8: return lb_pack_s24q8;
+    case LB_W_S24Q4: return lb_pack_s24q4;
     case LB_W_Q2: return lb_pack_q2;
     case LB_W_TCQ2: return lb_pack_tcq2;
     case LB_W_TCQ3: return lb_pack_tcq3;

@@ -8,6 +8,7 @@
 
 LB_DECLARE_MATMUL(dotprod);
 LB_DECLARE_TCQ(dotprod);
+LB_DECLARE_S24(dotprod);
 
 #define LB_T dotprod
 #define LB_TV neon

@@ -318,6 +318,23 @@ LB_VOP lb_v_neon_b lb_v_neon_mix(lb_v_neon_b a, lb_v_neon_b b, uint8_t mask) /* 
     return a;
 }
 
+/* Bytes `at` and at + 1 (at = 0 or 2) of each lane of v to the bytes that p names in the same places (0..3); fill elsewhere */
+LB_VOP lb_v_neon_b lb_v_neon_scatter2(lb_v_neon_b fill, lb_v_neon_b v, lb_v_neon_b p, const int at)
+{
+    static const uint8_t lanes[16] = {0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12};
+    const uint8x16_t columns = vreinterpretq_u8_u32(vdupq_n_u32(0x03020100));
+    LB_UNROLL
+    for (int i = at; i < at + 2; i++) {
+        const uint8x16_t from = vaddq_u8(vld1q_u8(lanes), vdupq_n_u8((uint8_t)i));
+        LB_UNROLL
+        for (size_t j = 0; j < 4; j++) {
+            const uint8x16_t here = vceqq_u8(vqtbl1q_u8(p.v[j], from), columns);
+            fill.v[j] = vbslq_u8(here, vqtbl1q_u8(v.v[j], from), fill.v[j]);
+        }
+    }
+    return fill;
+}
+
 #undef LB_V4_
 #undef LB_V4_BIN_
 #undef LB_V4_UN_

@@ -8,6 +8,7 @@
 
 LB_DECLARE_MATMUL(sse);
 LB_DECLARE_TCQ(sse);
+LB_DECLARE_S24(sse);
 
 #define LB_T sse
 #define LB_TV sse

@@ -307,5 +307,20 @@ LB_VOP lb_v_avx2_b lb_v_avx2_mix(lb_v_avx2_b a, lb_v_avx2_b b, uint8_t mask) /* 
     return (lb_v_avx2_b){lb_v_avx2_mix_8(a.a, b.a, m), lb_v_avx2_mix_8(a.b, b.b, m)};
 }
 
+/* As in lb_v_avx512.h */
+LB_VOP __m256i lb_v_avx2_scatter_8(__m256i fill, __m256i v, __m256i p, __m256i from)
+{
+    const __m256i here = _mm256_cmpeq_epi8(_mm256_shuffle_epi8(p, from), _mm256_set1_epi32(0x03020100));
+    return _mm256_blendv_epi8(fill, _mm256_shuffle_epi8(v, from), here);
+}
+LB_VOP lb_v_avx2_b lb_v_avx2_scatter2(lb_v_avx2_b fill, lb_v_avx2_b v, lb_v_avx2_b p, const int at)
+{
+    const __m256i first = _mm256_add_epi8(_mm256_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12, 0, 0, 0, 0, 4, 4,
+                                                           4, 4, 8, 8, 8, 8, 12, 12, 12, 12), _mm256_set1_epi8((char)at));
+    const __m256i second = _mm256_add_epi8(first, _mm256_set1_epi8(1));
+    return (lb_v_avx2_b){lb_v_avx2_scatter_8(lb_v_avx2_scatter_8(fill.a, v.a, p.a, first), v.a, p.a, second),
+                         lb_v_avx2_scatter_8(lb_v_avx2_scatter_8(fill.b, v.b, p.b, first), v.b, p.b, second)};
+}
+
 #undef LB_VOP
 #endif /* LB_V_AVX2_H */

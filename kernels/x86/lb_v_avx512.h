@@ -175,5 +175,16 @@ LB_VOP __m512i lb_v_avx512_mix(__m512i a, __m512i b, uint8_t mask) /* bits of a 
     return _mm512_ternarylogic_epi32(_mm512_set1_epi8((char)mask), a, b, 0xca);
 }
 
+/* Bytes `at` and at + 1 (at = 0 or 2) of each lane of v to the bytes that p names in the same places (0..3); fill elsewhere */
+LB_VOP __m512i lb_v_avx512_scatter2(__m512i fill, __m512i v, __m512i p, const int at)
+{
+    const __m512i columns = _mm512_set1_epi32(0x03020100);
+    const __m512i first = _mm512_add_epi8(
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12)), _mm512_set1_epi8((char)at));
+    const __m512i second = _mm512_add_epi8(first, _mm512_set1_epi8(1));
+    fill = _mm512_mask_shuffle_epi8(fill, _mm512_cmpeq_epi8_mask(_mm512_shuffle_epi8(p, first), columns), v, first);
+    return _mm512_mask_shuffle_epi8(fill, _mm512_cmpeq_epi8_mask(_mm512_shuffle_epi8(p, second), columns), v, second);
+}
+
 #undef LB_VOP
 #endif /* LB_V_AVX512_H */

@@ -331,6 +331,21 @@ LB_VOP lb_v_sse_b lb_v_sse_mix(lb_v_sse_b a, lb_v_sse_b b, uint8_t mask) /* bits
     return a;
 }
 
+/* As in lb_v_avx512.h */
+LB_VOP lb_v_sse_b lb_v_sse_scatter2(lb_v_sse_b fill, lb_v_sse_b v, lb_v_sse_b p, const int at)
+{
+    LB_UNROLL
+    for (int i = at; i < at + 2; i++) {
+        const __m128i from = _mm_add_epi8(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12), _mm_set1_epi8((char)i));
+        LB_UNROLL
+        for (size_t j = 0; j < 4; j++) {
+            const __m128i here = _mm_cmpeq_epi8(_mm_shuffle_epi8(p.v[j], from), _mm_set1_epi32(0x03020100));
+            fill.v[j] = _mm_blendv_epi8(fill.v[j], _mm_shuffle_epi8(v.v[j], from), here);
+        }
+    }
+    return fill;
+}
+
 #undef LB_V4_
 #undef LB_V4_BIN_
 #undef LB_V4_UN_
