@@ -34,6 +34,7 @@ typedef struct bench_run {
 
 typedef struct bench_options {
     const char *kv, *isa;
+    float split; /* outlier threshold */
     uint32_t repeats;
     lbrt_kv_format key, value;
 } bench_options;
@@ -293,6 +294,7 @@ int main(int argc, char **argv)
         { "-r", "--repeats", LB_ARG_UINT, &o.repeats, "N", "counted runs of each, after a warm-up (default 5)" },
         { "--isa", NULL, LB_ARG_STRING, &o.isa, "LEVEL", "instruction-set level (default: the best)" },
         { "--kv", NULL, LB_ARG_STRING, &o.kv, "F", "KV cache format (default f16)" },
+        { "--split", NULL, LB_ARG_FLOAT, &o.split, "T", "activations |x| >= T in float, LLM.int8() (default: 6 for int8; negative: none)" },
         { "--kernels", NULL, LB_ARG_FLAG, &kernels, NULL, "measure each kernel alone, for every level; needs no model" },
         { "--json", NULL, LB_ARG_FLAG, &json, NULL, "one JSON object on standard output" },
     };
@@ -329,6 +331,7 @@ int main(int argc, char **argv)
 
     lbrt_model_options mo = LBRT_MODEL_OPTIONS_INIT;
     mo.isa = o.isa;
+    mo.outlier_threshold = o.split;
     lbrt_model *m;
     lbrt_error err;
     if (lbrt_model_open(path, &mo, &m, &err) != LBRT_OK) {

@@ -26,11 +26,13 @@ static void *need(void *p)
     return p;
 }
 
-static eval_model open_model(const char *path, const lbrt_session_options *so)
+static eval_model open_model(const char *path, const lbrt_session_options *so, float split)
 {
+    lbrt_model_options mo = LBRT_MODEL_OPTIONS_INIT;
+    mo.outlier_threshold = split;
     eval_model m = { .info = LBRT_MODEL_INFO_INIT };
     lbrt_error err;
-    if (lbrt_model_open(path, NULL, &m.model, &err) != LBRT_OK) {
+    if (lbrt_model_open(path, &mo, &m.model, &err) != LBRT_OK) {
         lb_program_fail(program, "%s: %s", path, err.text);
     }
     if (lbrt_session_create(m.model, so, &m.session, &err) != LBRT_OK) {
@@ -162,6 +164,7 @@ int main(int argc, char **argv)
 {
     const char *text = NULL, *ids_file = NULL, *base_path = NULL, *kv = NULL;
     uint32_t ctx = 512, chunks = 0, threads = 0, batch = 128;
+    float split = 0.0f;
     bool json = false, quiet = false;
     const lb_arg args[] = {
         { "--text", "-f", LB_ARG_STRING, &text, "FILE", "the text" },
@@ -170,6 +173,7 @@ int main(int argc, char **argv)
         { "--chunks", NULL, LB_ARG_UINT, &chunks, "N", "only the first N chunks" },
         { "--base", NULL, LB_ARG_STRING, &base_path, "MODEL", "also the KL divergence and top-1 agreement against this model" },
         { "--kv", NULL, LB_ARG_STRING, &kv, "F", "KV cache format (default f16); the base model keeps f16" },
+        { "--split", NULL, LB_ARG_FLOAT, &split, "T", "activations |x| >= T in float, LLM.int8() (default: 6 for int8; negative: none)" },
         { "-t", "--threads", LB_ARG_UINT, &threads, "N", "threads (default: all processors)" },
         { "-b", "--batch", LB_ARG_UINT, &batch, "N", "tokens computed at once (default 128; any value gives the same digits)" },
         { "--json", NULL, LB_ARG_FLAG, &json, NULL, "one JSON object on standard output" },
@@ -198,9 +202,9 @@ int main(int argc, char **argv)
     }
     so.kv_key = (lbrt_kv_format)key;
     so.kv_value = (lbrt_kv_format)value;
-    eval_model m = open_model(path, &so), base = { .model = NULL };
+    eval_model m = open_model(path, &so, split), base = { .model = NULL };
     if (base_path) {
-        base = open_model(base_path, &base_options);
+        base = open_model(base_path, &base_options, 0.0f);
         if (base.info.n_vocab != m.info.n_vocab) {
             lb_program_fail(program, "the models have %u and %u tokens", m.info.n_vocab, base.info.n_vocab);
         }

@@ -105,8 +105,15 @@ typedef struct lbrt_model_options {
     const char *isa; /* force an instruction-set level by name ("scalar", "avx2", ...); NULL: the environment
                         variable LBRT_ISA if set, else the best this CPU has */
     bool verify;     /* check every tensor's checksum now (reads the whole file) */
+
+    /*
+     * LLM.int8() (arXiv 2208.07339): activations x with |x| >= threshold are multiplied in float, token by token, while all others become
+     * int8. 0: at 6.0 in layers of format int8, nowhere else; above 0: at this threshold in all layers that take int8
+     * activations, but those on rotated inputs (tcq formats); below 0: nowhere. Part of the arithmetic: it changes the bits of logits.
+     */
+    float outlier_threshold;
 } lbrt_model_options;
-#define LBRT_MODEL_OPTIONS_INIT { sizeof(lbrt_model_options), NULL, NULL, NULL, NULL, false }
+#define LBRT_MODEL_OPTIONS_INIT { sizeof(lbrt_model_options), NULL, NULL, NULL, NULL, false, 0.0f }
 
 /*
  * Opens a .lbrt file by mapping it. options and err may be NULL. Errors: IO, FORMAT, UNSUPPORTED, CHECKSUM, MEMORY.

@@ -25,6 +25,8 @@
 #define LB_DECLARE_S24(s)                                                                                             \
     lb_matmul_fn lb_gemv_s24q8_##s, lb_gemv_s24q4_##s, lb_gemm_s24q8_##s, lb_gemm_s24q4_##s
 
+#define LB_DECLARE_INT8(s) lb_matmul_fn lb_gemv_int8_##s, lb_gemm_int8_##s
+
 #define LB_DECLARE_KV(s)                                                                                              \
     lb_kv_product_fn lb_kv_product_q8_##s, lb_kv_product_q4_##s, lb_kv_product_q2_##s;                                \
     void lb_mul_bf16_##s(float *y, const float *x, const uint16_t *w, size_t n)
@@ -47,6 +49,7 @@ LB_DECLARE_MATMUL(ref);
 LB_DECLARE_TCQ(ref);
 LB_DECLARE_TERN(ref);
 LB_DECLARE_S24(ref);
+LB_DECLARE_INT8(ref);
 LB_DECLARE_VECTOR(ref);
 LB_DECLARE_HADAMARD(ref);
 LB_DECLARE_KV(ref);

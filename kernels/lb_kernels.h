@@ -42,6 +42,7 @@ typedef enum lb_wformat {
     LB_W_F16 = 2,
     LB_W_BF16 = 3,
     LB_W_Q8 = 8,
+    LB_W_INT8 = 9,
     LB_W_Q6 = 10,
     LB_W_Q5 = 11,
     LB_W_Q4 = 12,
@@ -61,6 +62,8 @@ typedef enum lb_wformat {
  *   f32 f16 bf16   one plane: value (k, r) at index k * 16 + r.
  *   q8 (8.25 bits) plane 0: f32 row_scale[16];  plane 1: u8 group_scale[k / 32][16];  plane 2: u8 code[k / 4][16][4]
  *                  weight (r, c) = row_scale[r] * mini(group_scale[c / 32][r]) * (code - 128), code in 1..255
+ *   int8 (8 bits)  plane 0: f32 row_scale[16];  plane 1: u8 code[k / 4][16][4];  k is at most LB_INT8_MAX_K
+ *                  weight = row_scale * (code - 128), code in 1..255
  *   q4 (4.375 bits) plane 0, plane 1 as q8;  plane 2: u8 zero[k / 64][16]: an index of row r's zero point in the even group
  *                  (bits 0-3) and in the odd group (bits 4-7) of 64 columns;  plane 3: u8 code[k / 8][16][4]: byte (j, r, i)
  *                  holds column 8 j + i in bits 0-3 and column 8 j + 4 + i in bits 4-7
@@ -106,7 +109,7 @@ typedef enum lb_wformat {
 typedef enum lb_reads {
     LB_READS_F32 = 0,     /* as they are: f32 f16 bf16 */
     LB_READS_A8 = 1,      /* int8 by groups of 32 columns (quantize_a8): q8 .. q2, tcq, s24 */
-    LB_READS_A8_TOKEN = 2 /* int8 by token (quantize_a8_token): tern */
+    LB_READS_A8_TOKEN = 2 /* int8 by token (quantize_a8_token): tern, int8 */
 } lb_reads;
 
 /* What a matrix product reads: n tokens of k columns in the representation of its format; the others may be NULL. */
@@ -142,10 +145,13 @@ typedef struct lb_input {
  *                  acc = fma(x_scale, (float)isum, acc); at the end acc = acc * row_scale.
  *   tern:          isum = sum of (d - 1) * x_code over all columns, exact in int32 (|isum| <= 127 * 2^24);
  *                  the sum is (float)isum * (row_scale * token_scale).
+ *   int8:          the same with isum = sum of (code - 128) * x_code.
  * tile_bytes is the distance between tiles.
  */
 typedef void lb_matmul_fn(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
                           size_t y_stride, bool add, void *scratch);
+
+#define LB_INT8_MAX_K ((size_t)1 << 17) /* 128 * 127 * 2^17 < 2^31 */
 
 #define LB_MM_SCRATCH (160u * 1024u)
 

@@ -43,6 +43,14 @@ LB_ALWAYS_INLINE size_t lb_q4_tile_bytes(size_t k)
     return lb_q4_codes_at(k) + lb_round_up64(k) * LB_TILE_ROWS / 2;
 }
 
+/* int8: codes behind the 64 bytes of row scales */
+#define LB_INT8_CODES_AT 64u
+
+LB_ALWAYS_INLINE size_t lb_int8_tile_bytes(size_t k)
+{
+    return LB_INT8_CODES_AT + lb_round_up64(k) * LB_TILE_ROWS;
+}
+
 /* s24q8, s24q4: 16 bytes of scales per 64 columns, then groups of positions and `lines` lines of 64 bytes of values */
 #define LB_S24Q8_LINES 4u
 #define LB_S24Q4_LINES 2u

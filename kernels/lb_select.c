@@ -29,6 +29,7 @@
     R(gemv[LB_W_TCQ3],   lb_gemv_tcq3,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
     R(gemv[LB_W_TCQ4],   lb_gemv_tcq4,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
     R(gemv[LB_W_TERN],   lb_gemv_tern,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemv[LB_W_INT8],  lb_gemv_int8,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                      \
     R(gemv[LB_W_S24Q8], lb_gemv_s24q8,     ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                      \
     R(gemv[LB_W_S24Q4], lb_gemv_s24q4,     ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                      \
     R(gemm[LB_W_F32],    lb_gemm_f32,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
@@ -44,6 +45,7 @@
     R(gemm[LB_W_TCQ3],   lb_gemm_tcq3,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_TCQ4],   lb_gemm_tcq4,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_TERN],   lb_gemm_tern,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_INT8],  lb_gemm_int8,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                      \
     R(gemm[LB_W_S24Q8], lb_gemm_s24q8,     ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                      \
     R(gemm[LB_W_S24Q4], lb_gemm_s24q4,     ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                      \
     R(quantize_a8,       lb_quantize_a8,    ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
@@ -84,8 +86,11 @@ LB_DECLARE_TERN(sse);
 LB_DECLARE_TERN(avx2);
 LB_DECLARE_TERN(avx512vnni);
 LB_DECLARE_S24(sse);
+LB_DECLARE_INT8(sse);
 LB_DECLARE_S24(avx2);
+LB_DECLARE_INT8(avx2);
 LB_DECLARE_S24(avx512vnni);
+LB_DECLARE_INT8(avx512vnni);
 LB_DECLARE_KV(avx512vnni);
 
 #define LB_COL_SCALAR(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, a)
@@ -124,6 +129,7 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(gemv[LB_W_TCQ3],    lb_gemv_tcq3,      ref,  neon, dotprod, dotprod)                                            \
     R(gemv[LB_W_TCQ4],    lb_gemv_tcq4,      ref,  neon, dotprod, dotprod)                                            \
     R(gemv[LB_W_TERN],   lb_gemv_tern,      ref,  neon, dotprod, dotprod)                                             \
+    R(gemv[LB_W_INT8],  lb_gemv_int8,      ref,  neon, dotprod, dotprod)                                              \
     R(gemv[LB_W_S24Q8], lb_gemv_s24q8,     ref,  neon, dotprod, dotprod)                                              \
     R(gemv[LB_W_S24Q4], lb_gemv_s24q4,     ref,  neon, dotprod, dotprod)                                              \
     R(gemm[LB_W_F32],     lb_gemm_f32,       ref,  neon, neon,    neon)                                               \
@@ -139,6 +145,7 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(gemm[LB_W_TCQ3],    lb_gemm_tcq3,      ref,  neon, dotprod, dotprod)                                            \
     R(gemm[LB_W_TCQ4],    lb_gemm_tcq4,      ref,  neon, dotprod, dotprod)                                            \
     R(gemm[LB_W_TERN],   lb_gemm_tern,      ref,  neon, dotprod, dotprod)                                             \
+    R(gemm[LB_W_INT8],  lb_gemm_int8,      ref,  neon, dotprod, dotprod)                                              \
     R(gemm[LB_W_S24Q8], lb_gemm_s24q8,     ref,  neon, dotprod, dotprod)                                              \
     R(gemm[LB_W_S24Q4], lb_gemm_s24q4,     ref,  neon, dotprod, dotprod)                                              \
     R(quantize_a8,        lb_quantize_a8,    ref,  neon, neon,    neon)                                               \
@@ -168,7 +175,9 @@ LB_DECLARE_MATMUL(dotprod);
 LB_DECLARE_TERN(neon);
 LB_DECLARE_TERN(dotprod);
 LB_DECLARE_S24(neon);
+LB_DECLARE_INT8(neon);
 LB_DECLARE_S24(dotprod);
+LB_DECLARE_INT8(dotprod);
 LB_DECLARE_KV(dotprod);
 LB_DECLARE_TCQ(dotprod);
 
@@ -202,6 +211,7 @@ static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
     R(gemv[LB_W_TCQ3],    lb_gemv_tcq3,      ref)                                                                     \
     R(gemv[LB_W_TCQ4],    lb_gemv_tcq4,      ref)                                                                     \
     R(gemv[LB_W_TERN],   lb_gemv_tern,      ref)                                                                      \
+    R(gemv[LB_W_INT8],  lb_gemv_int8,      ref)                                                                       \
     R(gemv[LB_W_S24Q8], lb_gemv_s24q8,     ref)                                                                       \
     R(gemv[LB_W_S24Q4], lb_gemv_s24q4,     ref)                                                                       \
     R(gemm[LB_W_F32],     lb_gemm_f32,       ref)                                                                     \
@@ -217,6 +227,7 @@ static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
     R(gemm[LB_W_TCQ3],    lb_gemm_tcq3,      ref)                                                                     \
     R(gemm[LB_W_TCQ4],    lb_gemm_tcq4,      ref)                                                                     \
     R(gemm[LB_W_TERN],   lb_gemm_tern,      ref)                                                                      \
+    R(gemm[LB_W_INT8],  lb_gemm_int8,      ref)                                                                       \
     R(gemm[LB_W_S24Q8], lb_gemm_s24q8,     ref)                                                                       \
     R(gemm[LB_W_S24Q4], lb_gemm_s24q4,     ref)                                                                       \
     R(quantize_a8,        lb_quantize_a8,    ref)                                                                     \

@@ -25,6 +25,7 @@ HEADER_AFTER(lbrt_model_options, allocator, log);
 HEADER_AFTER(lbrt_model_options, log, log_user);
 HEADER_AFTER(lbrt_model_options, log_user, isa);
 HEADER_AFTER(lbrt_model_options, isa, verify);
+HEADER_AFTER(lbrt_model_options, verify, outlier_threshold);
 
 HEADER_FIRST(lbrt_model_info);
 HEADER_AFTER(lbrt_model_info, size, name);

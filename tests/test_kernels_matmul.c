@@ -23,6 +23,7 @@ static void fill_weights(const mm_case *c, const lb_wformat_info *f, uint8_t *w)
     const size_t lines = c->format == LB_W_S24Q8 ? LB_S24Q8_LINES : LB_S24Q4_LINES;
     const size_t codes = trellis                ? LB_TCQ_CODES_AT
                          : c->format == LB_W_TERN ? LB_TERN_CODES_AT
+                         : c->format == LB_W_INT8 ? LB_INT8_CODES_AT
                          : c->format == LB_W_Q4 ? lb_q4_codes_at(c->k)
                          : sparse                ? lb_s24_codes_at(c->k)
                                                 : lb_q8_codes_at(c->k);
@@ -57,7 +58,7 @@ static void fill_weights(const mm_case *c, const lb_wformat_info *f, uint8_t *w)
                         tile[i + h] = (uint8_t)((j == 0 ? 0 : tile[i + h]) | pair[h] << (2 * j));
                     }
                 }
-            } else if (c->format == LB_W_Q8 || c->format == LB_W_S24Q8) {
+            } else if (c->format == LB_W_Q8 || c->format == LB_W_S24Q8 || c->format == LB_W_INT8) {
                 tile[i] = high ? 255 : low ? 1 : tile[i] == 0 ? 128 : tile[i];
             } else {
                 tile[i] = high ? 0xff : low ? 0x00 : tile[i];

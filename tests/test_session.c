@@ -115,6 +115,8 @@ static bool sess_finite(const float *x, size_t n)
     return true;
 }
 
+static float sess_threshold; /* of the models that sess_ways opens */
+
 /* Every way must give the bits of the first. Models are opened once per instruction-set level. */
 static void sess_ways(const char *shape, const char *format, const char *path, const sess_kv *kv,
                       const sess_way *ways, size_t n_ways, size_t n)
@@ -131,6 +133,7 @@ static void sess_ways(const char *shape, const char *format, const char *path, c
             m = NULL;
             lbrt_model_options o = LBRT_MODEL_OPTIONS_INIT;
             o.isa = w->isa;
+            o.outlier_threshold = sess_threshold;
             lbrt_error err = { LBRT_OK, "" };
             if (!LB_CHECK(lbrt_model_open(path, &o, &m, &err) == LBRT_OK, "%s %s: %s", shape, format,
                           err.text)) {
@@ -222,6 +225,29 @@ static void sess_formats(void)
             }
         }
     }
+}
+
+/* The activation split of LLM.int8() as an option, low enough that many numbers are outliers. */
+static void sess_split(void)
+{
+    static const char *const formats[] = { "int8", "q4", "tern", "tcq3" };
+    const char *levels[16];
+    const size_t n_levels = sess_levels(levels);
+    sess_threshold = 0.8f;
+    for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++) {
+        sess_way ways[1 + 2 * 16] = { { NULL, 1, 1, 1 } };
+        size_t n = 1;
+        for (size_t i = n_levels; i-- > 0;) {
+            ways[n++] = (sess_way){ levels[i], 7, 3, 13 };
+            ways[n++] = (sess_way){ levels[i], 64, 2, 0 };
+        }
+        lb_test_case("micro as %s with outliers from 0.8: the same bits in %zu ways", formats[f], n);
+        const char *path = sm_file("micro", formats[f]);
+        if (path) {
+            sess_ways("micro", formats[f], path, &sess_kvs[0], ways, n, 33);
+        }
+    }
+    sess_threshold = 0.0f;
 }
 
 /* Past 256 positions attention goes over several chunks, in decoding by other code than in a prompt. */
@@ -577,6 +603,7 @@ void test_session(void)
 {
     sess_count_kvs();
     sess_formats();
+    sess_split();
     sess_long();
     sess_shared();
     sess_rewind();

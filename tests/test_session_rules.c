@@ -610,7 +610,7 @@ static void rules_sizes(const lbrt_model *m)
              "the description");
     info = (lbrt_model_info){ .size = 0 };
     LB_CHECK(lbrt_model_describe(m, &info) == LBRT_ERR_ARGUMENT, "no size");
-    lbrt_model_options mo = { offsetof(lbrt_model_options, isa), NULL, NULL, NULL, "no such level", true };
+    lbrt_model_options mo = { offsetof(lbrt_model_options, isa), NULL, NULL, NULL, "no such level", true, 0.0f };
     lbrt_model *other = NULL;
     LB_CHECK(lbrt_model_open(sm_file("micro", "q8"), &mo, &other, &err) == LBRT_OK, "%s", err.text);
     lbrt_model_close(other);

@@ -18,6 +18,9 @@ typedef struct lb_wformat_info {
 
     /* The true values of row r (0..15) of a tile, columns 0..k-1: row_scale * (mini * integer weight) in this order. */
     void (*unpack)(const void *tile, size_t k, size_t r, float *out);
+
+    /* The true values of column c (below k) of a tile of k columns, rows 0..15. */
+    void (*column)(const void *tile, size_t k, size_t c, float *out);
 } lb_wformat_info;
 
 #define LB_MAX_K ((size_t)1 << 24)

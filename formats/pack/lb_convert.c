@@ -47,7 +47,7 @@ lb_wformat lb_convert_format(const lb_convert_options *o, const lb_source_tensor
     bool edge = strcmp(tensor->name, "tok_embed") == 0 || strcmp(tensor->name, "out_head") == 0;
     if (tensor->ternary) {
         format = LB_W_TERN;
-    } else if (edge && info && info->bits < 8.0) {
+    } else if (edge && info && (info->bits < 8.0 || format == LB_W_INT8)) {
         format = LB_W_Q8;
     }
     for (size_t i = 0; i < o->n_rules; i++) {
@@ -256,6 +256,8 @@ static lbrt_status convert_matrix(convert_job *j, const lb_source_tensor *t)
     j->pack = j->format ? lb_packer(j->format->id) : NULL;
     LB_FAIL_IF(!j->pack, j->err, LBRT_ERR_UNSUPPORTED, "no packer for the format of %s", t->name);
     LB_FAIL_IF(t->cols > LB_MAX_K, j->err, LBRT_ERR_UNSUPPORTED, "%s has too many columns", t->name);
+    LB_FAIL_IF(j->format->id == LB_W_INT8 && t->cols > LB_INT8_MAX_K, j->err, LBRT_ERR_UNSUPPORTED,
+               "%s has more columns than int8 can sum", t->name);
     j->packed_cols = (size_t)t->cols;
     j->rotation = NULL;
     if (wants_rotation(j->format, t->name)) {

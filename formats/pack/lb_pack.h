@@ -29,6 +29,9 @@ lb_pack_fn lb_pack_tcq2, lb_pack_tcq3, lb_pack_tcq4;
  */
 lb_pack_fn lb_pack_tern;
 
+/* As LLM.int8() has it (arXiv 2208.07339): codes round(w * 127 / largest of the row); importance plays no part. */
+lb_pack_fn lb_pack_int8;
+
 /* The packer of a format, NULL if there is none. */
 lb_pack_fn *lb_packer(lb_wformat format);
 

@@ -12,6 +12,7 @@ lb_pack_fn *lb_packer(lb_wformat format)
     case LB_W_F16: return lb_pack_f16;
     case LB_W_BF16: return lb_pack_bf16;
     case LB_W_Q8: return lb_pack_q8;
+    case LB_W_INT8: return lb_pack_int8;
     case LB_W_Q6: return lb_pack_q6;
     case LB_W_Q5: return lb_pack_q5;
     case LB_W_Q4: return lb_pack_q4;

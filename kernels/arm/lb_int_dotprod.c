@@ -9,6 +9,7 @@
 LB_DECLARE_MATMUL(dotprod);
 LB_DECLARE_TCQ(dotprod);
 LB_DECLARE_S24(dotprod);
+LB_DECLARE_INT8(dotprod);
 
 #define LB_T dotprod
 #define LB_TV neon

@@ -9,6 +9,7 @@
 LB_DECLARE_MATMUL(neon);
 LB_DECLARE_TCQ(neon);
 LB_DECLARE_S24(neon);
+LB_DECLARE_INT8(neon);
 
 #define LB_T neon
 #define LB_TV neon

@@ -523,6 +523,7 @@ LB_T_TARGET void LB_N(lb_gemm_q4_)(const void *w, size_t tile_bytes, size_t n_ti
 
 #include "lb_t_bits.h"
 #include "lb_t_s24.h"
+#include "lb_t_int8.h"
 #if LB_T_TCQ
 #include "lb_t_tcq.h"
 #endif

@@ -8,6 +8,7 @@
 
 LB_DECLARE_MATMUL(avx2);
 LB_DECLARE_S24(avx2);
+LB_DECLARE_INT8(avx2);
 LB_DECLARE_TCQ(avx2);
 
 #define LB_T avx2

@@ -9,6 +9,7 @@
 LB_DECLARE_MATMUL(sse);
 LB_DECLARE_TCQ(sse);
 LB_DECLARE_S24(sse);
+LB_DECLARE_INT8(sse);
 
 #define LB_T sse
 #define LB_TV sse

@@ -1,6 +1,8 @@
 /* The public calls on models and text. Arguments are checked here, once. */
 #include "../engine/lb_model.h"
 
+#include <math.h>
+
 /* Options of an older, shorter or a newer, longer struct: what both know. */
 static lbrt_status model_options(const lbrt_model_options *in, lbrt_model_options *out, lbrt_error *err)
 {
@@ -9,6 +11,7 @@ static lbrt_status model_options(const lbrt_model_options *in, lbrt_model_option
         LB_FAIL_IF(in->size == 0, err, LBRT_ERR_ARGUMENT, "model options without their size");
         memcpy(out, in, lb_min(in->size, sizeof *out));
     }
+    LB_FAIL_IF(isnan(out->outlier_threshold), err, LBRT_ERR_ARGUMENT, "the outlier threshold is not a number");
     return LBRT_OK;
 }
 

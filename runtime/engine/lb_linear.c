@@ -1,10 +1,14 @@
 /* Linear layers. */
 #include "lb_linear.h"
 
+#include <math.h>
+
 bool lb_needs_join(lb_needs *needs, const lb_needs *more)
 {
     needs->plain |= more->plain;
     needs->rotated |= more->rotated;
+    needs->split |= more->split;
+    needs->threshold = more->split ? more->threshold : needs->threshold; /* one for a whole model */
     if (!more->rotation.signs) {
         return true;
     }
@@ -36,6 +40,43 @@ void lb_prep_layout(lb_prep *p, lb_arena *a, size_t n_max, size_t k_max, const l
         p->rotated_scale = (float *)lb_arena_take(a, n_max, groups * sizeof(float));
         p->rotated_sum = (int32_t *)lb_arena_take(a, n_max, groups * sizeof(int32_t));
     }
+    if (needs->split) {
+        p->rest = (float *)lb_arena_take(a, n_max, p->k_max * sizeof(float));
+        p->n_outliers = (uint32_t *)lb_arena_take(a, n_max, sizeof(uint32_t));
+        p->outlier = (uint32_t *)lb_arena_take(a, n_max, p->k_max * sizeof(uint32_t));
+    }
+    if (needs->split & LB_READS_BIT(LB_READS_A8)) {
+        p->split_q = (int8_t *)lb_arena_take(a, n_max, p->q_stride);
+        p->split_scale = (float *)lb_arena_take(a, n_max, groups * sizeof(float));
+        p->split_sum = (int32_t *)lb_arena_take(a, n_max, groups * sizeof(int32_t));
+    }
+    if (needs->split & LB_READS_BIT(LB_READS_A8_TOKEN)) {
+        p->split_tq = (int8_t *)lb_arena_take(a, n_max, p->q_stride);
+        p->split_token_scale = (float *)lb_arena_take(a, n_max, sizeof(float));
+        p->split_token_sum = (int32_t *)lb_arena_take(a, n_max, sizeof(int32_t));
+    }
+}
+
+/* Sets a token's outliers aside: a NaN is none, and spoils the rest as it should. */
+static void split_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_t k, const lb_needs *needs)
+{
+    size_t groups = p->q_stride / LB_GROUP;
+    float *rest = p->rest + t * p->k_max;
+    uint32_t *outlier = p->outlier + t * p->k_max, n = 0;
+    for (size_t c = 0; c < k; c++) {
+        bool far = fabsf(x[c]) >= needs->threshold;
+        rest[c] = far ? 0.0f : x[c];
+        if (far) {
+            outlier[n++] = (uint32_t)c;
+        }
+    }
+    p->n_outliers[t] = n;
+    if (needs->split & LB_READS_BIT(LB_READS_A8)) {
+        e->k->quantize_a8(rest, k, p->split_q + t * p->q_stride, p->split_scale + t * groups, p->split_sum + t * groups);
+    }
+    if (needs->split & LB_READS_BIT(LB_READS_A8_TOKEN)) {
+        e->k->quantize_a8_token(rest, k, p->split_tq + t * p->q_stride, p->split_token_scale + t, p->split_token_sum + t);
+    }
 }
 
 void lb_prep_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_t k, const lb_needs *needs)
@@ -46,6 +87,9 @@ void lb_prep_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_
     }
     if (needs->plain & LB_READS_BIT(LB_READS_A8_TOKEN)) {
         e->k->quantize_a8_token(x, k, p->tq + t * p->q_stride, p->token_scale + t, p->token_sum + t);
+    }
+    if (needs->split) {
+        split_token(e, p, t, x, k, needs);
     }
     if (needs->rotated) {
         const lb_rotation *r = &needs->rotation;
@@ -100,11 +144,31 @@ lb_prepared lb_prep_input(const lb_prep *p, size_t n, const float *x, size_t str
                                        .q_stride = p->q_stride,
                                        .scale = p->rotated_scale,
                                        .sum = p->rotated_sum,
-                                       .group_stride = groups } };
+                                       .group_stride = groups },
+                          .split = { .n = n,
+                                     .q = p->split_q,
+                                     .q_stride = p->q_stride,
+                                     .scale = p->split_scale,
+                                     .sum = p->split_sum,
+                                     .group_stride = groups,
+                                     .tq = p->split_tq,
+                                     .tq_stride = p->q_stride,
+                                     .token_scale = p->split_token_scale,
+                                     .token_sum = p->split_token_sum },
+                          .n_outliers = p->n_outliers,
+                          .outlier = p->outlier,
+                          .outlier_stride = p->k_max };
 }
 
-lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_kernels *k, lb_linear_term *terms, lbrt_error *err)
+static bool splits(const lb_linear_rules *rules, const lb_linear_term *m)
 {
+    return m->format->reads != LB_READS_F32 && !m->rotated &&
+           (rules->threshold > 0.0f || (rules->threshold == 0.0f && m->format->id == LB_W_INT8));
+}
+
+lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_linear_rules *rules, lb_linear_term *terms, lbrt_error *err)
+{
+    const lb_kernels *k = rules->k;
     *l = (lb_linear){ .rows = (size_t)t->rows, .cols = (size_t)t->cols, .n_terms = t->n_terms, .terms = terms };
     for (unsigned i = 0; i < t->n_terms; i++) {
         const lb_term *in = &t->terms[i];
@@ -127,7 +191,14 @@ lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_kernels *k
         LB_FAIL_IF(in->n_cols != t->cols && (out->format->reads == LB_READS_A8_TOKEN || out->rotated), err, LBRT_ERR_UNSUPPORTED,
                    "tensor %.*s has a term of format %s that does not cover all columns", (int)t->name_bytes, t->name,
                    out->format->name);
+        LB_FAIL_IF(out->format->id == LB_W_INT8 && in->n_cols > LB_INT8_MAX_K, err, LBRT_ERR_UNSUPPORTED,
+                   "tensor %.*s has more columns than int8 can sum", (int)t->name_bytes, t->name);
         lb_needs needs = { .plain = LB_READS_BIT(out->format->reads) };
+        out->split = splits(rules, out);
+        if (out->split) {
+            needs = (lb_needs){ .split = needs.plain,
+                                .threshold = rules->threshold > 0.0f ? rules->threshold : LB_INT8_THRESHOLD };
+        }
         if (out->rotated) {
             LB_FAIL_IF(out->format->reads == LB_READS_A8_TOKEN, err, LBRT_ERR_UNSUPPORTED,
                        "tensor %.*s has format %s on a rotated input", (int)t->name_bytes, t->name, out->format->name);
@@ -151,6 +222,32 @@ typedef struct linear_job {
     size_t first_item[LB_MAX_PRODUCTS + 1];
 } linear_job;
 
+/* y += the term's columns of the outliers, for tiles from .. to - 1 and n_tokens tokens from `first` on; y begins at tile `from` */
+static void add_outliers(const lb_linear_term *m, size_t from, size_t to, const lb_prepared *x, size_t first, size_t n_tokens,
+                         float *y, size_t stride)
+{
+    const size_t col1 = m->col0 + m->n_cols;
+    for (size_t t = 0; t < n_tokens; t++) {
+        const uint32_t *outlier = x->outlier + (first + t) * x->outlier_stride, n = x->n_outliers[first + t];
+        const float *numbers = x->plain.f32 + (first + t) * x->plain.f32_stride;
+        for (size_t i = from; n > 0 && i < to; i++) {
+            float acc[LB_TILE_ROWS] = { 0 }, w[LB_TILE_ROWS];
+            for (uint32_t j = 0; j < n; j++) {
+                if (outlier[j] < m->col0 || outlier[j] >= col1) {
+                    continue;
+                }
+                m->format->column(m->w + (i - m->tile0) * m->tile_bytes, m->n_cols, outlier[j] - m->col0, w);
+                for (size_t r = 0; r < LB_TILE_ROWS; r++) {
+                    acc[r] += w[r] * numbers[outlier[j]];
+                }
+            }
+            for (size_t r = 0; r < LB_TILE_ROWS; r++) {
+                y[t * stride + (i - from) * LB_TILE_ROWS + r] += acc[r];
+            }
+        }
+    }
+}
+
 /* Tiles tile .. tile + n - 1 of one product, tokens of `x` (at most LB_MM_MAX_N). */
 static void linear_tiles(const lb_product *p, size_t tile, size_t n, const lb_prepared *prepared, size_t first, size_t n_tokens,
                          float *y, bool add, void *scratch)
@@ -168,11 +265,15 @@ static void linear_tiles(const lb_product *p, size_t tile, size_t n, const lb_pr
         if (from >= to) {
             continue;
         }
-        lb_input in = input_slice(m->rotated ? &prepared->rotated : &prepared->plain, first, n_tokens, m->col0);
+        const lb_input *whole = m->rotated ? &prepared->rotated : m->split ? &prepared->split : &prepared->plain;
+        lb_input in = input_slice(whole, first, n_tokens, m->col0);
         size_t k = m->format->reads == LB_READS_F32 && !m->rotated ? m->n_cols : lb_round_up(m->n_cols, LB_K_ALIGN);
         lb_matmul_fn *fn = n_tokens == 1 ? m->gemv : m->gemm;
         fn(m->w + (from - m->tile0) * m->tile_bytes, m->tile_bytes, to - from, k, &in, y + from * LB_TILE_ROWS,
            p->stride, add || i > 0, scratch);
+        if (m->split) {
+            add_outliers(m, from, to, prepared, first, n_tokens, y + from * LB_TILE_ROWS, p->stride);
+        }
     }
     if (l->bias) {
         size_t row = tile * LB_TILE_ROWS, end = lb_min(l->rows, (tile + n) * LB_TILE_ROWS);

@@ -19,9 +19,13 @@ typedef struct lb_rotation {
     uint32_t block, n;
 } lb_rotation;
 
-/* What layers that share an input read of it: representations as they are, and of the rotated input. */
+/*
+ * What layers that share an input read of it: representations as they are, of the rotated input, and of the split one
+ * (LLM.int8(), arXiv 2208.07339): numbers x with |x| >= threshold are set aside in float, the others become int8.
+ */
 typedef struct lb_needs {
-    unsigned plain, rotated; /* sets of representations */
+    unsigned plain, rotated, split; /* sets of representations */
+    float threshold;
     lb_rotation rotation;    /* the one rotation that all of them use */
 } lb_needs;
 
@@ -35,7 +39,7 @@ typedef struct lb_linear_term {
     size_t tile_bytes;
     size_t tile0, n_tiles; /* rows 16 tile0 .. of the layer */
     size_t col0, n_cols;   /* columns of the input */
-    bool rotated;          /* of the rotated input */
+    bool rotated, split;   /* of the rotated, of the split input */
 } lb_linear_term;
 
 typedef struct lb_linear {
@@ -78,6 +82,11 @@ typedef struct lb_prep {
     int8_t *rotated_q;
     float *rotated_scale;
     int32_t *rotated_sum;
+    float *rest; /* [n_max][k_max]: the input without its outliers */
+    int8_t *split_q, *split_tq;
+    float *split_scale, *split_token_scale;
+    int32_t *split_sum, *split_token_sum;
+    uint32_t *n_outliers, *outlier; /* [n_max]; [n_max][k_max] columns, rising */
 } lb_prep;
 
 /* needs: all that will ever be asked of lb_prep_token (its rotation aside); nothing else gets memory. */
@@ -88,12 +97,27 @@ void lb_prep_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_
 
 /* The first n tokens of a preparation, with their floats x (n rows, stride apart). */
 typedef struct lb_prepared {
-    lb_input plain, rotated;
+    lb_input plain, rotated, split;
+    const uint32_t *n_outliers, *outlier; /* of token t: outlier[t * outlier_stride ..]; the numbers are those of plain.f32 */
+    size_t outlier_stride;
 } lb_prepared;
 lb_prepared lb_prep_input(const lb_prep *p, size_t n, const float *x, size_t stride);
 
+/*
+ * Which terms read the split input. threshold 0: those of int8, which is LLM.int8(), at 6.0 as published; above 0: at that threshold
+ * all that read int8 activations, but those on rotated inputs, where outliers are spread already; below 0: none.
+ *
+ * For such a term of format F the sum that is added to y (after the product with the rest of the input) is, exactly: acc = +0; for
+ * the outliers x_j in rising order of columns: acc = acc + w_j * x_j, w_j = F's true weight (lb_wformat_info.column).
+ */
+typedef struct lb_linear_rules {
+    const lb_kernels *k;
+    float threshold;
+} lb_linear_rules;
+#define LB_INT8_THRESHOLD 6.0f
+
 /* Builds the plan. `terms` has room for t->n_terms. */
-lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_kernels *k, lb_linear_term *terms, lbrt_error *err);
+lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_linear_rules *rules, lb_linear_term *terms, lbrt_error *err);
 
 /* One of several products with the same input; y rows are stride floats apart, with room for rows rounded up to 16. */
 typedef struct lb_product {

@@ -9,6 +9,7 @@
 /* What binding needs to know at every step. */
 typedef struct lb_binder {
     lbrt_model *m;
+    lb_linear_rules rules;
     lb_linear_term *next;
     lb_linear_term *end;
     lbrt_error *err;
@@ -21,7 +22,7 @@ static lbrt_status bind_matrix(lb_binder *b, const char *name, size_t rows, size
     LB_FAIL_IF(t->rows != rows || t->cols != cols, b->err, LBRT_ERR_FORMAT, "tensor %s is %llu x %llu instead of %zu x %zu",
                name, (unsigned long long)t->rows, (unsigned long long)t->cols, rows, cols);
     LB_FAIL_IF(t->n_terms > (size_t)(b->end - b->next), b->err, LBRT_ERR_FORMAT, "tensor %s is used twice", name);
-    LB_TRY(lb_linear_bind(out, t, b->m->kernels, b->next, b->err));
+    LB_TRY(lb_linear_bind(out, t, &b->rules, b->next, b->err));
     b->next += t->n_terms;
     return LBRT_OK;
 }
@@ -147,13 +148,14 @@ static lbrt_status bind_all(lb_binder *b)
 /* Which representations a session must have room for. */
 static void count_needs(lbrt_model *m)
 {
-    m->needs = (lb_needs){ .plain = m->head.needs.plain, .rotated = m->head.needs.rotated };
+    m->needs = (lb_needs){ .plain = m->head.needs.plain, .rotated = m->head.needs.rotated, .split = m->head.needs.split };
     for (uint32_t i = 0; i < m->hparams.n_layers; i++) {
         const lb_layer *l = &m->layers[i];
         const lb_needs *all[] = { &l->attn_needs, &l->attn_o.needs, &l->ffn_needs, &l->ffn_down.needs };
         for (size_t j = 0; j < sizeof all / sizeof all[0]; j++) {
             m->needs.plain |= all[j]->plain;
             m->needs.rotated |= all[j]->rotated;
+            m->needs.split |= all[j]->split;
         }
     }
 }
@@ -207,7 +209,7 @@ lbrt_status lb_model_build(const unsigned char *data, size_t bytes, lb_map *map,
     if (s == LBRT_OK) {
         m->q_dim = (size_t)m->hparams.n_heads * m->hparams.head_dim;
         m->kv_dim = (size_t)m->hparams.n_kv_heads * m->hparams.head_dim;
-        s = bind_all(&(lb_binder){ .m = m, .err = err });
+        s = bind_all(&(lb_binder){ .m = m, .rules = { m->kernels, options->outlier_threshold }, .err = err });
     }
     if (s == LBRT_OK && m->file.tokenizer.data) {
         s = lb_tokenizer_open(m->file.tokenizer.data, m->file.tokenizer.bytes, &a, &m->tokenizer, err);

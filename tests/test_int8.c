@@ -1,0 +1,251 @@
+/*
+ * LLM.int8() (Dettmers et al. 2022, arXiv 2208.07339): layers of format int8 against a transcription of the paper, what planted
+ * outlier features do with and without the split, and that the split is the same whatever a token is batched with.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../formats/pack/lb_pack.h"
+#include "../kernels/lb_layout.h"
+#include "../runtime/engine/lb_linear.h"
+#include "lb_test.h"
+
+void test_int8(void);
+
+enum { I8_K = 320, I8_ROWS = 40, I8_N = 9, I8_TILES = 3 };
+
+typedef struct i8_layer {
+    float w[I8_ROWS * I8_K], x[I8_N * I8_K];
+    float y[I8_N * I8_TILES * 16];
+} i8_layer;
+
+/* One linear layer of one term: y of n tokens from `first` on, in the level and at the threshold asked for. */
+static bool i8_run(i8_layer *l, lb_wformat format, const char *isa, float threshold, size_t first, size_t n)
+{
+    const lb_wformat_info *f = lb_wformat_find((uint32_t)format);
+    const size_t tile_bytes = f->tile_bytes(I8_K);
+    unsigned char *tiles = lb_test_guard(I8_TILES * tile_bytes, false);
+    for (size_t i = 0; i < I8_TILES; i++) {
+        const size_t rows = I8_ROWS - 16 * i < 16 ? I8_ROWS - 16 * i : 16;
+        lb_packer(format)(l->w + 16 * i * I8_K, I8_K, rows, I8_K, NULL, tiles + i * tile_bytes);
+    }
+    const lb_term term = { .kind = LB_TERM_PACKED,
+                           .n_rows = I8_ROWS,
+                           .n_cols = I8_K,
+                           .n_parts = 1,
+                           .parts = { { .format = format, .rows = I8_ROWS, .cols = I8_K, .data = tiles,
+                                        .bytes = I8_TILES * tile_bytes, .tile_bytes = tile_bytes } } };
+    const lb_tensor tensor = { .name = "w", .name_bytes = 1, .n_terms = 1, .rows = I8_ROWS, .cols = I8_K, .terms = &term };
+    const lb_linear_rules rules = { lb_kernels_for(isa), threshold };
+    lb_linear linear;
+    lb_linear_term terms[1];
+    lbrt_error err = { LBRT_OK, "" };
+    if (!LB_CHECK(lb_linear_bind(&linear, &tensor, &rules, terms, &err) == LBRT_OK, "%s", err.text)) {
+        return false;
+    }
+    lb_arena count = { 0 };
+    lb_prep prep = { 0 };
+    lb_prep_layout(&prep, &count, n, I8_K, &linear.needs);
+    lb_arena a = { .base = lb_test_guard(count.bytes, false) };
+    memset(a.base, 0xff, count.bytes);
+    lb_prep_layout(&prep, &a, n, I8_K, &linear.needs);
+    lb_exec e = { .k = rules.k, .n_threads = 1, .scratch = lb_test_guard(LB_MM_SCRATCH, false) };
+    e.pool = aligned_alloc(64, lb_round_up(lb_pool_bytes(1), 64));
+    lb_pool_start(e.pool, 1, NULL);
+    for (size_t t = 0; t < n; t++) {
+        lb_prep_token(&e, &prep, t, l->x + (first + t) * I8_K, I8_K, &linear.needs);
+    }
+    const lb_prepared in = lb_prep_input(&prep, n, l->x + first * I8_K, I8_K);
+    const lb_product product = { &linear, l->y + first * I8_TILES * 16, I8_TILES * 16 };
+    lb_linear_run(&e, &product, 1, &in, false);
+    lb_pool_stop(e.pool);
+    free(e.pool);
+    lb_test_guard_free(e.scratch);
+    lb_test_guard_free(a.base);
+    lb_test_guard_free(tiles);
+    return true;
+}
+
+/* Equations 1, 4 and 5 of the paper with threshold alpha, in double precision; *size: what roundings are measured against */
+static double i8_paper(const i8_layer *l, size_t t, size_t row, double alpha, double *size)
+{
+    const float *x = l->x + t * I8_K, *w = l->w + row * I8_K;
+    double cx = 0.0, cw = 0.0, in = 0.0, out = 0.0;
+    for (size_t j = 0; j < I8_K; j++) {
+        cx = fabs((double)x[j]) < alpha ? fmax(cx, fabs((double)x[j])) : cx;
+        cw = fmax(cw, fabs((double)w[j]));
+    }
+    *size = 0.0;
+    for (size_t j = 0; j < I8_K; j++) {
+        const double code = rint((double)w[j] * 127.0 / cw);
+        if (fabs((double)x[j]) >= alpha) {
+            out += (double)x[j] * code * cw / 127.0;
+            *size += fabs((double)x[j] * code * cw / 127.0);
+        } else {
+            in += rint((double)x[j] * 127.0 / cx) * code;
+        }
+    }
+    *size += fabs(in) * cx * cw / (127.0 * 127.0);
+    return in * cx * cw / (127.0 * 127.0) + out;
+}
+
+/* N(0, 1), and with `outliers` features 5, 100 and 319 are 12 to 60 in most tokens: the paper's large magnitude features */
+static void i8_fill(i8_layer *l, bool outliers)
+{
+    for (size_t i = 0; i < I8_ROWS * I8_K; i++) {
+        l->w[i] = 0.05f * lb_test_gauss();
+    }
+    for (size_t i = 0; i < I8_N * I8_K; i++) {
+        l->x[i] = fminf(fmaxf(lb_test_gauss(), -4.0f), 4.0f);
+    }
+    static const size_t features[] = { 5, 100, 319 };
+    for (size_t t = 0; outliers && t < I8_N; t++) {
+        for (size_t i = 0; i < (t == 0 ? 0 : 3); i++) {
+            l->x[t * I8_K + features[i]] = (i == 1 ? -1.0f : 1.0f) * (12.0f + 48.0f * (float)(lb_test_random() % 1000) / 1000.0f);
+        }
+    }
+}
+
+static void i8_transcription(void)
+{
+    static const float thresholds[] = { 0.0f, 6.0f, 2.5f, -1.0f, 100.0f };
+    i8_layer *l = malloc(sizeof *l);
+    for (size_t i = 0; i < sizeof thresholds / sizeof thresholds[0]; i++) {
+        lb_test_case("int8 at threshold %g against the paper", (double)thresholds[i]);
+        const double alpha = thresholds[i] == 0.0f ? 6.0 : thresholds[i] < 0.0f ? INFINITY : (double)thresholds[i];
+        i8_fill(l, true);
+        if (!i8_run(l, LB_W_INT8, NULL, thresholds[i], 0, I8_N)) {
+            break;
+        }
+        double worst = 0.0;
+        for (size_t t = 0; t < I8_N; t++) {
+            for (size_t r = 0; r < I8_ROWS; r++) {
+                double size;
+                const double want = i8_paper(l, t, r, alpha, &size);
+                worst = fmax(worst, fabs((double)l->y[t * I8_TILES * 16 + r] - want) / (size + 1e-30));
+            }
+        }
+        LB_CHECK(worst < 1e-6, "differs by %g", worst);
+    }
+    free(l);
+}
+
+static double i8_error(i8_layer *l, lb_wformat format, float threshold)
+{
+    double error = 0.0, all = 0.0;
+    i8_run(l, format, NULL, threshold, 0, I8_N);
+    for (size_t t = 1; t < I8_N; t++) { /* token 0 has no outliers */
+        for (size_t r = 0; r < I8_ROWS; r++) {
+            double want = 0.0;
+            for (size_t j = 0; j < I8_K; j++) {
+                want += (double)l->w[r * I8_K + j] * (double)l->x[t * I8_K + j];
+            }
+            error += pow((double)l->y[t * I8_TILES * 16 + r] - want, 2.0);
+            all += want * want;
+        }
+    }
+    return sqrt(error / all);
+}
+
+/* The error of a layer's output, against the product in full precision. */
+static void i8_planted(void)
+{
+    lb_test_case("planted outlier features spoil plain int8 and not LLM.int8()");
+    i8_layer *l = malloc(sizeof *l);
+    double plain = 0.0, split = 0.0, clean = 0.0;
+    enum { RUNS = 20 };
+    for (size_t i = 0; i < RUNS; i++) {
+        i8_fill(l, false);
+        clean += i8_error(l, LB_W_INT8, 0.0f) / RUNS;
+        i8_fill(l, true);
+        plain += i8_error(l, LB_W_INT8, -1.0f) / RUNS;
+        split += i8_error(l, LB_W_INT8, 0.0f) / RUNS;
+    }
+    LB_CHECK(clean < 0.02 && split < 1.2 * clean, "with the split %.4f, without outliers %.4f", split, clean);
+    LB_CHECK(plain > 3.0 * split, "plain %.4f, split %.4f", plain, split);
+    lb_test_case("the split as an option of q8");
+    double q8 = 0.0, q8_split = 0.0;
+    for (size_t i = 0; i < RUNS; i++) {
+        i8_fill(l, true);
+        q8 += i8_error(l, LB_W_Q8, 0.0f) / RUNS;
+        q8_split += i8_error(l, LB_W_Q8, 6.0f) / RUNS;
+    }
+    LB_CHECK(q8 > 1.8 * q8_split, "plain %.5f, split %.5f", q8, q8_split);
+    free(l);
+}
+
+/* Every level, every split of the tokens, every format that takes int8 activations: the bits of the scalar level, all at once */
+static void i8_same(void)
+{
+    const lb_wformat_info *f;
+    i8_layer *l = malloc(sizeof *l);
+    float *want = malloc(sizeof l->y);
+    for (size_t i = 0; (f = lb_wformat_at(i)) != NULL; i++) {
+        if (f->reads == LB_READS_F32) {
+            continue;
+        }
+        lb_test_case("%s with outliers: every level, every batch", f->name);
+        i8_fill(l, true);
+        l->x[3 * I8_K + 7] = 2.0f; /* at the threshold: an outlier */
+        memset(l->x + 4 * I8_K, 0, I8_K * sizeof(float));
+        l->x[5 * I8_K] = INFINITY;
+        l->x[6 * I8_K] = NAN;
+        memset(l->y, 0, sizeof l->y);
+        i8_run(l, f->id, "scalar", 2.0f, 0, I8_N);
+        memcpy(want, l->y, sizeof l->y);
+        bool usable;
+        const char *name;
+        for (size_t j = 0; (name = lb_isa_level(j, &usable)) != NULL; j++) {
+            for (size_t step = 1; usable && step <= I8_N; step += 4) {
+                memset(l->y, 0, sizeof l->y);
+                for (size_t t = 0; t < I8_N; t += step) {
+                    i8_run(l, f->id, name, 2.0f, t, t + step <= I8_N ? step : I8_N - t);
+                }
+                size_t bad = 0;
+                for (size_t k = 0; k < sizeof l->y / sizeof(float); k++) {
+                    bad += memcmp(&l->y[k], &want[k], sizeof(float)) != 0 && !(isnan(l->y[k]) && isnan(want[k]));
+                }
+                LB_CHECK(bad == 0, "%s, %zu tokens at once: %zu numbers", name, step, bad);
+            }
+        }
+        LB_CHECK(isnan(want[6 * I8_TILES * 16]), "a NaN stays one");
+        LB_CHECK(want[4 * I8_TILES * 16] == 0.0f, "zero in, zero out: %g", (double)want[4 * I8_TILES * 16]);
+    }
+    free(want);
+    free(l);
+}
+
+/* `column` is `unpack` seen from the side. */
+static void i8_columns(void)
+{
+    const lb_wformat_info *f;
+    for (size_t i = 0; (f = lb_wformat_at(i)) != NULL; i++) {
+        lb_test_case("%s: a column of the unpacked rows", f->name);
+        enum { K = 192 };
+        unsigned char *tile = lb_test_guard(f->tile_bytes(K), true);
+        float x[16 * K], row[K], column[16];
+        for (size_t j = 0; j < 16 * K; j++) {
+            x[j] = lb_test_gauss();
+        }
+        lb_packer(f->id)(x, K, 16, K, NULL, tile);
+        size_t bad = 0;
+        for (size_t r = 0; r < 16; r++) {
+            f->unpack(tile, K, r, row);
+            for (size_t c = 0; c < K; c++) {
+                f->column(tile, K, c, column);
+                bad += column[r] != row[c];
+            }
+        }
+        LB_CHECK(bad == 0, "%zu weights", bad);
+        lb_test_guard_free(tile);
+    }
+}
+
+void test_int8(void)
+{
+    i8_transcription();
+    i8_planted();
+    i8_same();
+    i8_columns();
+}
