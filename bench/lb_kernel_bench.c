@@ -82,15 +82,19 @@ static bool lb_bench_format(const lb_kernels *kernels, const lb_wformat_info *f,
         float *x = aligned_alloc(64, n * (k + 64) * sizeof(float)), *scale = aligned_alloc(64, n * groups * 64);
         int8_t *q = aligned_alloc(64, n * (k + 64));
         int32_t *sum = aligned_alloc(64, n * groups * 64);
+        uint8_t *lut = aligned_alloc(64, LB_LUT_TOKENS * k / LB_GROUP * LB_LUT_GROUP_BYTES);
         p.y = aligned_alloc(64, n * p.y_stride * sizeof(float));
         p.scratch = aligned_alloc(64, (size_t)threads * LB_MM_SCRATCH);
-        ok = p.fn && w && x && scale && q && sum && p.y && p.scratch;
+        ok = p.fn && w && x && lut && scale && q && sum && p.y && p.scratch;
         if (ok) {
             for (size_t t = 0; t < n; t++) {
                 for (size_t c = 0; c < k; c++) {
                     x[t * (k + 64) + c] = (float)((int)((t * 31 + c * 17) % 255) - 127) / 64.0f;
                 }
-                if (f->reads == LB_READS_A8_TOKEN) {
+                if (f->reads == LB_READS_LUT && t < LB_LUT_TOKENS) {
+                    kernels->quantize_a8(x + t * (k + 64), k, q + t * (k + 64), scale + t * groups, sum + t * groups);
+                    kernels->lut_tables(q + t * (k + 64), k, lut + t * (k / LB_GROUP * LB_LUT_GROUP_BYTES));
+                } else if (f->reads == LB_READS_A8_TOKEN) {
                     kernels->quantize_a8_token(x + t * (k + 64), k, q + t * (k + 64), scale + t, sum + t);
                 } else {
                     kernels->quantize_a8(x + t * (k + 64), k, q + t * (k + 64), scale + t * groups, sum + t * groups);
@@ -108,7 +112,8 @@ static bool lb_bench_format(const lb_kernels *kernels, const lb_wformat_info *f,
                 memcpy(w + j, &u, 4);
             }
             p.w = w;
-            p.x = (lb_input){n, x, k + 64, q, k + 64, scale, sum, groups, q, k + 64, scale, sum};
+            p.x = (lb_input){n, x, k + 64, q, k + 64, scale, sum, groups, q, k + 64, scale, sum, n <= LB_LUT_TOKENS ? lut : NULL,
+                             k / LB_GROUP * LB_LUT_GROUP_BYTES};
             const double s = lb_bench_product_seconds(&p, yard, n == 1);
             ok = s > 0.0;
             lb_bench_result r = {.isa = kernels->isa,
@@ -131,13 +136,14 @@ static bool lb_bench_format(const lb_kernels *kernels, const lb_wformat_info *f,
         free(scale);
         free(q);
         free(sum);
+        free(lut);
         free(p.y);
         free(p.scratch);
     }
     return ok;
 }
 
-bool lb_bench_kernels(const char *isa, unsigned threads, lb_bench_report report, void *user)
+bool lb_bench_kernels(const char *isa, const char *format, unsigned threads, lb_bench_report report, void *user)
 {
     if (!lb_bench_threads_ok(threads) || (isa && !lb_kernels_for(isa))) {
         return false;
@@ -152,7 +158,8 @@ bool lb_bench_kernels(const char *isa, unsigned threads, lb_bench_report report,
         yard.isa = name;
         const lb_wformat_info *f;
         for (size_t j = 0; (f = lb_wformat_at(j)) != NULL; j++) {
-            if (!lb_bench_format(lb_kernels_for(name), f, &yard, report, user)) {
+            if ((!format || strcmp(format, f->name) == 0) &&
+                !lb_bench_format(lb_kernels_for(name), f, &yard, report, user)) {
                 return false;
             }
         }

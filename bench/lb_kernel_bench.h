@@ -23,9 +23,9 @@ typedef void (*lb_bench_report)(void *user, const lb_bench_result *result);
 
 /*
  * Runs gemv (on weights far larger than the caches) and gemm (n = 256, k = 2048 and 5632) of every weight format, with
- * `threads` threads that share the rows. isa NULL: all usable levels but scalar. False if memory is not to be had or isa
+ * `threads` threads that share the rows. isa NULL: all usable levels but scalar. format NULL: all. False if memory is not to be had or isa
  * is not usable.
  */
-bool lb_bench_kernels(const char *isa, unsigned threads, lb_bench_report report, void *user);
+bool lb_bench_kernels(const char *isa, const char *format, unsigned threads, lb_bench_report report, void *user);
 
 #endif /* LB_KERNEL_BENCH_H */

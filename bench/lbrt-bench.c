@@ -266,13 +266,13 @@ static void print_kernel(void *user, const lb_bench_result *r)
     k->n++;
 }
 
-static int bench_kernels(const char *isa, const uint32_t *threads, uint32_t n_threads, bool json)
+static int bench_kernels(const char *isa, const char *format, const uint32_t *threads, uint32_t n_threads, bool json)
 {
     kernel_report report = { .json = json };
     bool ok = true;
     printf(json ? "{\"kernels\":[" : "");
     for (uint32_t i = 0; i < n_threads && ok; i++) {
-        ok = lb_bench_kernels(isa, threads[i], print_kernel, &report);
+        ok = lb_bench_kernels(isa, format, threads[i], print_kernel, &report);
     }
     printf(json ? "]}\n" : "");
     if (!ok) {
@@ -283,7 +283,7 @@ static int bench_kernels(const char *isa, const uint32_t *threads, uint32_t n_th
 
 int main(int argc, char **argv)
 {
-    const char *prefill = "512", *decode = "64", *depths = "0", *threads = NULL;
+    const char *prefill = "512", *decode = "64", *depths = "0", *threads = NULL, *format = NULL;
     bench_options o = { .kv = "f16", .repeats = 5 };
     bool json = false, kernels = false;
     const lb_arg args[] = {
@@ -296,6 +296,7 @@ int main(int argc, char **argv)
         { "--kv", NULL, LB_ARG_STRING, &o.kv, "F", "KV cache format (default f16)" },
         { "--split", NULL, LB_ARG_FLOAT, &o.split, "T", "activations |x| >= T in float, LLM.int8() (default: 6 for int8; negative: none)" },
         { "--kernels", NULL, LB_ARG_FLAG, &kernels, NULL, "measure each kernel alone, for every level; needs no model" },
+        { "--format", NULL, LB_ARG_STRING, &format, "F", "with --kernels: this weight format only" },
         { "--json", NULL, LB_ARG_FLAG, &json, NULL, "one JSON object on standard output" },
     };
     const lb_usage usage = { program, "[options] MODEL.lbrt   |   --kernels", "Measures speed, beside what the machine can do.", args,
@@ -323,7 +324,7 @@ int main(int argc, char **argv)
         lb_usage_fail(&usage, "-r must be 1..%d", (int)MAX_REPEATS);
     }
     if (kernels) {
-        return bench_kernels(o.isa, list[0], n_list[0], json);
+        return bench_kernels(o.isa, format, list[0], n_list[0], json);
     }
     if (n_words != 1) {
         lb_usage_fail(&usage, "a model is needed");

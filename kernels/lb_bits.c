@@ -27,8 +27,27 @@ const lb_bits_format lb_bits_q2 = {
     {{{0, 0, 2, 0}}, {{0, 2, 2, 0}}, {{0, 4, 2, 0}}, {{0, 6, 2, 0}}},
 };
 
+/* The zero points of q4, and for one bit mostly the middle */
+const lb_bits_format lb_bits_lut4 = {.bits = 4, .shift = 1, .zero = {0, 25, 19, 5, 15, 14, 11, 22, 8, 10, 17, 16, 20, 13, 12, 18}};
+const lb_bits_format lb_bits_lut3 = {.bits = 3, .shift = 2, .zero = {4, 12, 16, 10, 14, 23, 8, 13, 18, 11, 15, 25, 5, 14, 17, 20}};
+const lb_bits_format lb_bits_lut2 = {.bits = 2, .shift = 2, .zero = {1, 12, 5, 6, 7, 0, 2, 8, 3, 4, 5, 6, 7, 8, 9, 10}};
+const lb_bits_format lb_bits_lut1 = {.bits = 1, .shift = 2, .zero = {2, 1, 2, 3, 2, 0, 2, 4, 2, 1, 2, 3, 2, 2, 2, 2}};
+
+/* Bit planes: where the bits of columns c / 8 * 8 ... of a row begin; planes are 64 bytes apart */
+static size_t lb_bits_plane_at(const lb_bits_format *f, size_t r, size_t c)
+{
+    return c / LB_GROUP * 64 * f->bits + c % LB_GROUP / 8 * LB_TILE_ROWS + r;
+}
+
 unsigned lb_bits_code(const lb_bits_format *f, const uint8_t *codes, size_t r, size_t c)
 {
+    if (f->vectors == 0) {
+        unsigned code = 0;
+        for (unsigned b = 0; b < f->bits; b++) {
+            code |= (codes[lb_bits_plane_at(f, r, c) + 64 * b] >> c % 8 & 1u) << b;
+        }
+        return code;
+    }
     const size_t quad = c / 4;
     const lb_bits_piece *p = f->piece[quad % f->quads];
     const uint8_t *at = codes + quad / f->quads * f->vectors * 64 + r * 4 + c % 4;
@@ -44,6 +63,16 @@ void lb_bits_put_group(const lb_bits_format *f, uint8_t *codes, size_t group, co
     const size_t bytes = LB_GROUP * LB_TILE_ROWS / 8 * f->bits;
     uint8_t *to = codes + group * bytes;
     memset(to, 0, bytes);
+    if (f->vectors == 0) {
+        for (size_t i = 0; i < 8 * 64; i++) {
+            const size_t c = i / 64 * 4 + i % 4;
+            for (unsigned b = 0; b < f->bits; b++) {
+                uint8_t *at = to + lb_bits_plane_at(f, i % 64 / 4, c) + 64 * b;
+                *at = (uint8_t)(*at | (code[i / 64][i % 64] >> b & 1u) << c % 8);
+            }
+        }
+        return;
+    }
     for (size_t quad = 0; quad < 8; quad++) {
         const lb_bits_piece *p = f->piece[quad % f->quads];
         for (size_t i = 0; i < LB_BITS_MAX_PIECES && p[i].n != 0; i++) {

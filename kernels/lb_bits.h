@@ -1,5 +1,5 @@
 /*
- * The uniform formats of few bits: q6, q5, q3, q2. They differ in a small table only: how many bits, where the bits of a code are,
+ * The uniform formats of few bits: q6, q5, q3, q2, and lut4 .. lut1, whose codes are in bit planes. They differ in a small table only: how many bits, where the bits of a code are,
  * which zero points there are. lb_kernels.h describes the planes of their tiles; this is where code for all CPUs reads the details.
  */
 #ifndef LB_BITS_H
@@ -18,12 +18,13 @@ typedef struct lb_bits_piece {
 /* Codes come in units: `vectors` times 64 bytes (16 rows x 4 columns, one byte each) hold `quads` quads of columns. */
 typedef struct lb_bits_format {
     uint8_t bits, shift; /* weight = (code << shift) - zero point */
-    uint8_t vectors, quads;
+    uint8_t vectors, quads;      /* 0, 0: bit planes (lut4 .. lut1), no pieces */
     uint8_t zero[16];            /* zero points: the low 4 bits of a group's byte are an index */
     lb_bits_piece piece[8][LB_BITS_MAX_PIECES]; /* n == 0: none */
 } lb_bits_format;
 
 extern const lb_bits_format lb_bits_q6, lb_bits_q5, lb_bits_q3, lb_bits_q2;
+extern const lb_bits_format lb_bits_lut4, lb_bits_lut3, lb_bits_lut2, lb_bits_lut1;
 
 LB_ALWAYS_INLINE size_t lb_bits_codes_at(size_t k)
 {

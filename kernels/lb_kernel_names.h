@@ -13,6 +13,11 @@
     lb_matmul_fn lb_gemm_f32_##s, lb_gemm_f16_##s, lb_gemm_bf16_##s, lb_gemm_q8_##s, lb_gemm_q4_##s,                  \
         lb_gemm_q6_##s, lb_gemm_q5_##s, lb_gemm_q3_##s, lb_gemm_q2_##s
 
+#define LB_DECLARE_LUT(s)                                                                                             \
+    lb_matmul_fn lb_gemv_lut4_##s, lb_gemv_lut3_##s, lb_gemv_lut2_##s, lb_gemv_lut1_##s;                              \
+    lb_matmul_fn lb_gemm_lut4_##s, lb_gemm_lut3_##s, lb_gemm_lut2_##s, lb_gemm_lut1_##s;                              \
+    void lb_lut_tables_##s(const int8_t *q, size_t k, uint8_t *tables)
+
 #define LB_DECLARE_TERN(s) lb_matmul_fn lb_gemv_tern_##s, lb_gemm_tern_##s
 
 #define LB_DECLARE_HADAMARD(s) \
@@ -53,5 +58,6 @@ LB_DECLARE_INT8(ref);
 LB_DECLARE_VECTOR(ref);
 LB_DECLARE_HADAMARD(ref);
 LB_DECLARE_KV(ref);
+LB_DECLARE_LUT(ref);
 
 #endif /* LB_KERNEL_NAMES_H */

@@ -52,6 +52,10 @@ typedef enum lb_wformat {
     LB_W_TCQ3 = 33,
     LB_W_TCQ4 = 34,
     LB_W_TERN = 20,
+    LB_W_LUT1 = 16,
+    LB_W_LUT2 = 17,
+    LB_W_LUT3 = 18,
+    LB_W_LUT4 = 19,
     LB_W_S24Q8 = 24,
     LB_W_S24Q4 = 25,
     LB_W_COUNT = 64
@@ -79,6 +83,9 @@ typedef enum lb_wformat {
  *                                          6: 0.6..7 2.6   7: 1.6..7 2.7
  *                  q5, 5 vectors, 8 quads: 0 to 4: j.0..4   5: 0.5..7 1.5..6   6: 2.5..7 3.5..6   7: 4.5..7 1.7 3.7
  *                  q6, 3 vectors, 4 quads: 0 to 2: j.0..5   3: 2.6..7 1.6..7 0.6..7
+ *   lut4 (4.25 bits), lut3 (3.25), lut2 (2.25), lut1 (1.25): plane 0, plane 1 and the meaning of codes as q6 .. q2, shift: lut4 1, others 2;
+ *                  plane 2: u8 bits[k / 32][4 or 3, 2, 1][4][16]: byte (g, b, p, r) has bit b of the codes of row r, columns
+ *                  32 g + 8 p + i in its bits i = 0..7. lut2 and lut3 are q2 and q3 with their bits in other places.
  *   tcq2 tcq3 tcq4 (2, 3, 4 bits) plane 0: f32 row_scale[16];  plane 1: lines of u8 [16][4], byte (r, b) of the lines is the stream
  *                  of columns 4 j + b of row r, earlier columns in lower bits, earlier lines first. tcq2: a line is 16 columns;
  *                  tcq4: 8; tcq3: three lines are 32 columns, two with 2 bits of 16 columns each, one with 1 bit of all 32
@@ -109,7 +116,8 @@ typedef enum lb_wformat {
 typedef enum lb_reads {
     LB_READS_F32 = 0,     /* as they are: f32 f16 bf16 */
     LB_READS_A8 = 1,      /* int8 by groups of 32 columns (quantize_a8): q8 .. q2, tcq, s24 */
-    LB_READS_A8_TOKEN = 2 /* int8 by token (quantize_a8_token): tern, int8 */
+    LB_READS_A8_TOKEN = 2, /* int8 by token (quantize_a8_token): tern, int8 */
+    LB_READS_LUT = 3       /* LB_READS_A8 and, of the first LB_LUT_TOKENS tokens, the tables of lut_tables: lut4 .. lut1 */
 } lb_reads;
 
 /* What a matrix product reads: n tokens of k columns in the representation of its format; the others may be NULL. */
@@ -126,6 +134,8 @@ typedef struct lb_input {
     size_t tq_stride;
     const float *token_scale; /* [n] */
     const int32_t *token_sum; /* [n]: sum of a token's codes */
+    const uint8_t *lut;       /* [n][lut_stride]: tables by lut_tables, 64-byte aligned; NULL: the product does without */
+    size_t lut_stride;        /* a multiple of 64 */
 } lb_input;
 
 /*
@@ -139,7 +149,7 @@ typedef struct lb_input {
  *   q8, q4:        acc = +0; for each group g in order: isum = sum of (code - 128) * x_code (q8) or
  *                  (2 * code - zero) * x_code (q4), exact in int32;
  *                  acc = fma(mini(group_scale) * x_scale, (float)isum, acc); at the end acc = acc * row_scale.
- *   q6 .. q2:      the same with isum = sum of ((code << shift) - zero) * x_code and scale(group) for mini.
+ *   q6 .. q2, lut4 .. lut1: the same with isum = sum of ((code << shift) - zero) * x_code and scale(group) for mini.
  *   s24q8 s24q4:   the same with isum = sum of (code - 128) or (code - 8) * x_code over the stored weights and mini(scale[g / 2]).
  *   tcq2 tcq3 tcq4: acc = +0; for each group g in order: isum = sum of weight * x_code, exact in int32;
  *                  acc = fma(x_scale, (float)isum, acc); at the end acc = acc * row_scale.
@@ -154,6 +164,14 @@ typedef void lb_matmul_fn(const void *w, size_t tile_bytes, size_t n_tiles, size
 #define LB_INT8_MAX_K ((size_t)1 << 17) /* 128 * 127 * 2^17 < 2^31 */
 
 #define LB_MM_SCRATCH (160u * 1024u)
+
+/*
+ * Tables of partial sums for products by lookup (T-MAC, arXiv 2407.00088, with tables that are exact). For every quad of columns 4 j ..
+ * 4 j + 3 and every m = 0..15: T(j, m) = sum of x_code(4 j + i) over the bits i that m has. |T| <= 508. A group of 32 columns has
+ * 256 bytes: low bytes (T & 255) of even quads, their high bytes (T >> 8), low and high bytes of odd quads, each u8 [4][16].
+ */
+#define LB_LUT_GROUP_BYTES 256u
+#define LB_LUT_TOKENS 4u /* tables are made for this many tokens of a batch at most: with more, products do without */
 
 /*
  * A quantized KV cache (runtime/engine/lb_kv.h) is read through one product. Codes are tiles of 16 rows as in a packed matrix, without
@@ -198,6 +216,9 @@ typedef struct lb_kernels {
      * at least 1e-5, scale = amax / 127 and code = round_half_even(x * (127 / amax)). Writes k_pad codes and their sum.
      */
     void (*quantize_a8_token)(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum);
+
+    /* The tables of k (a multiple of 64) codes of one token: k / 32 * LB_LUT_GROUP_BYTES bytes, 64-byte aligned */
+    void (*lut_tables)(const int8_t *q, size_t k, uint8_t *tables);
 
     /* y_i = (x_i * r) * w_i, r = 1 / sqrt(ss / n + eps), ss = lane sum with lane = fma(x, x, lane). y may be x. */
     void (*rmsnorm)(float *y, const float *x, const float *w, size_t n, float eps);

@@ -25,6 +25,10 @@
     R(gemv[LB_W_Q4],     lb_gemv_q4,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemv[LB_W_Q3],     lb_gemv_q3,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemv[LB_W_Q2],     lb_gemv_q2,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemv[LB_W_LUT4],     lb_gemv_lut4,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
+    R(gemv[LB_W_LUT3],     lb_gemv_lut3,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
+    R(gemv[LB_W_LUT2],     lb_gemv_lut2,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
+    R(gemv[LB_W_LUT1],     lb_gemv_lut1,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
     R(gemv[LB_W_TCQ2],   lb_gemv_tcq2,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
     R(gemv[LB_W_TCQ3],   lb_gemv_tcq3,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
     R(gemv[LB_W_TCQ4],   lb_gemv_tcq4,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
@@ -41,6 +45,10 @@
     R(gemm[LB_W_Q4],     lb_gemm_q4,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_Q3],     lb_gemm_q3,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_Q2],     lb_gemm_q2,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
+    R(gemm[LB_W_LUT4],     lb_gemm_lut4,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
+    R(gemm[LB_W_LUT3],     lb_gemm_lut3,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
+    R(gemm[LB_W_LUT2],     lb_gemm_lut2,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
+    R(gemm[LB_W_LUT1],     lb_gemm_lut1,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
     R(gemm[LB_W_TCQ2],   lb_gemm_tcq2,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_TCQ3],   lb_gemm_tcq3,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
     R(gemm[LB_W_TCQ4],   lb_gemm_tcq4,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
@@ -50,6 +58,7 @@
     R(gemm[LB_W_S24Q4], lb_gemm_s24q4,     ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                      \
     R(quantize_a8,       lb_quantize_a8,    ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(quantize_a8_token, lb_quantize_a8_token, ref, sse,  avx2,  avx512, avx512,     avx512)                          \
+    R(lut_tables,          lb_lut_tables,     ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
     R(rmsnorm,           lb_rmsnorm,        ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(add,               lb_add,            ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(scale,             lb_scale,          ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
@@ -83,8 +92,11 @@ LB_DECLARE_MATMUL(avx512vnni);
 LB_DECLARE_TCQ(avx512vnni);
 LB_DECLARE_TCQ(avx512vbmi);
 LB_DECLARE_TERN(sse);
+LB_DECLARE_LUT(sse);
 LB_DECLARE_TERN(avx2);
+LB_DECLARE_LUT(avx2);
 LB_DECLARE_TERN(avx512vnni);
+LB_DECLARE_LUT(avx512vnni);
 LB_DECLARE_S24(sse);
 LB_DECLARE_INT8(sse);
 LB_DECLARE_S24(avx2);
@@ -125,6 +137,10 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(gemv[LB_W_Q4],      lb_gemv_q4,        ref,  neon, dotprod, dotprod)                                            \
     R(gemv[LB_W_Q3],      lb_gemv_q3,        ref,  neon, dotprod, dotprod)                                            \
     R(gemv[LB_W_Q2],      lb_gemv_q2,        ref,  neon, dotprod, dotprod)                                            \
+    R(gemv[LB_W_LUT4],     lb_gemv_lut4,      ref, neon, dotprod, dotprod)                                            \
+    R(gemv[LB_W_LUT3],     lb_gemv_lut3,      ref, neon, dotprod, dotprod)                                            \
+    R(gemv[LB_W_LUT2],     lb_gemv_lut2,      ref, neon, dotprod, dotprod)                                            \
+    R(gemv[LB_W_LUT1],     lb_gemv_lut1,      ref, neon, dotprod, dotprod)                                            \
     R(gemv[LB_W_TCQ2],    lb_gemv_tcq2,      ref,  neon, dotprod, dotprod)                                            \
     R(gemv[LB_W_TCQ3],    lb_gemv_tcq3,      ref,  neon, dotprod, dotprod)                                            \
     R(gemv[LB_W_TCQ4],    lb_gemv_tcq4,      ref,  neon, dotprod, dotprod)                                            \
@@ -141,6 +157,10 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(gemm[LB_W_Q4],      lb_gemm_q4,        ref,  neon, dotprod, dotprod)                                            \
     R(gemm[LB_W_Q3],      lb_gemm_q3,        ref,  neon, dotprod, dotprod)                                            \
     R(gemm[LB_W_Q2],      lb_gemm_q2,        ref,  neon, dotprod, dotprod)                                            \
+    R(gemm[LB_W_LUT4],     lb_gemm_lut4,      ref, neon, dotprod, dotprod)                                            \
+    R(gemm[LB_W_LUT3],     lb_gemm_lut3,      ref, neon, dotprod, dotprod)                                            \
+    R(gemm[LB_W_LUT2],     lb_gemm_lut2,      ref, neon, dotprod, dotprod)                                            \
+    R(gemm[LB_W_LUT1],     lb_gemm_lut1,      ref, neon, dotprod, dotprod)                                            \
     R(gemm[LB_W_TCQ2],    lb_gemm_tcq2,      ref,  neon, dotprod, dotprod)                                            \
     R(gemm[LB_W_TCQ3],    lb_gemm_tcq3,      ref,  neon, dotprod, dotprod)                                            \
     R(gemm[LB_W_TCQ4],    lb_gemm_tcq4,      ref,  neon, dotprod, dotprod)                                            \
@@ -150,6 +170,7 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(gemm[LB_W_S24Q4], lb_gemm_s24q4,     ref,  neon, dotprod, dotprod)                                              \
     R(quantize_a8,        lb_quantize_a8,    ref,  neon, neon,    neon)                                               \
     R(quantize_a8_token,  lb_quantize_a8_token, ref, neon, neon, neon)                                                \
+    R(lut_tables,          lb_lut_tables,     ref, neon, dotprod, dotprod)                                            \
     R(rmsnorm,            lb_rmsnorm,        ref,  neon, neon,    neon)                                               \
     R(add,                lb_add,            ref,  neon, neon,    neon)                                               \
     R(scale,              lb_scale,          ref,  neon, neon,    neon)                                               \
@@ -173,7 +194,9 @@ LB_DECLARE_HADAMARD(neon);
 LB_DECLARE_KV(neon);
 LB_DECLARE_MATMUL(dotprod);
 LB_DECLARE_TERN(neon);
+LB_DECLARE_LUT(neon);
 LB_DECLARE_TERN(dotprod);
+LB_DECLARE_LUT(dotprod);
 LB_DECLARE_S24(neon);
 LB_DECLARE_INT8(neon);
 LB_DECLARE_S24(dotprod);
@@ -207,6 +230,10 @@ static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
     R(gemv[LB_W_Q4],      lb_gemv_q4,        ref)                                                                     \
     R(gemv[LB_W_Q3],      lb_gemv_q3,        ref)                                                                     \
     R(gemv[LB_W_Q2],      lb_gemv_q2,        ref)                                                                     \
+    R(gemv[LB_W_LUT4],     lb_gemv_lut4,      ref)                                                                    \
+    R(gemv[LB_W_LUT3],     lb_gemv_lut3,      ref)                                                                    \
+    R(gemv[LB_W_LUT2],     lb_gemv_lut2,      ref)                                                                    \
+    R(gemv[LB_W_LUT1],     lb_gemv_lut1,      ref)                                                                    \
     R(gemv[LB_W_TCQ2],    lb_gemv_tcq2,      ref)                                                                     \
     R(gemv[LB_W_TCQ3],    lb_gemv_tcq3,      ref)                                                                     \
     R(gemv[LB_W_TCQ4],    lb_gemv_tcq4,      ref)                                                                     \
@@ -223,6 +250,10 @@ static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
     R(gemm[LB_W_Q4],      lb_gemm_q4,        ref)                                                                     \
     R(gemm[LB_W_Q3],      lb_gemm_q3,        ref)                                                                     \
     R(gemm[LB_W_Q2],      lb_gemm_q2,        ref)                                                                     \
+    R(gemm[LB_W_LUT4],     lb_gemm_lut4,      ref)                                                                    \
+    R(gemm[LB_W_LUT3],     lb_gemm_lut3,      ref)                                                                    \
+    R(gemm[LB_W_LUT2],     lb_gemm_lut2,      ref)                                                                    \
+    R(gemm[LB_W_LUT1],     lb_gemm_lut1,      ref)                                                                    \
     R(gemm[LB_W_TCQ2],    lb_gemm_tcq2,      ref)                                                                     \
     R(gemm[LB_W_TCQ3],    lb_gemm_tcq3,      ref)                                                                     \
     R(gemm[LB_W_TCQ4],    lb_gemm_tcq4,      ref)                                                                     \
@@ -232,6 +263,7 @@ static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
     R(gemm[LB_W_S24Q4], lb_gemm_s24q4,     ref)                                                                       \
     R(quantize_a8,        lb_quantize_a8,    ref)                                                                     \
     R(quantize_a8_token,  lb_quantize_a8_token, ref)                                                                  \
+    R(lut_tables,          lb_lut_tables,     ref)                                                                    \
     R(rmsnorm,            lb_rmsnorm,        ref)                                                                     \
     R(add,                lb_add,            ref)                                                                     \
     R(scale,              lb_scale,          ref)                                                                     \

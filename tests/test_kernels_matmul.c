@@ -83,6 +83,8 @@ static void check_case(const lb_kernels *ref, const lb_kernels *k, const mm_case
     float *scale = lb_test_guard(((c->n - 1) * gs + groups) * sizeof(float), c->at_start);
     int32_t *sum = lb_test_guard(((c->n - 1) * gs + groups) * sizeof(int32_t), c->at_start);
     int8_t *tq = lb_test_guard((c->n - 1) * qs + k_pad, c->at_start);
+    const size_t ls = groups * LB_LUT_GROUP_BYTES, n_lut = c->n < LB_LUT_TOKENS ? c->n : LB_LUT_TOKENS;
+    uint8_t *lut = lb_test_guard(n_lut * ls, c->at_start);
     float *token_scale = lb_test_guard(c->n * sizeof(float), c->at_start);
     int32_t *token_sum = lb_test_guard(c->n * sizeof(int32_t), c->at_start);
     for (size_t t = 0; t < c->n; t++) {
@@ -91,9 +93,12 @@ static void check_case(const lb_kernels *ref, const lb_kernels *k, const mm_case
             x[t * xs + i] = c->data == MM_RANDOM || c->data == MM_WILD ? test_float(c->data == MM_WILD) : sign;
         }
         ref->quantize_a8(x + t * xs, c->k, q + t * qs, scale + t * gs, sum + t * gs);
+        if (t < n_lut) {
+            ref->lut_tables(q + t * qs, k_pad, lut + t * ls);
+        }
         ref->quantize_a8_token(x + t * xs, c->k, tq + t * qs, token_scale + t, token_sum + t);
     }
-    const lb_input in = {c->n, x, xs, q, qs, scale, sum, gs, tq, qs, token_scale, token_sum};
+    const lb_input in = {c->n, x, xs, q, qs, scale, sum, gs, tq, qs, token_scale, token_sum, c->n <= LB_LUT_TOKENS ? lut : NULL, ls};
     float *want = malloc(ny * sizeof(float)), *one = malloc(ny * sizeof(float));
     float *y = lb_test_guard(ny * sizeof(float), c->at_start);
     void *scratch = lb_test_guard(LB_MM_SCRATCH, c->at_start);
@@ -109,7 +114,7 @@ static void check_case(const lb_kernels *ref, const lb_kernels *k, const mm_case
                  c->n_tiles, c->n, add, mm_data_names[c->data], i / ys, i % ys, (double)y[i % ny], (double)want[i % ny]);
         for (size_t t = 0; t < c->n && t < 4; t++) {
             const lb_input token = {1, x + t * xs, xs, q + t * qs, qs, scale + t * gs, sum + t * gs, gs,
-                                    tq + t * qs, qs, token_scale + t, token_sum + t};
+                                    tq + t * qs, qs, token_scale + t, token_sum + t, t % 3 == 2 ? NULL : lut + t * ls, ls};
             k->gemv[c->format](w, bytes, c->n_tiles, c->k, &token, one + t * ys, ys, add, scratch);
             i = test_differ(one + t * ys, want + t * ys, c->n_tiles * LB_TILE_ROWS);
             LB_CHECK(i == c->n_tiles * LB_TILE_ROWS, "gemv %s k %zu tiles %zu add %d %s: at row %zu", f->name, c->k,
@@ -121,6 +126,7 @@ static void check_case(const lb_kernels *ref, const lb_kernels *k, const mm_case
     lb_test_guard_free(scratch);
     lb_test_guard_free(y);
     lb_test_guard_free(token_sum);
+    lb_test_guard_free(lut);
     lb_test_guard_free(token_scale);
     lb_test_guard_free(tq);
     lb_test_guard_free(sum);

@@ -78,6 +78,10 @@ LB_FORMAT_(q5, lb_bits_tile_bytes(k, 5), LB_SCALED_(lb_weight_bits(&lb_bits_q5, 
 LB_FORMAT_(q4, lb_q4_tile_bytes(k), LB_SCALED_(lb_weight_q4(tile, k, r, c)))
 LB_FORMAT_(q3, lb_bits_tile_bytes(k, 3), LB_SCALED_(lb_weight_bits(&lb_bits_q3, tile, k, r, c)))
 LB_FORMAT_(q2, lb_bits_tile_bytes(k, 2), LB_SCALED_(lb_weight_bits(&lb_bits_q2, tile, k, r, c)))
+LB_FORMAT_(lut4, lb_bits_tile_bytes(k, 4), LB_SCALED_(lb_weight_bits(&lb_bits_lut4, tile, k, r, c)))
+LB_FORMAT_(lut3, lb_bits_tile_bytes(k, 3), LB_SCALED_(lb_weight_bits(&lb_bits_lut3, tile, k, r, c)))
+LB_FORMAT_(lut2, lb_bits_tile_bytes(k, 2), LB_SCALED_(lb_weight_bits(&lb_bits_lut2, tile, k, r, c)))
+LB_FORMAT_(lut1, lb_bits_tile_bytes(k, 1), LB_SCALED_(lb_weight_bits(&lb_bits_lut1, tile, k, r, c)))
 LB_FORMAT_(tern, lb_tern_tile_bytes(k), LB_SCALED_(lb_weight_tern(tile, r, c)))
 LB_FORMAT_(s24q8, lb_s24_tile_bytes(k, LB_S24Q8_LINES), LB_SCALED_(lb_weight_s24(LB_S24Q8_LINES, tile, k, r, c)))
 LB_FORMAT_(s24q4, lb_s24_tile_bytes(k, LB_S24Q4_LINES), LB_SCALED_(lb_weight_s24(LB_S24Q4_LINES, tile, k, r, c)))
@@ -97,6 +101,10 @@ static const lb_wformat_info lb_wformats[] = {
     LB_LINE_(LB_W_Q4, q4, LB_READS_A8, 4.375),
     LB_LINE_(LB_W_Q3, q3, LB_READS_A8, 3.25),
     LB_LINE_(LB_W_Q2, q2, LB_READS_A8, 2.25),
+    LB_LINE_(LB_W_LUT4, lut4, LB_READS_LUT, 4.25),
+    LB_LINE_(LB_W_LUT3, lut3, LB_READS_LUT, 3.25),
+    LB_LINE_(LB_W_LUT2, lut2, LB_READS_LUT, 2.25),
+    LB_LINE_(LB_W_LUT1, lut1, LB_READS_LUT, 1.25),
     LB_LINE_(LB_W_TERN, tern, LB_READS_A8_TOKEN, 1.6),
     LB_LINE_(LB_W_S24Q8, s24q8, LB_READS_A8, 5.125),
     LB_LINE_(LB_W_S24Q4, s24q4, LB_READS_A8, 3.125),

@@ -21,6 +21,9 @@ lb_pack_fn lb_pack_f32, lb_pack_f16, lb_pack_bf16, lb_pack_q8, lb_pack_q6, lb_pa
  * as importance Wanda, arXiv 2306.11695); rows that have at most 2 already lose none.
  */
 lb_pack_fn lb_pack_s24q8, lb_pack_s24q4;
+/* Bit planes for products by lookup; lut3 and lut2 choose codes as q3 and q2 do */
+lb_pack_fn lb_pack_lut4, lb_pack_lut3, lb_pack_lut2, lb_pack_lut1;
+
 lb_pack_fn lb_pack_tcq2, lb_pack_tcq3, lb_pack_tcq4;
 
 /*

@@ -1,5 +1,5 @@
 /*
- * Packing into q6, q5, q3, q2: per group the byte (scale and zero point) with the least (weighted) squared error, by trying all
+ * Packing into q6, q5, q3, q2, lut4 .. lut1: per group the byte (scale and zero point) with the least (weighted) squared error, by trying all
  * of a window. The high 4 bits of a byte are most of the scale, the low 4 bits name the zero point and are the scale's last
  * bits too. The window: high bits from one above the group's own range / largest code downwards (smaller steps clip the
  * tails, which pays the more the fewer bits there are), and for each the zero points nearest to that which centres the range.
@@ -202,3 +202,7 @@ LB_PACK_BITS(q6, 3, 6)
 LB_PACK_BITS(q5, 3, 6)
 LB_PACK_BITS(q3, 4, 6)
 LB_PACK_BITS(q2, 5, 7)
+LB_PACK_BITS(lut4, 4, 6)
+LB_PACK_BITS(lut3, 4, 6)
+LB_PACK_BITS(lut2, 5, 7)
+LB_PACK_BITS(lut1, 14, 15)

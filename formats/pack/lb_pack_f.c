@@ -21,6 +21,10 @@ lb_pack_fn *lb_packer(lb_wformat format)
     case LB_W_S24Q8: return lb_pack_s24q8;
     case LB_W_S24Q4: return lb_pack_s24q4;
     case LB_W_Q2: return lb_pack_q2;
+    case LB_W_LUT4: return lb_pack_lut4;
+    case LB_W_LUT3: return lb_pack_lut3;
+    case LB_W_LUT2: return lb_pack_lut2;
+    case LB_W_LUT1: return lb_pack_lut1;
     case LB_W_TCQ2: return lb_pack_tcq2;
     case LB_W_TCQ3: return lb_pack_tcq3;
     case LB_W_TCQ4: return lb_pack_tcq4;

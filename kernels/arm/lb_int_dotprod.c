@@ -7,6 +7,7 @@
 #include "lb_v_dotprod.h"
 
 LB_DECLARE_MATMUL(dotprod);
+LB_DECLARE_LUT(dotprod);
 LB_DECLARE_TCQ(dotprod);
 LB_DECLARE_S24(dotprod);
 LB_DECLARE_INT8(dotprod);

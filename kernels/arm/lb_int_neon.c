@@ -7,6 +7,7 @@
 #include "lb_v_neon.h"
 
 LB_DECLARE_MATMUL(neon);
+LB_DECLARE_LUT(neon);
 LB_DECLARE_TCQ(neon);
 LB_DECLARE_S24(neon);
 LB_DECLARE_INT8(neon);

@@ -335,6 +335,32 @@ LB_VOP lb_v_neon_b lb_v_neon_scatter2(lb_v_neon_b fill, lb_v_neon_b v, lb_v_neon
     return fill;
 }
 
+/* Sums of 16 rows in 16 bits: rows 0..7 and 8..15 of pieces 0 and 1, then of pieces 2 and 3 */
+typedef struct lb_v_neon_w {
+    int16x8_t v[4];
+} lb_v_neon_w;
+LB_VOP lb_v_neon_w lb_v_neon_zero_w(void)
+{
+    const int16x8_t z = vdupq_n_s16(0);
+    return LB_V4_(lb_v_neon_w, z, z, z, z);
+}
+LB_VOP lb_v_neon_w lb_v_neon_add_w(lb_v_neon_w s, lb_v_neon_b low, lb_v_neon_b high)
+{
+    LB_UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        s.v[i / 2 * 2] = vaddq_s16(s.v[i / 2 * 2], vreinterpretq_s16_u8(vzip1q_u8(low.v[i], high.v[i])));
+        s.v[i / 2 * 2 + 1] = vaddq_s16(s.v[i / 2 * 2 + 1], vreinterpretq_s16_u8(vzip2q_u8(low.v[i], high.v[i])));
+    }
+    return s;
+}
+LB_V4_BIN_(sum2_w, lb_v_neon_w, vaddq_s16)
+LB_VOP lb_v_neon_w lb_v_neon_double_w(lb_v_neon_w s) { return lb_v_neon_sum2_w(s, s); }
+LB_VOP lb_v_neon_i lb_v_neon_sum_w(lb_v_neon_w s)
+{
+    return LB_V4_(lb_v_neon_i, vaddl_s16(vget_low_s16(s.v[0]), vget_low_s16(s.v[2])), vaddl_high_s16(s.v[0], s.v[2]),
+                  vaddl_s16(vget_low_s16(s.v[1]), vget_low_s16(s.v[3])), vaddl_high_s16(s.v[1], s.v[3]));
+}
+
 #undef LB_V4_
 #undef LB_V4_BIN_
 #undef LB_V4_UN_

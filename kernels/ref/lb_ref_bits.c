@@ -1,4 +1,4 @@
-/* Reference: matrix products of q6, q5, q3, q2. The definition in lb_kernels.h, row by row and token by token. */
+/* Reference: matrix products of q6, q5, q3, q2, lut4 .. lut1, and the tables of the latter. The definition in lb_kernels.h, row by row and token by token. */
 #include "../lb_bits.h"
 #include "../lb_kernel_names.h"
 
@@ -46,3 +46,22 @@ LB_REF_BITS(q6)
 LB_REF_BITS(q5)
 LB_REF_BITS(q3)
 LB_REF_BITS(q2)
+LB_REF_BITS(lut4)
+LB_REF_BITS(lut3)
+LB_REF_BITS(lut2)
+LB_REF_BITS(lut1)
+
+void lb_lut_tables_ref(const int8_t *q, size_t k, uint8_t *tables)
+{
+    for (size_t j = 0; j < k / 4; j++) {
+        for (unsigned m = 0; m < 16; m++) {
+            int32_t sum = 0;
+            for (unsigned i = 0; i < 4; i++) {
+                sum += m >> i & 1 ? q[4 * j + i] : 0;
+            }
+            uint8_t *to = tables + j / 8 * LB_LUT_GROUP_BYTES + j % 2 * 128 + j % 8 / 2 * 16 + m;
+            to[0] = (uint8_t)(sum & 255);
+            to[64] = (uint8_t)(sum >> 8 & 255);
+        }
+    }
+}

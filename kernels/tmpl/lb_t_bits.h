@@ -255,6 +255,8 @@ LB_T_BITS(q5, 5, 1, 4)
 LB_T_BITS(q3, 3, 2, 8)
 LB_T_BITS(q2, 2, 2, 8)
 
+#include "lb_t_lut.h"
+
 #undef LB_T_AND
 #undef LB_T_BITS_GEMM
 #undef LB_T_BITS_RUN

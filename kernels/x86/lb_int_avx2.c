@@ -7,6 +7,7 @@
 #include "lb_v_avx2.h"
 
 LB_DECLARE_MATMUL(avx2);
+LB_DECLARE_LUT(avx2);
 LB_DECLARE_S24(avx2);
 LB_DECLARE_INT8(avx2);
 LB_DECLARE_TCQ(avx2);

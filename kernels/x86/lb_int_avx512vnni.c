@@ -7,6 +7,7 @@
 #include "lb_v_avx512vnni.h"
 
 LB_DECLARE_MATMUL(avx512vnni);
+LB_DECLARE_LUT(avx512vnni);
 LB_DECLARE_S24(avx512vnni);
 LB_DECLARE_INT8(avx512vnni);
 LB_DECLARE_TCQ(avx512vnni);

@@ -7,6 +7,7 @@
 #include "lb_v_sse.h"
 
 LB_DECLARE_MATMUL(sse);
+LB_DECLARE_LUT(sse);
 LB_DECLARE_TCQ(sse);
 LB_DECLARE_S24(sse);
 LB_DECLARE_INT8(sse);

@@ -322,5 +322,27 @@ LB_VOP lb_v_avx2_b lb_v_avx2_scatter2(lb_v_avx2_b fill, lb_v_avx2_b v, lb_v_avx2
                          lb_v_avx2_scatter_8(lb_v_avx2_scatter_8(fill.b, v.b, p.b, first), v.b, p.b, second)};
 }
 
+/* Sums of 16 rows in 16 bits: rows 0..7 and 8..15 apart, two pieces in the 128-bit lanes */
+typedef struct lb_v_avx2_w {
+    __m256i a, b;
+} lb_v_avx2_w;
+LB_VOP lb_v_avx2_w lb_v_avx2_zero_w(void) { return (lb_v_avx2_w){_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+LB_VOP lb_v_avx2_w lb_v_avx2_add_w(lb_v_avx2_w s, lb_v_avx2_b low, lb_v_avx2_b high)
+{
+    const __m256i a = _mm256_add_epi16(_mm256_unpacklo_epi8(low.a, high.a), _mm256_unpacklo_epi8(low.b, high.b));
+    const __m256i b = _mm256_add_epi16(_mm256_unpackhi_epi8(low.a, high.a), _mm256_unpackhi_epi8(low.b, high.b));
+    return (lb_v_avx2_w){_mm256_add_epi16(s.a, a), _mm256_add_epi16(s.b, b)};
+}
+LB_VOP lb_v_avx2_w lb_v_avx2_double_w(lb_v_avx2_w s)
+{
+    return (lb_v_avx2_w){_mm256_add_epi16(s.a, s.a), _mm256_add_epi16(s.b, s.b)};
+}
+LB_VOP __m256i lb_v_avx2_sum_w_8(__m256i v)
+{
+    return _mm256_add_epi32(_mm256_cvtepi16_epi32(_mm256_castsi256_si128(v)),
+                            _mm256_cvtepi16_epi32(_mm256_extracti128_si256(v, 1)));
+}
+LB_VOP lb_v_avx2_i lb_v_avx2_sum_w(lb_v_avx2_w s) { return (lb_v_avx2_i){lb_v_avx2_sum_w_8(s.a), lb_v_avx2_sum_w_8(s.b)}; }
+
 #undef LB_VOP
 #endif /* LB_V_AVX2_H */

@@ -186,5 +186,29 @@ LB_VOP __m512i lb_v_avx512_scatter2(__m512i fill, __m512i v, __m512i p, const in
     return _mm512_mask_shuffle_epi8(fill, _mm512_cmpeq_epi8_mask(_mm512_shuffle_epi8(p, second), columns), v, second);
 }
 
+/* Sums of 16 rows in 16 bits: rows 0..7 and 8..15 of each 16-byte piece apart, two numbers of a row in each */
+typedef struct lb_v_avx512_w {
+    __m512i a, b;
+} lb_v_avx512_w;
+LB_VOP lb_v_avx512_w lb_v_avx512_zero_w(void) { return (lb_v_avx512_w){_mm512_setzero_si512(), _mm512_setzero_si512()}; }
+LB_VOP lb_v_avx512_w lb_v_avx512_add_w(lb_v_avx512_w s, __m512i low, __m512i high)
+{
+    s.a = _mm512_add_epi16(s.a, _mm512_unpacklo_epi8(low, high));
+    s.b = _mm512_add_epi16(s.b, _mm512_unpackhi_epi8(low, high));
+    return s;
+}
+LB_VOP lb_v_avx512_w lb_v_avx512_double_w(lb_v_avx512_w s)
+{
+    return (lb_v_avx512_w){_mm512_add_epi16(s.a, s.a), _mm512_add_epi16(s.b, s.b)};
+}
+LB_VOP __m512i lb_v_avx512_sum_w(lb_v_avx512_w s)
+{
+    /* two pieces fit 16 bits, four do not */
+    const __m256i a = _mm256_add_epi16(_mm512_castsi512_si256(s.a), _mm512_extracti64x4_epi64(s.a, 1));
+    const __m256i b = _mm256_add_epi16(_mm512_castsi512_si256(s.b), _mm512_extracti64x4_epi64(s.b, 1));
+    return _mm512_add_epi32(_mm512_cvtepi16_epi32(_mm256_permute2x128_si256(a, b, 0x20)),
+                            _mm512_cvtepi16_epi32(_mm256_permute2x128_si256(a, b, 0x31)));
+}
+
 #undef LB_VOP
 #endif /* LB_V_AVX512_H */

@@ -346,6 +346,34 @@ LB_VOP lb_v_sse_b lb_v_sse_scatter2(lb_v_sse_b fill, lb_v_sse_b v, lb_v_sse_b p,
     return fill;
 }
 
+/* Sums of 16 rows in 16 bits: rows 0..7 and 8..15 of pieces 0 and 1, then of pieces 2 and 3 */
+typedef struct lb_v_sse_w {
+    __m128i v[4];
+} lb_v_sse_w;
+LB_VOP lb_v_sse_w lb_v_sse_zero_w(void)
+{
+    const __m128i z = _mm_setzero_si128();
+    return LB_V4_(lb_v_sse_w, z, z, z, z);
+}
+LB_VOP lb_v_sse_w lb_v_sse_add_w(lb_v_sse_w s, lb_v_sse_b low, lb_v_sse_b high)
+{
+    LB_UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        s.v[i / 2 * 2] = _mm_add_epi16(s.v[i / 2 * 2], _mm_unpacklo_epi8(low.v[i], high.v[i]));
+        s.v[i / 2 * 2 + 1] = _mm_add_epi16(s.v[i / 2 * 2 + 1], _mm_unpackhi_epi8(low.v[i], high.v[i]));
+    }
+    return s;
+}
+LB_V4_BIN_(sum2_w, lb_v_sse_w, _mm_add_epi16)
+LB_VOP lb_v_sse_w lb_v_sse_double_w(lb_v_sse_w s) { return lb_v_sse_sum2_w(s, s); }
+LB_VOP __m128i lb_v_sse_sum_w_4(__m128i x, __m128i y) { return _mm_add_epi32(_mm_cvtepi16_epi32(x), _mm_cvtepi16_epi32(y)); }
+LB_VOP lb_v_sse_i lb_v_sse_sum_w(lb_v_sse_w s)
+{
+    return LB_V4_(lb_v_sse_i, lb_v_sse_sum_w_4(s.v[0], s.v[2]),
+                  lb_v_sse_sum_w_4(_mm_srli_si128(s.v[0], 8), _mm_srli_si128(s.v[2], 8)), lb_v_sse_sum_w_4(s.v[1], s.v[3]),
+                  lb_v_sse_sum_w_4(_mm_srli_si128(s.v[1], 8), _mm_srli_si128(s.v[3], 8)));
+}
+
 #undef LB_V4_
 #undef LB_V4_BIN_
 #undef LB_V4_UN_

@@ -29,6 +29,10 @@ void lb_prep_layout(lb_prep *p, lb_arena *a, size_t n_max, size_t k_max, const l
         p->scale = (float *)lb_arena_take(a, n_max, groups * sizeof(float));
         p->sum = (int32_t *)lb_arena_take(a, n_max, groups * sizeof(int32_t));
     }
+    if (needs->plain & LB_READS_BIT(LB_READS_LUT)) {
+        p->lut_stride = p->q_stride / LB_GROUP * LB_LUT_GROUP_BYTES;
+        p->lut = (uint8_t *)lb_arena_take(a, lb_min(n_max, LB_LUT_TOKENS), p->lut_stride);
+    }
     if (needs->plain & LB_READS_BIT(LB_READS_A8_TOKEN)) {
         p->tq = (int8_t *)lb_arena_take(a, n_max, p->q_stride);
         p->token_scale = (float *)lb_arena_take(a, n_max, sizeof(float));
@@ -85,6 +89,9 @@ void lb_prep_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_
     if (needs->plain & LB_READS_BIT(LB_READS_A8)) {
         e->k->quantize_a8(x, k, p->q + t * p->q_stride, p->scale + t * groups, p->sum + t * groups);
     }
+    if (needs->plain & LB_READS_BIT(LB_READS_LUT) && t < LB_LUT_TOKENS) {
+        e->k->lut_tables(p->q + t * p->q_stride, lb_round_up(k, LB_K_ALIGN), p->lut + t * p->lut_stride);
+    }
     if (needs->plain & LB_READS_BIT(LB_READS_A8_TOKEN)) {
         e->k->quantize_a8_token(x, k, p->tq + t * p->q_stride, p->token_scale + t, p->token_sum + t);
     }
@@ -114,6 +121,9 @@ static lb_input input_slice(const lb_input *x, size_t first, size_t n, size_t co
         in.scale += first * x->group_stride + col / LB_GROUP;
         in.sum += first * x->group_stride + col / LB_GROUP;
     }
+    if (x->lut) { /* they end with the first tokens */
+        in.lut = first + n > LB_LUT_TOKENS ? NULL : in.lut + first * x->lut_stride + col / LB_GROUP * LB_LUT_GROUP_BYTES;
+    }
     if (x->tq) { /* whoever reads it reads all columns: lb_linear_bind */
         in.tq += first * x->tq_stride;
         in.token_scale += first;
@@ -136,7 +146,9 @@ lb_prepared lb_prep_input(const lb_prep *p, size_t n, const float *x, size_t str
                                      .tq = p->tq,
                                      .tq_stride = p->q_stride,
                                      .token_scale = p->token_scale,
-                                     .token_sum = p->token_sum },
+                                     .token_sum = p->token_sum,
+                                     .lut = p->lut,
+                                     .lut_stride = p->lut_stride },
                           .rotated = { .n = n,
                                        .f32 = p->rotated,
                                        .f32_stride = p->k_max,
@@ -194,13 +206,16 @@ lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_linear_rul
         LB_FAIL_IF(out->format->id == LB_W_INT8 && in->n_cols > LB_INT8_MAX_K, err, LBRT_ERR_UNSUPPORTED,
                    "tensor %.*s has more columns than int8 can sum", (int)t->name_bytes, t->name);
         lb_needs needs = { .plain = LB_READS_BIT(out->format->reads) };
+        if (out->format->reads == LB_READS_LUT) {
+            needs.plain |= LB_READS_BIT(LB_READS_A8);
+        }
         out->split = splits(rules, out);
         if (out->split) {
             needs = (lb_needs){ .split = needs.plain,
                                 .threshold = rules->threshold > 0.0f ? rules->threshold : LB_INT8_THRESHOLD };
         }
         if (out->rotated) {
-            LB_FAIL_IF(out->format->reads == LB_READS_A8_TOKEN, err, LBRT_ERR_UNSUPPORTED,
+            LB_FAIL_IF(out->format->reads == LB_READS_A8_TOKEN || out->format->reads == LB_READS_LUT, err, LBRT_ERR_UNSUPPORTED,
                        "tensor %.*s has format %s on a rotated input", (int)t->name_bytes, t->name, out->format->name);
             needs = (lb_needs){ .rotated = needs.plain,
                                 .rotation = { in->transform.data + 8, in->transform.block, in->transform.n } };

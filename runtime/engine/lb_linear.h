@@ -67,7 +67,7 @@ static inline void *lb_exec_scratch(const lb_exec *e, unsigned thread)
 
 /*
  * Activations of up to n_max tokens and k_max columns in the representations that a model's linear layers read: int8 in
- * groups of 32 columns, int8 by token; f32 stay where they are. One preparation serves all layers with the same input.
+ * groups of 32 columns, tables made of these, int8 by token; f32 stay where they are. One preparation serves all layers with the same input.
  */
 typedef struct lb_prep {
     size_t k_max;
@@ -78,6 +78,8 @@ typedef struct lb_prep {
     int8_t *tq;
     float *token_scale;
     int32_t *token_sum;
+    uint8_t *lut; /* of the first LB_LUT_TOKENS tokens */
+    size_t lut_stride;
     float *rotated; /* [n_max][k_max] */
     int8_t *rotated_q;
     float *rotated_scale;
