@@ -5,6 +5,7 @@
 #include "../runtime/base/lb_os.h"
 #include "../runtime/lb_args.h"
 #include "pack/lb_convert.h"
+#include "pack/lb_convert_adapter.h"
 #include "pack/lb_pack.h"
 
 static const char program[] = "lbrt-convert";
@@ -91,14 +92,37 @@ static lb_wformat format_named(const lb_usage *usage, const char *name)
     return f->id;
 }
 
+static int convert_adapter(const char *in, const char *out, lb_wformat format, bool quiet)
+{
+    lbrt_allocator a = lb_allocator_or_default(NULL);
+    lbrt_error err = { LBRT_OK, "" };
+    lb_lora lora;
+    if (lb_lora_open(in, &a, &lora, &err) != LBRT_OK) {
+        lb_program_fail(program, "%s", err.text);
+    }
+    lbrt_status s = lb_convert_adapter(&lora, out, format, &a, &err);
+    size_t n = 0;
+    for (size_t i = 0; i < lora.n_pairs; i++) {
+        n += lora.pairs[i].a.data != NULL;
+    }
+    lb_lora_close(&lora);
+    if (s != LBRT_OK) {
+        lb_program_fail(program, "%s", err.text);
+    }
+    if (!quiet) {
+        printf("%s: an adapter of %zu matrices\n", out, n);
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
-    const char *format = "q4", *tokenizer = NULL, *synth = NULL;
+    const char *format = NULL, *tokenizer = NULL, *synth = NULL;
     lb_arg_strings tensors = { { NULL }, 0 };
     uint32_t threads = 0;
     bool formats = false, shapes = false, verbose = false, quiet = false;
     const lb_arg args[] = {
-        { "--format", "-f", LB_ARG_STRING, &format, "F", "weight format of the linear layers (default q4); see --formats" },
+        { "--format", "-f", LB_ARG_STRING, &format, "F", "weight format of the linear layers (default q4; f16 for adapters); see --formats" },
         { "--tensor", NULL, LB_ARG_STRINGS, &tensors, "GLOB=F", "format of the tensors whose name matches; repeatable, the last match wins" },
         { "--tokenizer", NULL, LB_ARG_STRING, &tokenizer, "FILE", "take the tokenizer from this file" },
         { "--synth", NULL, LB_ARG_STRING, &synth, "SHAPE", "random weights at a real model's shape instead of an input; see --shapes" },
@@ -110,7 +134,8 @@ int main(int argc, char **argv)
     };
     const lb_usage usage = { program, "[options] IN OUT.lbrt   |   [options] --synth SHAPE OUT.lbrt",
                              "Converts a model to lbrt's packed format. IN is a .gguf file, a Hugging Face folder (config.json,\n"
-                             "*.safetensors, tokenizer files) or a llama2.c .bin file.",
+                             "*.safetensors, tokenizer files), a llama2.c .bin file, or a LoRA adapter: a PEFT folder (adapter_config.json,\n"
+                             "adapter_model.safetensors) or a GGUF file.",
                              args, sizeof args / sizeof args[0], 0, 2 };
     const char *words[2] = { NULL, NULL };
     unsigned n_words = lb_args_parse(&usage, argc, argv, words);
@@ -137,10 +162,13 @@ int main(int argc, char **argv)
         rules[i] = (lb_convert_rule){ tensor_globs[i], format_named(&usage, equals + 1) };
     }
 
-    const lb_wformat linear = format_named(&usage, format);
-    convert_view view = { .terminal = !quiet && isatty(2), .verbose = verbose, .quiet = quiet, .started = lb_now() };
     lbrt_allocator a = lb_allocator_or_default(NULL);
     lbrt_error err = { LBRT_OK, "" };
+    if (!synth && lb_lora_is(words[0], &a)) {
+        return convert_adapter(words[0], out, format_named(&usage, format ? format : "f16"), quiet);
+    }
+    const lb_wformat linear = format_named(&usage, format ? format : "q4");
+    convert_view view = { .terminal = !quiet && isatty(2), .verbose = verbose, .quiet = quiet, .started = lb_now() };
     lb_source *source;
     lbrt_status s = synth ? lb_source_open_synth(synth, &a, &source, &err) : lb_source_open(words[0], tokenizer, &a, &source, &err);
     if (s != LBRT_OK) {

@@ -118,6 +118,12 @@ static void print_tensors(const lb_container *c)
             if (m->kind == LB_TERM_CHAIN) {
                 printf("*%s (rank %" PRIu64 ")", part_format(&m->parts[1]), m->parts[0].cols);
             }
+            if (m->n_rows != t->rows) {
+                printf(" rows %" PRIu64 "..%" PRIu64, m->row0, m->row0 + m->n_rows - 1);
+            }
+            if (t->n_terms > 1) {
+                printf(" %" PRIu64 " bytes", m->parts[0].bytes + (m->n_parts > 1 ? m->parts[1].bytes : 0));
+            }
         }
         printf("\n");
     }

@@ -287,6 +287,35 @@ LBRT_API lbrt_status lbrt_fork(lbrt_session *session, const lbrt_session *from, 
 /* From any thread: the running or the next lbrt_feed or lbrt_generate returns CANCELLED soon; the session stays usable. */
 LBRT_API void lbrt_cancel(lbrt_session *session);
 
+/* ---------------------------------------------------------------- adapters */
+
+typedef struct lbrt_adapter lbrt_adapter;
+
+/*
+ * Opens a low-rank adapter (LoRA, arXiv 2106.09685) for a model: a .lbrt file that lbrt-convert made of a PEFT folder. It must have been
+ * made for a model of this shape: UNSUPPORTED otherwise. Other errors: IO, FORMAT, MEMORY. Any number of adapters and sessions may be open;
+ * an adapter must be closed before its model, and outlives the sessions that it is attached to.
+ */
+LBRT_API lbrt_status lbrt_adapter_open(const lbrt_model *model, const char *path, lbrt_adapter **out, lbrt_error *err);
+
+/* The same from memory, as lbrt_model_open_memory. */
+LBRT_API lbrt_status lbrt_adapter_open_memory(const lbrt_model *model, const void *data, size_t bytes, lbrt_adapter **out,
+                                              lbrt_error *err);
+
+/* Closes an adapter that no session has attached. NULL is allowed. */
+LBRT_API void lbrt_adapter_close(lbrt_adapter *adapter);
+
+/*
+ * From the next token on the session's layers compute W x + scale * B (A x); scale is on top of the adapter's own alpha / rank. Up to 16
+ * adapters add up, in the order of attaching; attaching one again changes its scale. Costs no reload, and memory at most once
+ * per session. Tokens that the session holds stay as they were computed: lbrt_rewind to 0 and feed them again to change them.
+ * Errors: ARGUMENT, STATE (too many), MEMORY; nothing is attached then.
+ */
+LBRT_API lbrt_status lbrt_adapter_attach(lbrt_session *session, const lbrt_adapter *adapter, float scale);
+
+/* The model is again as without the adapter, bit for bit. STATE if it is not attached. */
+LBRT_API lbrt_status lbrt_adapter_detach(lbrt_session *session, const lbrt_adapter *adapter);
+
 /* ---------------------------------------------------------------- sampling and generation */
 
 typedef struct lbrt_sampling {

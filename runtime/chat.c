@@ -35,6 +35,7 @@ static double now(void)
 
 typedef struct chat_options {
     const char *prompt, *system, *kv;
+    lb_arg_strings adapters;
     uint32_t n, threads, context;
     lbrt_sampling sampling;
     bool raw, stats;
@@ -294,6 +295,31 @@ static void converse(chat_state *c)
     free(line);
 }
 
+/* FILE or FILE:SCALE; a colon that no number follows belongs to the name */
+static lbrt_adapter *attach_adapter(const lbrt_model *model, lbrt_session *session, const char *text)
+{
+    char path[4096];
+    float scale = 1.0f;
+    snprintf(path, sizeof path, "%s", text);
+    char *colon = strrchr(path, ':'), *end;
+    if (colon && colon[1]) {
+        const float value = strtof(colon + 1, &end);
+        if (*end == 0) {
+            scale = value;
+            *colon = 0;
+        }
+    }
+    lbrt_adapter *a;
+    lbrt_error err;
+    if (lbrt_adapter_open(model, path, &a, &err) != LBRT_OK) {
+        lb_program_fail(program, "%s: %s", path, err.text);
+    }
+    if (lbrt_adapter_attach(session, a, scale) != LBRT_OK) {
+        lb_program_fail(program, "%s: %s", path, lbrt_session_error(session));
+    }
+    return a;
+}
+
 int main(int argc, char **argv)
 {
     chat_options o = { .sampling = LBRT_SAMPLING_INIT };
@@ -315,6 +341,7 @@ int main(int argc, char **argv)
         { "--system", NULL, LB_ARG_STRING, &o.system, "TEXT", "system message" },
         { "--raw", NULL, LB_ARG_FLAG, &o.raw, NULL, "continue the text as it is, without a chat template" },
         { "--kv", NULL, LB_ARG_STRING, &o.kv, "F", "KV cache format: f16 (default), f32, or keys/values as in f16/f32" },
+        { "--lora", NULL, LB_ARG_STRINGS, &o.adapters, "FILE[:S]", "attach an adapter (.lbrt), scaled by S (default 1); repeatable" },
         { "--stats", NULL, LB_ARG_FLAG, &o.stats, NULL, "show speed and memory after each answer" },
     };
     const lb_usage usage = { program, "[options] MODEL.lbrt", "Talks to a language model.", args, sizeof args / sizeof args[0], 1, 1 };
@@ -340,6 +367,10 @@ int main(int argc, char **argv)
     if (lbrt_session_create(model, &so, &session, &err) != LBRT_OK) {
         lb_program_fail(program, "%s", err.text);
     }
+    lbrt_adapter *adapters[LB_ARG_MAX_STRINGS] = { NULL };
+    for (unsigned i = 0; i < o.adapters.n; i++) {
+        adapters[i] = attach_adapter(model, session, o.adapters.item[i]);
+    }
     struct sigaction interrupt = { .sa_handler = on_interrupt, .sa_flags = SA_RESTART };
     sigaction(SIGINT, &interrupt, NULL);
 
@@ -352,6 +383,9 @@ int main(int argc, char **argv)
     }
     free(c.held);
     lbrt_session_free(session);
+    for (unsigned i = 0; i < o.adapters.n; i++) {
+        lbrt_adapter_close(adapters[i]);
+    }
     lbrt_model_close(model);
     return s == LBRT_OK || s == LBRT_CANCELLED ? 0 : 1;
 }

@@ -41,7 +41,7 @@ static bool i8_run(i8_layer *l, lb_wformat format, const char *isa, float thresh
     lb_linear linear;
     lb_linear_term terms[1];
     lbrt_error err = { LBRT_OK, "" };
-    if (!LB_CHECK(lb_linear_bind(&linear, &tensor, &rules, terms, &err) == LBRT_OK, "%s", err.text)) {
+    if (!LB_CHECK(lb_linear_bind(&linear, &tensor, &rules, terms, NULL, &err) == LBRT_OK, "%s", err.text)) {
         return false;
     }
     lb_arena count = { 0 };
@@ -57,7 +57,7 @@ static bool i8_run(i8_layer *l, lb_wformat format, const char *isa, float thresh
         lb_prep_token(&e, &prep, t, l->x + (first + t) * I8_K, I8_K, &linear.needs);
     }
     const lb_prepared in = lb_prep_input(&prep, n, l->x + first * I8_K, I8_K);
-    const lb_product product = { &linear, l->y + first * I8_TILES * 16, I8_TILES * 16 };
+    const lb_product product = { &linear, l->y + first * I8_TILES * 16, I8_TILES * 16, 0 };
     lb_linear_run(&e, &product, 1, &in, false);
     lb_pool_stop(e.pool);
     free(e.pool);

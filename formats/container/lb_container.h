@@ -41,6 +41,10 @@
  *   has n columns. In DATA, aligned to 64: u32 block (a power of two, 64..65536, that divides n); u32 n; n bits, the first in bit 0 of
  *   byte 0, padded to a byte: 1 for sign -1. Terms that share an input may share one transform by pointing to the same bytes.
  *
+ *   AN ADAPTER (low-rank changes of a model, LoRA) is such a file without hyper-parameters and with the required key "adapter", a
+ *   string that names its kind, "lora". Its tensors have the names and shapes of the model's matrices they change and one term each, a
+ *   chain; the bool "adapter.rope_interleaved" says in which order the rows of attn_q and attn_k are.
+ *
  *   A packed part is ceil(rows / 16) tiles; kernels/lb_kernels.h describes the tile of each format.
  *
  * A term kind, transform or format that a reader does not know is refused by name or number.

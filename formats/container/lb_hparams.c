@@ -47,7 +47,7 @@ bool lb_meta_known(const char *key, size_t key_bytes)
             return true;
         }
     }
-    return false;
+    return key_bytes == 7 && memcmp(key, "adapter", 7) == 0;
 }
 
 size_t lb_hparams_list(const lb_hparams *h, lb_meta_value *out, size_t cap)

@@ -180,7 +180,7 @@ lbrt_status lb_writer_meta(lb_writer *w, const lb_meta_value *v, bool required)
 lbrt_status lb_writer_commit(lb_writer *w, const lb_hparams *h, const void *tokenizer, size_t tokenizer_bytes)
 {
     lb_meta_value values[LB_HPARAMS_KEYS];
-    size_t n = lb_hparams_list(h, values, LB_HPARAMS_KEYS);
+    size_t n = h ? lb_hparams_list(h, values, LB_HPARAMS_KEYS) : 0;
     for (size_t i = 0; i < n; i++) {
         lb_writer_meta(w, &values[i], false);
     }

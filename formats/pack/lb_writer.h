@@ -48,7 +48,7 @@ lbrt_status lb_writer_part_end(lb_writer *w);
 /* One metadata entry. */
 lbrt_status lb_writer_meta(lb_writer *w, const lb_meta_value *v, bool required);
 
-/* Finishes the file: hparams are written as metadata; tokenizer may be NULL. */
+/* Finishes the file: hparams (NULL: none, the file is an adapter) are written as metadata; tokenizer may be NULL. */
 lbrt_status lb_writer_commit(lb_writer *w, const lb_hparams *h, const void *tokenizer, size_t tokenizer_bytes);
 void lb_writer_abort(lb_writer *w);
 

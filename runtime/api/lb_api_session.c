@@ -43,6 +43,7 @@ void lbrt_session_free(lbrt_session *s)
     if (s) {
         lb_pool_stop(s->exec.pool);
         lbrt_allocator a = s->allocator;
+        lb_free(&a, s->mid, s->mid_bytes);
         lb_free(&a, s, s->slab_bytes);
     }
 }

@@ -139,9 +139,9 @@ static void forward_attention(forward_job *job)
     const lb_layer *l = job->l;
     each_token(job, attn_norm_token);
     lb_prepared in = lb_prep_input(&s->prep, job->n, s->normed, s->normed_stride);
-    const lb_product qkv[] = { { &l->attn_q, s->q, s->q_stride },
-                               { &l->attn_k, s->k, s->kv_stride },
-                               { &l->attn_v, s->v, s->kv_stride } };
+    const lb_product qkv[] = { { &l->attn_q, s->q, s->q_stride, lb_slot(job->layer, LB_SLOT_Q) },
+                               { &l->attn_k, s->k, s->kv_stride, lb_slot(job->layer, LB_SLOT_K) },
+                               { &l->attn_v, s->v, s->kv_stride, lb_slot(job->layer, LB_SLOT_V) } };
     lb_linear_run(&s->exec, qkv, 3, &in, false);
     each_token(job, rotate_token);
     lb_kv_pack_layer(&s->kv, &s->exec, job->layer, job->first, job->n);
@@ -149,7 +149,7 @@ static void forward_attention(forward_job *job)
     lb_kv_keep_newest(&s->kv, job->layer, job->first, job->n);
     each_token(job, attn_out_token);
     in = lb_prep_input(&s->prep, job->n, s->normed, s->normed_stride);
-    const lb_product out = { &l->attn_o, s->x, s->x_stride };
+    const lb_product out = { &l->attn_o, s->x, s->x_stride, lb_slot(job->layer, LB_SLOT_O) };
     lb_linear_run(&s->exec, &out, 1, &in, true);
 }
 
@@ -159,11 +159,12 @@ static void forward_ffn(forward_job *job)
     const lb_layer *l = job->l;
     each_token(job, ffn_norm_token);
     lb_prepared in = lb_prep_input(&s->prep, job->n, s->normed, s->normed_stride);
-    const lb_product gate_up[] = { { &l->ffn_gate, s->gate, s->ffn_stride }, { &l->ffn_up, s->up, s->ffn_stride } };
+    const lb_product gate_up[] = { { &l->ffn_gate, s->gate, s->ffn_stride, lb_slot(job->layer, LB_SLOT_GATE) },
+                                   { &l->ffn_up, s->up, s->ffn_stride, lb_slot(job->layer, LB_SLOT_UP) } };
     lb_linear_run(&s->exec, gate_up, 2, &in, false);
     each_token(job, activate_token);
     in = lb_prep_input(&s->prep, job->n, s->gate, s->ffn_stride);
-    const lb_product down = { &l->ffn_down, s->x, s->x_stride };
+    const lb_product down = { &l->ffn_down, s->x, s->x_stride, lb_slot(job->layer, LB_SLOT_DOWN) };
     lb_linear_run(&s->exec, &down, 1, &in, true);
 }
 
@@ -180,7 +181,7 @@ static void forward_head(forward_job *job, size_t n_logits, size_t back)
         lb_prep_token(&s->exec, &s->prep, i, normed, h->dim, &head->needs);
     }
     lb_prepared in = lb_prep_input(&s->prep, n_logits, s->normed, s->normed_stride);
-    const lb_product logits = { head, s->logits + back * s->logits_stride, s->logits_stride };
+    const lb_product logits = { head, s->logits + back * s->logits_stride, s->logits_stride, 0 };
     lb_linear_run(&s->exec, &logits, 1, &in, false);
 }
 

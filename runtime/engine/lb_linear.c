@@ -178,16 +178,42 @@ static bool splits(const lb_linear_rules *rules, const lb_linear_term *m)
            (rules->threshold > 0.0f || (rules->threshold == 0.0f && m->format->id == LB_W_INT8));
 }
 
-lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_linear_rules *rules, lb_linear_term *terms, lbrt_error *err)
+/* The factors are two linear layers of one packed term each. */
+static lbrt_status bind_chain(lb_chain *chain, const lb_tensor *t, const lb_term *in, const lb_linear_rules *rules, lbrt_error *err)
+{
+    lb_term up = { .kind = LB_TERM_PACKED, .row0 = in->row0, .n_rows = in->n_rows, .n_cols = in->parts[0].cols, .n_parts = 1 };
+    lb_term down = { .kind = LB_TERM_PACKED, .transform = in->transform, .n_rows = in->parts[1].rows, .col0 = in->col0,
+                     .n_cols = in->n_cols, .n_parts = 1 };
+    up.parts[0] = in->parts[0];
+    down.parts[0] = in->parts[1];
+    const lb_tensor inner = { t->name, t->name_bytes, 1, down.n_rows, t->cols, &down }, outer = { t->name, t->name_bytes, 1, t->rows,
+                                                                                                up.n_cols, &up };
+    LB_TRY(lb_linear_bind(&chain->down, &inner, rules, &chain->down_term, NULL, err));
+    LB_TRY(lb_linear_bind(&chain->up, &outer, rules, &chain->up_term, NULL, err));
+    LB_FAIL_IF(chain->up_term.format->reads != LB_READS_F32, err, LBRT_ERR_UNSUPPORTED,
+               "the outer factor of a low-rank term of tensor %.*s has format %s, which takes no floats", (int)t->name_bytes, t->name,
+               chain->up_term.format->name);
+    return LBRT_OK;
+}
+
+lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_linear_rules *rules, lb_linear_term *terms, lb_chain *chains,
+                           lbrt_error *err)
 {
     const lb_kernels *k = rules->k;
-    *l = (lb_linear){ .rows = (size_t)t->rows, .cols = (size_t)t->cols, .n_terms = t->n_terms, .terms = terms };
+    *l = (lb_linear){ .rows = (size_t)t->rows, .cols = (size_t)t->cols, .terms = terms, .chains = chains };
     for (unsigned i = 0; i < t->n_terms; i++) {
         const lb_term *in = &t->terms[i];
-        LB_FAIL_IF(in->kind != LB_TERM_PACKED, err, LBRT_ERR_UNSUPPORTED, "tensor %.*s has a %s term, which this version cannot run",
-                   (int)t->name_bytes, t->name, in->kind == LB_TERM_VECTOR ? "vector" : "low-rank");
+        LB_FAIL_IF(in->kind == LB_TERM_VECTOR, err, LBRT_ERR_FORMAT, "tensor %.*s is a vector instead of a matrix", (int)t->name_bytes,
+                   t->name);
+        if (in->kind == LB_TERM_CHAIN) {
+            lb_chain *chain = &chains[l->n_chains++];
+            LB_TRY(bind_chain(chain, t, in, rules, err));
+            LB_FAIL_IF(!lb_needs_join(&l->needs, &chain->down.needs), err, LBRT_ERR_UNSUPPORTED,
+                       "the terms of tensor %.*s rotate their input differently", (int)t->name_bytes, t->name);
+            continue;
+        }
         const lb_part *p = &in->parts[0];
-        lb_linear_term *out = &terms[i];
+        lb_linear_term *out = &terms[l->n_terms++];
         *out = (lb_linear_term){ .gemv = k->gemv[p->format],
                                  .gemm = k->gemm[p->format],
                                  .format = lb_wformat_find((uint32_t)p->format),
@@ -223,7 +249,7 @@ lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_linear_rul
         LB_FAIL_IF(!lb_needs_join(&l->needs, &needs), err, LBRT_ERR_UNSUPPORTED,
                    "the terms of tensor %.*s rotate their input differently", (int)t->name_bytes, t->name);
     }
-    l->covers = terms[0].tile0 == 0 && terms[0].n_tiles == (l->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
+    l->covers = l->n_terms > 0 && terms[0].tile0 == 0 && terms[0].n_tiles == (l->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
     return LBRT_OK;
 }
 
@@ -231,7 +257,7 @@ typedef struct linear_job {
     const lb_exec *e;
     const lb_product *products;
     size_t n_products;
-    const lb_prepared *x;
+    const lb_prepared *x[LB_MAX_PRODUCTS];
     bool add;
     size_t chunk[LB_MAX_PRODUCTS];       /* tiles of one item */
     size_t first_item[LB_MAX_PRODUCTS + 1];
@@ -311,16 +337,17 @@ static void linear_item(void *context, size_t item, unsigned thread)
     size_t tiles = (p->linear->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
     size_t tile = (item - job->first_item[i]) * job->chunk[i];
     size_t n = lb_min(job->chunk[i], tiles - tile);
-    const size_t n_tokens = job->x->plain.n;
+    const size_t n_tokens = job->x[i]->plain.n;
     for (size_t t = 0; t < n_tokens; t += LB_MM_MAX_N) {
-        linear_tiles(p, tile, n, job->x, t, lb_min(LB_MM_MAX_N, n_tokens - t), p->y + t * p->stride, job->add,
+        linear_tiles(p, tile, n, job->x[i], t, lb_min(LB_MM_MAX_N, n_tokens - t), p->y + t * p->stride, job->add,
                      lb_exec_scratch(job->e, thread));
     }
 }
 
-void lb_linear_run(const lb_exec *e, const lb_product *products, size_t n, const lb_prepared *x, bool add)
+/* Terms and bias of up to LB_MAX_PRODUCTS products, each with an input of its own, of as many tokens */
+static void run_terms(const lb_exec *e, const lb_product *products, size_t n, const lb_prepared *const *x, bool add)
 {
-    linear_job job = { .e = e, .products = products, .n_products = n, .x = x, .add = add };
+    linear_job job = { .e = e, .products = products, .n_products = n, .add = add };
     size_t all_tiles = 0;
     for (size_t i = 0; i < n; i++) {
         all_tiles += (products[i].linear->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
@@ -329,14 +356,75 @@ void lb_linear_run(const lb_exec *e, const lb_product *products, size_t n, const
     size_t share = all_tiles / (8 * (size_t)e->n_threads);
     for (size_t i = 0; i < n; i++) {
         const lb_linear *l = products[i].linear;
+        job.x[i] = x[i];
         size_t tiles = (l->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
         size_t bytes = lb_linear_bytes(l) / tiles + 1;
-        size_t least = x->plain.n >= 8 ? 1 : lb_max(1, 65536 / bytes);
+        size_t least = x[i]->plain.n >= 8 ? 1 : lb_max(1, 65536 / bytes);
         size_t chunk = lb_max(lb_min(share, 4 * least), least);
         job.chunk[i] = chunk >= 4 ? chunk / 4 * 4 : chunk; /* kernels take up to four tiles at once */
         job.first_item[i + 1] = job.first_item[i] + (tiles + job.chunk[i] - 1) / job.chunk[i];
     }
     lb_pool_run(e->pool, linear_item, &job, job.first_item[n]);
+}
+
+/* The chain of a product that is added in this round: first those of the model, then those attached. NULL: none. */
+static const lb_chain *chain_of(const lb_exec *e, const lb_product *p, unsigned round, float *scale)
+{
+    *scale = 1.0f;
+    if (round < p->linear->n_chains) {
+        return &p->linear->chains[round];
+    }
+    round -= p->linear->n_chains;
+    if (p->slot == 0 || round >= e->n_attached || e->attached[round].chains[p->slot - 1].down.rows == 0) {
+        return NULL;
+    }
+    *scale = e->attached[round].scale;
+    return &e->attached[round].chains[p->slot - 1];
+}
+
+/* One chain of each product: all inner factors in one go over the threads, then all outer ones. */
+static void run_chains(const lb_exec *e, const lb_product *products, size_t n, const lb_prepared *x, unsigned round)
+{
+    lb_product down[LB_MAX_PRODUCTS], up[LB_MAX_PRODUCTS];
+    lb_prepared mid[LB_MAX_PRODUCTS];
+    const lb_prepared *in[LB_MAX_PRODUCTS], *between[LB_MAX_PRODUCTS];
+    float scale[LB_MAX_PRODUCTS];
+    size_t m = 0;
+    for (size_t i = 0; i < n; i++) {
+        const lb_chain *c = chain_of(e, &products[i], round, &scale[m]);
+        if (c) {
+            const size_t stride = lb_chain_stride(c);
+            down[m] = (lb_product){ &c->down, e->mid + m * e->mid_room, stride, 0 };
+            up[m] = (lb_product){ &c->up, products[i].y, products[i].stride, 0 };
+            mid[m] = (lb_prepared){ .plain = { .n = x->plain.n, .f32 = down[m].y, .f32_stride = stride } };
+            in[m] = x;
+            between[m] = &mid[m];
+            m++;
+        }
+    }
+    if (m == 0) {
+        return;
+    }
+    run_terms(e, down, m, in, false);
+    for (size_t i = 0; i < m; i++) {
+        if (scale[i] != 1.0f) {
+            e->k->scale(down[i].y, scale[i], x->plain.n * down[i].stride);
+        }
+    }
+    run_terms(e, up, m, between, true);
+}
+
+void lb_linear_run(const lb_exec *e, const lb_product *products, size_t n, const lb_prepared *x, bool add)
+{
+    const lb_prepared *const in[LB_MAX_PRODUCTS] = { x, x, x, x };
+    unsigned rounds = 0;
+    for (size_t i = 0; i < n; i++) {
+        rounds = (unsigned)lb_max(rounds, products[i].linear->n_chains + e->n_attached);
+    }
+    run_terms(e, products, n, in, add);
+    for (unsigned round = 0; round < rounds; round++) {
+        run_chains(e, products, n, x, round);
+    }
 }
 
 void lb_linear_row(const lb_linear *l, size_t row, float *out, float *temp)
@@ -360,6 +448,9 @@ uint64_t lb_linear_bytes(const lb_linear *l)
     uint64_t bytes = 0;
     for (unsigned i = 0; i < l->n_terms; i++) {
         bytes += (uint64_t)l->terms[i].n_tiles * l->terms[i].tile_bytes;
+    }
+    for (unsigned i = 0; i < l->n_chains; i++) {
+        bytes += lb_linear_bytes(&l->chains[i].down) + lb_linear_bytes(&l->chains[i].up);
     }
     return bytes;
 }

@@ -42,14 +42,31 @@ typedef struct lb_linear_term {
     bool rotated, split;   /* of the rotated, of the split input */
 } lb_linear_term;
 
+struct lb_chain;
+
 typedef struct lb_linear {
     size_t rows, cols;
-    unsigned n_terms;
+    unsigned n_terms, n_chains;
     lb_linear_term *terms;
+    const struct lb_chain *chains; /* added after terms and bias, in this order */
     const float *bias; /* [rows] or NULL */
     lb_needs needs; /* what the terms read */
     bool covers;    /* the first term covers all rows */
 } lb_linear;
+
+/* A low-rank term, y += up (scale * (down x)): SVD factors, LoRA (arXiv 2106.09685). `up` has a float format. */
+typedef struct lb_chain {
+    lb_linear down, up;
+    lb_linear_term down_term, up_term; /* their only terms: a chain stays where it was bound */
+} lb_chain;
+
+/* Low-rank terms that a session adds to the model's: chains[slot - 1] for the product with that slot; down.rows == 0: none. */
+typedef struct lb_attached {
+    const lb_chain *chains;
+    const void *owner;
+    float scale;
+} lb_attached;
+enum { LB_MAX_ATTACHED = 16 };
 
 /* Whoever computes: kernels, threads, and each thread's scratch memory. */
 typedef struct lb_exec {
@@ -58,6 +75,10 @@ typedef struct lb_exec {
     unsigned char *scratch; /* one piece per thread */
     size_t scratch_stride;
     unsigned n_threads;
+    float *mid; /* [LB_MAX_PRODUCTS][mid_room]: what is between the factors of chains */
+    size_t mid_room;
+    const lb_attached *attached;
+    unsigned n_attached;
 } lb_exec;
 
 static inline void *lb_exec_scratch(const lb_exec *e, unsigned thread)
@@ -118,17 +139,36 @@ typedef struct lb_linear_rules {
 } lb_linear_rules;
 #define LB_INT8_THRESHOLD 6.0f
 
-/* Builds the plan. `terms` has room for t->n_terms. */
-lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_linear_rules *rules, lb_linear_term *terms, lbrt_error *err);
+/*
+ * Builds the plan. `terms` and `chains` have room for as many terms of either kind as t has (t->n_terms are enough); the plan points to
+ * them.
+ */
+lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_linear_rules *rules, lb_linear_term *terms, lb_chain *chains,
+                           lbrt_error *err);
+
+/* Floats between the factors of a chain, per token. */
+static inline size_t lb_chain_stride(const lb_chain *c)
+{
+    return lb_round_up(c->down.rows, LB_TILE_ROWS);
+}
 
 /* One of several products with the same input; y rows are stride floats apart, with room for rows rounded up to 16. */
 typedef struct lb_product {
     const lb_linear *linear;
     float *y;
     size_t stride;
+    size_t slot; /* of attached chains; 0: none can be attached */
 } lb_product;
 
 enum { LB_MAX_PRODUCTS = 4 };
+
+/* Slots of attached chains: those of a layer, from 1 + layer * LB_SLOTS on. */
+enum { LB_SLOT_Q, LB_SLOT_K, LB_SLOT_V, LB_SLOT_O, LB_SLOT_GATE, LB_SLOT_UP, LB_SLOT_DOWN, LB_SLOTS };
+
+static inline size_t lb_slot(uint32_t layer, unsigned which)
+{
+    return 1 + (size_t)layer * LB_SLOTS + which;
+}
 
 /* y = W x + bias, or, with `add`, y += W x (+ bias), for all products in one go over the threads. */
 void lb_linear_run(const lb_exec *e, const lb_product *products, size_t n, const lb_prepared *x, bool add);

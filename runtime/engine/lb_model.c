@@ -12,6 +12,7 @@ typedef struct lb_binder {
     lb_linear_rules rules;
     lb_linear_term *next;
     lb_linear_term *end;
+    lb_chain *next_chain;
     lbrt_error *err;
 } lb_binder;
 
@@ -22,8 +23,12 @@ static lbrt_status bind_matrix(lb_binder *b, const char *name, size_t rows, size
     LB_FAIL_IF(t->rows != rows || t->cols != cols, b->err, LBRT_ERR_FORMAT, "tensor %s is %llu x %llu instead of %zu x %zu",
                name, (unsigned long long)t->rows, (unsigned long long)t->cols, rows, cols);
     LB_FAIL_IF(t->n_terms > (size_t)(b->end - b->next), b->err, LBRT_ERR_FORMAT, "tensor %s is used twice", name);
-    LB_TRY(lb_linear_bind(out, t, &b->rules, b->next, b->err));
+    LB_TRY(lb_linear_bind(out, t, &b->rules, b->next, b->next_chain, b->err));
     b->next += t->n_terms;
+    b->next_chain += out->n_chains;
+    for (unsigned i = 0; i < out->n_chains; i++) {
+        b->m->mid_stride = lb_max(b->m->mid_stride, lb_chain_stride(&out->chains[i]));
+    }
     return LBRT_OK;
 }
 
@@ -123,15 +128,21 @@ static lbrt_status bind_all(lb_binder *b)
                h->n_layers, m->file.n_tensors);
     for (size_t i = 0; i < m->file.n_tensors; i++) {
         m->n_terms += m->file.tensors[i].n_terms;
+        for (unsigned j = 0; j < m->file.tensors[i].n_terms; j++) {
+            m->n_chains += m->file.tensors[i].terms[j].kind == LB_TERM_CHAIN;
+        }
     }
     m->layers = (lb_layer *)lb_alloc_zero(&m->allocator, h->n_layers, sizeof *m->layers);
     m->terms = (lb_linear_term *)lb_alloc_zero(&m->allocator, m->n_terms, sizeof *m->terms);
-    LB_FAIL_IF(!m->layers || !m->terms, b->err, LBRT_ERR_MEMORY, "out of memory");
+    m->chains = m->n_chains ? (lb_chain *)lb_alloc_zero(&m->allocator, m->n_chains, sizeof *m->chains) : NULL;
+    LB_FAIL_IF(!m->layers || !m->terms || (m->n_chains && !m->chains), b->err, LBRT_ERR_MEMORY, "out of memory");
     b->next = m->terms;
+    b->next_chain = m->chains;
     b->end = m->terms + m->n_terms;
 
     LB_TRY(bind_matrix(b, "tok_embed", h->n_vocab, h->dim, &m->embed));
     LB_FAIL_IF(m->embed.needs.rotated, b->err, LBRT_ERR_UNSUPPORTED, "the embedding cannot have an input transform");
+    LB_FAIL_IF(m->embed.n_chains, b->err, LBRT_ERR_UNSUPPORTED, "the embedding cannot have low-rank terms");
     LB_TRY(bind_vector(b, "out_norm", h->dim, false, &m->out_norm));
     m->tied = lb_container_find(&m->file, "out_head") == NULL;
     if (m->tied) {
@@ -205,6 +216,10 @@ lbrt_status lb_model_build(const unsigned char *data, size_t bytes, lb_map *map,
     }
     s = s == LBRT_OK ? lb_container_open(&m->file, data, bytes, &a, err) : s;
     s = s == LBRT_OK && options->verify ? lb_container_verify(&m->file, err) : s;
+    char kind[8];
+    if (s == LBRT_OK && lb_meta_string(&m->file, "adapter", kind, sizeof kind)) {
+        s = lb_fail(err, LBRT_ERR_FORMAT, "the file is an adapter, not a model");
+    }
     s = s == LBRT_OK ? lb_hparams_read(&m->file, &m->hparams, err) : s;
     if (s == LBRT_OK) {
         m->q_dim = (size_t)m->hparams.n_heads * m->hparams.head_dim;
@@ -238,6 +253,7 @@ void lbrt_model_close(lbrt_model *m)
     lb_free(&a, m->rope_frequency, lb_max(m->hparams.rope_dim / 2, 1) * sizeof(double));
     lb_free(&a, m->layers, m->hparams.n_layers * sizeof *m->layers);
     lb_free(&a, m->terms, m->n_terms * sizeof *m->terms);
+    lb_free(&a, m->chains, m->n_chains * sizeof *m->chains);
     lb_container_close(&m->file);
     lb_map_close(&m->map);
     lb_free(&a, m, sizeof *m);

@@ -32,6 +32,8 @@ struct lbrt_model {
 
     lb_linear_term *terms; /* of all layers */
     size_t n_terms;
+    lb_chain *chains; /* of all layers */
+    size_t n_chains, mid_stride; /* mid_stride: the widest between two factors */
     lb_needs needs;        /* of all layers, rotations aside */
 
     size_t q_dim, kv_dim;  /* n_heads * head_dim, n_kv_heads * head_dim */

@@ -95,6 +95,8 @@ lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *opt
     s.attn_scratch_at = LB_MM_SCRATCH;
     s.exec.scratch_stride = LB_MM_SCRATCH + lb_attn_scratch_bytes(h, s.attn_rows);
     s.exec.scratch = (unsigned char *)lb_arena_take(a, o.n_threads, s.exec.scratch_stride);
+    s.exec.mid_room = s.n_batch * m->mid_stride;
+    s.exec.mid = take_rows(a, LB_MAX_PRODUCTS, s.exec.mid_room);
     layout_activations(&s, m, a);
     s.n_partial = h->n_heads * ((s.n_context + LB_KV_CHUNK - 1) / LB_KV_CHUNK);
     s.partial_stride = stride_of(stride_of(h->head_dim) + 2);

@@ -31,6 +31,9 @@ struct lbrt_session {
     _Atomic bool cancel;
 
     lb_exec exec;
+    lb_attached attached[LB_MAX_ATTACHED]; /* of exec: in the order in which they were attached */
+    float *mid;                            /* of exec, where an adapter needs more than the slab has; else NULL */
+    size_t mid_bytes;
     size_t attn_scratch_at; /* within a thread's scratch */
     size_t attn_rows;
 

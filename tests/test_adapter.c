@@ -1,0 +1,427 @@
+/*
+ * LoRA adapters: conversion from PEFT folders and GGUF files, the arithmetic against weights into which the adapter was merged, attaching
+ * and detaching, the same bits in every way, and what is refused.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "../formats/pack/lb_convert.h"
+#include "../formats/pack/lb_convert_adapter.h"
+#include "lb_test.h"
+#include "make_models.h"
+#include "small_models.h"
+
+void test_adapter(void);
+
+/* Adapters of the model "micro": width 40, 40 queries, 20 keys, inner width 72, two layers */
+typedef struct ad_matrix {
+    const char *name, *peft, *gguf;
+    size_t layer, rows, cols;
+} ad_matrix;
+
+static const ad_matrix ad_matrices[] = {
+    { "layers.0.attn_q", "self_attn.q_proj", "attn_q", 0, 40, 40 },  { "layers.0.attn_v", "self_attn.v_proj", "attn_v", 0, 20, 40 },
+    { "layers.0.attn_o", "self_attn.o_proj", "attn_output", 0, 40, 40 },
+    { "layers.1.attn_k", "self_attn.k_proj", "attn_k", 1, 20, 40 },  { "layers.1.ffn_gate", "mlp.gate_proj", "ffn_gate", 1, 72, 40 },
+    { "layers.1.ffn_up", "mlp.up_proj", "ffn_up", 1, 72, 40 },       { "layers.1.ffn_down", "mlp.down_proj", "ffn_down", 1, 40, 72 },
+};
+enum { AD_MATRICES = sizeof ad_matrices / sizeof ad_matrices[0], AD_N = 23, AD_VOCAB = 288 };
+
+/* Number i of factor A or B of a matrix, in adapters that differ by `salt` */
+static float ad_number(const char *name, int salt, bool is_b, size_t i)
+{
+    uint64_t z = lb_hash64(name, strlen(name)) + (uint64_t)salt * 77 + is_b + i * 0x9e3779b97f4a7c15ull;
+    z = (z ^ z >> 29) * 0xbf58476d1ce4e5b9ull;
+    return (float)((int)((z ^ z >> 32) & 0xff) - 127) / (is_b ? 2048.0f : 512.0f);
+}
+
+static float *ad_factor(const ad_matrix *m, int salt, bool is_b, size_t rank)
+{
+    const size_t n = is_b ? m->rows * rank : rank * m->cols;
+    float *x = malloc(n * sizeof *x);
+    for (size_t i = 0; i < n; i++) {
+        x[i] = ad_number(m->name, salt, is_b, i);
+    }
+    return x;
+}
+
+/* A PEFT folder; `config` is adapter_config.json without its first brace, `except` a matrix whose A is left out */
+static const char *ad_peft(const char *name, const char *config, int salt, size_t rank, const char *except, const char *extra)
+{
+    static char folder[300];
+    char path[400];
+    snprintf(folder, sizeof folder, "%s", lb_test_temp(name));
+    mkdir(folder, 0777);
+    snprintf(path, sizeof path, "%s/adapter_config.json", folder);
+    mk_write(path, config, strlen(config));
+    mk_safetensors s = { { 0 }, { 0 } };
+    for (size_t i = 0; i < AD_MATRICES; i++) {
+        const ad_matrix *m = &ad_matrices[i];
+        for (int is_b = 0; is_b < 2; is_b++) {
+            char tensor[200], shape[64];
+            float *x = ad_factor(m, salt, is_b, rank);
+            snprintf(tensor, sizeof tensor, "base_model.model.model.layers.%zu.%s.lora_%s.weight", m->layer, m->peft, is_b ? "B" : "A");
+            snprintf(shape, sizeof shape, "%zu,%zu", is_b ? m->rows : rank, is_b ? rank : m->cols);
+            if (is_b || !except || strcmp(except, m->name) != 0) {
+                mk_st_tensor(&s, tensor, "F32", shape, x, rank * (is_b ? m->rows : m->cols) * 4);
+            }
+            free(x);
+        }
+    }
+    if (extra) {
+        const float zero[4] = { 0 };
+        mk_st_tensor(&s, extra, "F32", "2,2", zero, sizeof zero);
+    }
+    mk_blob out = { 0 };
+    mk_st_end(&s, &out);
+    snprintf(path, sizeof path, "%s/adapter_model.safetensors", folder);
+    mk_write(path, out.data, out.n);
+    mk_free(&out);
+    return folder;
+}
+
+static const char ad_config[] = "{\"peft_type\": \"LORA\", \"r\": 5, \"lora_alpha\": 10, \"bias\": \"none\", \"use_rslora\": false}";
+
+/* Converts; NULL and the sentence in err if it is refused */
+static const char *ad_convert(const char *from, const char *to, lb_wformat format, lbrt_error *err)
+{
+    static char paths[4][300];
+    static unsigned next;
+    char *path = paths[next++ % 4];
+    const lbrt_allocator a = lb_allocator_or_default(NULL);
+    lb_lora l;
+    *err = (lbrt_error){ LBRT_OK, "" };
+    snprintf(path, sizeof paths[0], "%s", lb_test_temp(to));
+    LB_CHECK(lb_lora_is(from, &a), "%s is not seen to be an adapter", from);
+    if (lb_lora_open(from, &a, &l, err) != LBRT_OK) {
+        return NULL;
+    }
+    lbrt_status s = lb_convert_adapter(&l, path, format, &a, err);
+    lb_lora_close(&l);
+    return s == LBRT_OK ? path : NULL;
+}
+
+static const char *ad_make(int salt, size_t rank, lb_wformat format)
+{
+    char config[200], name[32], out[32];
+    lbrt_error err;
+    snprintf(config, sizeof config, "{\"peft_type\": \"LORA\", \"lora_alpha\": %zu}", 2 * rank);
+    snprintf(name, sizeof name, "peft-%d", salt);
+    snprintf(out, sizeof out, "adapter-%d.lbrt", salt);
+    const char *path = ad_convert(ad_peft(name, config, salt, rank, NULL, NULL), out, format, &err);
+    LB_CHECK(path != NULL, "%s", err.text);
+    return path;
+}
+
+/* ---- the model with an adapter merged into its weights ---- */
+
+static const lb_source *ad_base;
+static float ad_scale;
+static int ad_salt;
+static size_t ad_rank;
+
+static lbrt_status ad_merged_rows(const lb_source *s, size_t i, uint64_t row, uint64_t n, float *out, lbrt_error *err)
+{
+    (void)s;
+    LB_TRY(ad_base->read_rows(ad_base, i, row, n, out, err));
+    for (size_t j = 0; j < AD_MATRICES; j++) {
+        const ad_matrix *m = &ad_matrices[j];
+        if (strcmp(m->name, ad_base->tensors[i].name) != 0) {
+            continue;
+        }
+        for (size_t r = (size_t)row; r < row + n; r++) {
+            for (size_t c = 0; c < m->cols; c++) {
+                double sum = 0.0;
+                for (size_t k = 0; k < ad_rank; k++) {
+                    sum += (double)ad_number(m->name, ad_salt, true, r * ad_rank + k) *
+                           (double)ad_number(m->name, ad_salt, false, k * m->cols + c);
+                }
+                out[(r - row) * m->cols + c] += ad_scale * (float)sum;
+            }
+        }
+    }
+    return LBRT_OK;
+}
+
+static void ad_feed(const lbrt_model *m, const lbrt_session_options *o, const char *const *adapters, const float *scales, size_t n,
+                    float *logits)
+{
+    lbrt_session *s = NULL;
+    lbrt_error err = { LBRT_OK, "" };
+    lbrt_adapter *a[4] = { NULL };
+    lbrt_token ids[AD_N];
+    sm_tokens(ids, AD_N, AD_VOCAB, 3);
+    memset(logits, 0, AD_N * AD_VOCAB * sizeof *logits);
+    if (LB_CHECK(lbrt_session_create(m, o, &s, &err) == LBRT_OK, "%s", err.text)) {
+        for (size_t i = 0; i < n; i++) {
+            LB_CHECK(lbrt_adapter_open(m, adapters[i], &a[i], &err) == LBRT_OK, "%s", err.text);
+            LB_CHECK(lbrt_adapter_attach(s, a[i], scales[i]) == LBRT_OK, "%s", lbrt_session_error(s));
+        }
+        LB_CHECK(lbrt_feed(s, ids, AD_N) == LBRT_OK, "%s", lbrt_session_error(s));
+        for (size_t i = 0; i < AD_N && lbrt_logits(s, i); i++) {
+            memcpy(logits + i * AD_VOCAB, lbrt_logits(s, i), AD_VOCAB * sizeof *logits);
+        }
+    }
+    lbrt_session_free(s);
+    for (size_t i = 0; i < n; i++) {
+        lbrt_adapter_close(a[i]);
+    }
+}
+
+static lbrt_session_options ad_options(uint32_t batch, uint32_t threads)
+{
+    lbrt_session_options o = LBRT_SESSION_OPTIONS_INIT;
+    o.n_context = 64;
+    o.n_batch = batch;
+    o.n_threads = threads;
+    o.n_logits = AD_N;
+    return o;
+}
+
+static double ad_distance(const float *a, const float *b)
+{
+    double d = 0.0, all = 0.0;
+    for (size_t i = 0; i < AD_N * AD_VOCAB; i++) {
+        d += pow((double)a[i] - (double)b[i], 2.0);
+        all += pow((double)b[i], 2.0);
+    }
+    return sqrt(d / all);
+}
+
+static void ad_merged(void)
+{
+    static float got[AD_N * AD_VOCAB], want[AD_N * AD_VOCAB], base[AD_N * AD_VOCAB];
+    const lbrt_session_options o = ad_options(16, 2);
+    lbrt_model *m = sm_model("micro", "f32", NULL);
+    for (int salt = 1; salt <= 2; salt++) {
+        lb_test_case("adapter %d: logits are those of merged weights", salt);
+        ad_salt = salt;
+        ad_rank = salt == 1 ? 5 : 70;
+        const float scale = salt == 1 ? 1.0f : -0.25f;
+        ad_scale = 2.0f * scale; /* alpha / rank = 2 */
+        const char *path = ad_make(salt, ad_rank, LB_W_F32), *merged_path = lb_test_temp("merged.lbrt");
+        lb_source *source = sm_source("micro"), merged = *source;
+        ad_base = source;
+        merged.read_rows = ad_merged_rows;
+        const lbrt_allocator a = lb_allocator_or_default(NULL);
+        const lb_convert_options how = { .format = LB_W_F32, .threads = 1 };
+        lbrt_error err = { LBRT_OK, "" };
+        LB_CHECK(lb_convert(&merged, merged_path, &how, &a, &err) == LBRT_OK, "%s", err.text);
+        lbrt_model *mm = NULL;
+        LB_CHECK(lbrt_model_open(merged_path, NULL, &mm, &err) == LBRT_OK, "%s", err.text);
+        ad_feed(m, &o, NULL, NULL, 0, base);
+        ad_feed(m, &o, &path, &scale, 1, got);
+        ad_feed(mm, &o, NULL, NULL, 0, want);
+        LB_CHECK(ad_distance(base, want) > 0.02, "the adapter changes little: %g", ad_distance(base, want));
+        LB_CHECK(ad_distance(got, want) < 2e-5, "differs by %g", ad_distance(got, want));
+        lbrt_model_close(mm);
+        source->close(source);
+    }
+    lbrt_model_close(m);
+}
+
+static void ad_attach_detach(void)
+{
+    static float before[AD_N * AD_VOCAB], both[AD_N * AD_VOCAB], x[AD_N * AD_VOCAB], y[AD_N * AD_VOCAB];
+    lb_test_case("attach, change the scale, detach: the bits before");
+    const char *paths[2];
+    paths[0] = ad_make(1, 5, LB_W_F16);
+    paths[1] = ad_make(2, 70, LB_W_BF16);
+    lbrt_model *m = sm_model("micro", "q4", NULL), *other = sm_model("micro", "q4", NULL);
+    lbrt_session *s = NULL;
+    lbrt_adapter *a[2] = { NULL };
+    lbrt_error err = { LBRT_OK, "" };
+    lbrt_session_options o = ad_options(16, 2);
+    LB_CHECK(lbrt_session_create(m, &o, &s, &err) == LBRT_OK, "%s", err.text);
+    for (size_t i = 0; i < 2; i++) {
+        LB_CHECK(lbrt_adapter_open(m, paths[i], &a[i], &err) == LBRT_OK, "%s", err.text);
+    }
+    lbrt_token ids[AD_N];
+    sm_tokens(ids, AD_N, AD_VOCAB, 3);
+    const float scales[2] = { 1.0f, 0.5f };
+    ad_feed(m, &o, NULL, NULL, 0, before);
+    ad_feed(m, &o, paths, scales, 2, both);
+    LB_CHECK(ad_distance(both, before) > 0.02, "%g", ad_distance(both, before));
+    for (int round = 0; round < 2; round++) {
+        LB_CHECK(lbrt_adapter_attach(s, a[1], 3.0f) == LBRT_OK && lbrt_adapter_attach(s, a[0], 1.0f) == LBRT_OK &&
+                     lbrt_adapter_detach(s, a[1]) == LBRT_OK && lbrt_adapter_attach(s, a[1], -7.0f) == LBRT_OK &&
+                     lbrt_adapter_attach(s, a[1], 0.5f) == LBRT_OK,
+                 "%s", lbrt_session_error(s));
+        LB_CHECK(lbrt_rewind(s, 0) == LBRT_OK && lbrt_feed(s, ids, AD_N) == LBRT_OK, "%s", lbrt_session_error(s));
+        for (size_t i = 0; i < AD_N; i++) {
+            memcpy(x + i * AD_VOCAB, lbrt_logits(s, i), AD_VOCAB * sizeof *x);
+        }
+        LB_CHECK(memcmp(x, both, sizeof x) == 0, "both attached");
+        LB_CHECK(lbrt_adapter_detach(s, a[0]) == LBRT_OK && lbrt_adapter_detach(s, a[1]) == LBRT_OK, "%s", lbrt_session_error(s));
+        LB_CHECK(lbrt_rewind(s, 0) == LBRT_OK && lbrt_feed(s, ids, AD_N) == LBRT_OK, "%s", lbrt_session_error(s));
+        for (size_t i = 0; i < AD_N; i++) {
+            memcpy(y + i * AD_VOCAB, lbrt_logits(s, i), AD_VOCAB * sizeof *y);
+        }
+        LB_CHECK(memcmp(y, before, sizeof y) == 0, "detached: the bits before");
+    }
+    lb_test_case("what attaching refuses");
+    lbrt_session *foreign = NULL;
+    LB_CHECK(lbrt_session_create(other, &o, &foreign, &err) == LBRT_OK, "%s", err.text);
+    LB_CHECK(lbrt_adapter_attach(foreign, a[0], 1.0f) == LBRT_ERR_ARGUMENT && strstr(lbrt_session_error(foreign), "another model"), "%s",
+             lbrt_session_error(foreign));
+    LB_CHECK(lbrt_adapter_detach(s, a[0]) == LBRT_ERR_STATE && lbrt_adapter_detach(s, NULL) == LBRT_ERR_STATE, "detached twice");
+    LB_CHECK(lbrt_adapter_attach(s, a[0], NAN) == LBRT_ERR_ARGUMENT && lbrt_adapter_attach(s, NULL, 1.0f) == LBRT_ERR_ARGUMENT &&
+                 lbrt_adapter_attach(NULL, a[0], 1.0f) == LBRT_ERR_ARGUMENT,
+             "arguments");
+    lbrt_adapter *many[17] = { NULL };
+    for (size_t i = 0; i < 17; i++) {
+        LB_CHECK(lbrt_adapter_open(m, paths[0], &many[i], &err) == LBRT_OK, "%s", err.text);
+        LB_CHECK(lbrt_adapter_attach(s, many[i], 0.1f) == (i < 16 ? LBRT_OK : LBRT_ERR_STATE), "adapter %zu: %s", i,
+                 lbrt_session_error(s));
+    }
+    lbrt_session_free(s);
+    for (size_t i = 0; i < 17; i++) {
+        lbrt_adapter_close(many[i]);
+    }
+    lbrt_session_free(foreign);
+    lbrt_adapter_close(a[0]);
+    lbrt_adapter_close(a[1]);
+    lbrt_adapter_close(NULL);
+    lbrt_model_close(m);
+    lbrt_model_close(other);
+}
+
+/* Every level, number of threads, batch */
+static void ad_same(void)
+{
+    static float want[AD_N * AD_VOCAB], got[AD_N * AD_VOCAB];
+    const char *paths[2];
+    const float scales[2] = { 0.7f, -0.3f };
+    paths[0] = ad_make(1, 5, LB_W_F16);
+    paths[1] = ad_make(2, 70, LB_W_BF16);
+    bool usable, first = true;
+    const char *isa;
+    for (size_t i = 0; (isa = lbrt_isa_name(i, &usable)) != NULL; i++) {
+        lb_test_case("two adapters on a q4 model, %s: the same bits", isa);
+        if (!usable) {
+            lb_test_skip("this CPU lacks the level");
+            continue;
+        }
+        lbrt_model *m = sm_model("micro", "q4", isa);
+        static const uint32_t ways[][2] = { { 1, 1 }, { 64, 2 }, { 7, 3 } };
+        for (size_t j = 0; j < 3; j++) {
+            const lbrt_session_options o = ad_options(ways[j][0], ways[j][1]);
+            ad_feed(m, &o, paths, scales, 2, first ? want : got);
+            LB_CHECK(first || memcmp(got, want, sizeof want) == 0, "batch %u, %u threads", ways[j][0], ways[j][1]);
+            first = false;
+        }
+        lbrt_model_close(m);
+    }
+}
+
+/* The same adapter as a GGUF file; of another order of rows */
+static const char *ad_gguf(const char *arch, const char *kind)
+{
+    mk_gguf g = { 0 };
+    mk_gguf_string(&g, "general.architecture", arch);
+    mk_gguf_string(&g, "general.type", "adapter");
+    mk_gguf_string(&g, "adapter.type", kind);
+    mk_gguf_f32(&g, "adapter.lora.alpha", 10.0f);
+    for (size_t i = 0; i < AD_MATRICES; i++) {
+        const ad_matrix *m = &ad_matrices[i];
+        for (int is_b = 0; is_b < 2; is_b++) {
+            char name[100];
+            float *x = ad_factor(m, 1, is_b, 5);
+            snprintf(name, sizeof name, "blk.%zu.%s.weight.lora_%s", m->layer, m->gguf, is_b ? "b" : "a");
+            mk_gguf_tensor(&g, name, is_b ? m->rows : 5, is_b ? 5 : m->cols, 0, x, (is_b ? m->rows * 5 : 5 * m->cols) * 4);
+            free(x);
+        }
+    }
+    mk_blob out = { 0 };
+    mk_gguf_end(&g, &out);
+    const char *path = lb_test_temp("adapter.gguf");
+    mk_write(path, out.data, out.n);
+    mk_free(&out);
+    return path;
+}
+
+static void ad_from_gguf(void)
+{
+    lb_test_case("a GGUF adapter gives the file that its PEFT folder gives");
+    lbrt_error err;
+    const char *peft = ad_make(1, 5, LB_W_F32), *gguf = ad_convert(ad_gguf("qwen2", "lora"), "from-gguf.lbrt", LB_W_F32, &err);
+    size_t n = 0, k = 0;
+    char *x = lb_test_read(peft, &n), *y = gguf ? lb_test_read(gguf, &k) : NULL;
+    LB_CHECK(x && y && n == k && memcmp(x, y, n) == 0, "%zu and %zu bytes, %s", n, k, err.text);
+    free(x);
+    free(y);
+    lb_test_case("the order of rows of attn_q and attn_k must be that of the model");
+    gguf = ad_convert(ad_gguf("llama", "lora"), "interleaved.lbrt", LB_W_F32, &err);
+    lbrt_model *m = sm_model("micro", "q4", NULL);
+    lbrt_adapter *a = NULL;
+    LB_CHECK(gguf && lbrt_adapter_open(m, gguf, &a, &err) == LBRT_ERR_UNSUPPORTED && !a && strstr(err.text, "order"), "%s", err.text);
+    LB_CHECK(!ad_convert(ad_gguf("llama", "control"), "none.lbrt", LB_W_F32, &err) && err.status == LBRT_ERR_UNSUPPORTED, "%s", err.text);
+    lbrt_model_close(m);
+}
+
+static void ad_refused(void)
+{
+    static const struct {
+        const char *config, *except, *extra, *says;
+    } cases[] = {
+        { "{\"peft_type\": \"IA3\", \"lora_alpha\": 10}", NULL, NULL, "not of a LoRA" },
+        { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"use_dora\": true}", NULL, NULL, "DoRA" },
+        { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"fan_in_fan_out\": true}", NULL, NULL, "fan_in" },
+        { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"bias\": \"all\"}", NULL, NULL, "biases" },
+        { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"alpha_pattern\": {\"x\": 3}}", NULL, NULL, "alpha_pattern" },
+        { "{\"peft_type\": \"LORA\"}", NULL, NULL, "lora_alpha" },
+        { "{\"peft_type\": \"LORA\", ", NULL, NULL, "" },
+        { ad_config, "layers.1.attn_k", NULL, "only one factor of layers.1.attn_k" },
+        { ad_config, NULL, "base_model.model.lm_head.lora_A.weight", "lm_head" },
+        { ad_config, NULL, "base_model.model.model.layers.9999.self_attn.q_proj.lora_A.weight", "9999" },
+    };
+    lbrt_error err;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        lb_test_case("refused: %s", *cases[i].says ? cases[i].says : "broken JSON");
+        const char *folder = ad_peft("peft-bad", cases[i].config, 1, 5, cases[i].except, cases[i].extra);
+        LB_CHECK(!ad_convert(folder, "bad.lbrt", LB_W_F16, &err) && err.status != LBRT_OK && strstr(err.text, cases[i].says), "%s",
+                 err.text);
+    }
+    lb_test_case("adapters of other models, models as adapters and the other way round");
+    const char *path = ad_make(1, 5, LB_W_F16);
+    lbrt_model *m = sm_model("tiny", "q4", NULL), *same = sm_model("micro", "q4", NULL), *none = NULL;
+    lbrt_adapter *a = NULL;
+    LB_CHECK(lbrt_adapter_open(m, path, &a, &err) == LBRT_ERR_UNSUPPORTED && !a && strstr(err.text, "another model"), "%s", err.text);
+    LB_CHECK(lbrt_adapter_open(same, sm_file("micro", "q4"), &a, &err) == LBRT_ERR_FORMAT && !a && strstr(err.text, "no adapter"), "%s",
+             err.text);
+    LB_CHECK(lbrt_model_open(path, NULL, &none, &err) == LBRT_ERR_FORMAT && !none && strstr(err.text, "adapter"), "%s", err.text);
+    LB_CHECK(lbrt_adapter_open(same, "/nowhere/x.lbrt", &a, &err) == LBRT_ERR_IO && !a, "%s", err.text);
+    LB_CHECK(lbrt_adapter_open(NULL, path, &a, &err) == LBRT_ERR_ARGUMENT && lbrt_adapter_open(same, path, NULL, &err) == LBRT_ERR_ARGUMENT,
+             "arguments");
+    size_t n = 0;
+    unsigned char *data = sm_load(path, &n);
+    for (size_t i = 0; i < 3000; i++) { /* damage */
+        const size_t at = lb_test_random() % (i % 2 ? n : 600);
+        const unsigned char old = data[at];
+        data[at] = (unsigned char)(old ^ 1u << lb_test_random() % 8);
+        const size_t short_by = i % 5 == 0 ? lb_test_random() % n : 0;
+        if (lbrt_adapter_open_memory(same, data, n - short_by, &a, &err) == LBRT_OK) {
+            lbrt_adapter_close(a);
+        } else {
+            LB_CHECK(!a && err.text[0], "no sentence");
+        }
+        data[at] = old;
+    }
+    LB_CHECK(lbrt_adapter_open_memory(same, data, n, &a, &err) == LBRT_OK, "%s", err.text);
+    lbrt_adapter_close(a);
+    free(data);
+    lbrt_model_close(m);
+    lbrt_model_close(same);
+}
+
+void test_adapter(void)
+{
+    ad_merged();
+    ad_attach_detach();
+    ad_same();
+    ad_from_gguf();
+    ad_refused();
+}
