@@ -35,6 +35,8 @@ struct lb_pool {
     char pad0[56];
     _Atomic size_t next_item;
     char pad1[56];
+    _Atomic uintptr_t ahead, ahead_end; /* what is still to be prefetched */
+    char pad2[48];
     lb_task_fn *fn;
     void *context;
     size_t n_items;
@@ -68,6 +70,30 @@ static void pool_items(lb_pool *pool, unsigned thread)
     }
 }
 
+enum { AHEAD_STEP = 2048 };
+
+/* Prefetches a piece of what the next job will read. False if there is nothing. A stale or torn hint does no harm: prefetching has no effect. */
+static bool worker_ahead(lb_pool *pool)
+{
+    uintptr_t end = atomic_load_explicit(&pool->ahead_end, memory_order_relaxed);
+    if (atomic_load_explicit(&pool->ahead, memory_order_relaxed) >= end) {
+        return false;
+    }
+    uintptr_t at = atomic_fetch_add_explicit(&pool->ahead, AHEAD_STEP, memory_order_relaxed);
+    for (uintptr_t p = at; p < at + AHEAD_STEP && p < end; p += 64) {
+        __builtin_prefetch((const void *)p);
+    }
+    return true;
+}
+
+void lb_pool_ahead(lb_pool *pool, const void *data, size_t bytes)
+{
+    uintptr_t at = (uintptr_t)data & ~(uintptr_t)63;
+    atomic_store_explicit(&pool->ahead_end, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool->ahead, at, memory_order_relaxed);
+    atomic_store_explicit(&pool->ahead_end, at + bytes, memory_order_relaxed);
+}
+
 static void worker_sleep(lb_pool *pool, uint64_t seen)
 {
     pthread_mutex_lock(&pool->mutex);
@@ -93,7 +119,9 @@ static void *worker_main(void *arg)
         if (gate >> 32 == seen || !(gate & GATE_OPEN)) {
             seen = gate >> 32;
             if (++spins < SPIN_LIMIT) {
-                LB_PAUSE();
+                if (!worker_ahead(pool)) {
+                    LB_PAUSE();
+                }
             } else {
                 worker_sleep(pool, seen);
                 spins = 0;

@@ -25,4 +25,10 @@ typedef void lb_task_fn(void *context, size_t item, unsigned thread);
 /* Runs items 0..n_items-1, each once, on whoever is free, and returns when all are done. */
 void lb_pool_run(lb_pool *pool, lb_task_fn *fn, void *context, size_t n_items);
 
+/*
+ * A hint: the next job will read these bytes. Workers that have nothing to do bring them into their caches meanwhile, so that the memory
+ * bus is not idle while the caller does what only one thread can do. The memory need not even exist. A later hint replaces it.
+ */
+void lb_pool_ahead(lb_pool *pool, const void *data, size_t bytes);
+
 #endif /* LB_THREADS_H */

@@ -29,6 +29,14 @@ static void each_token(forward_job *job, lb_task_fn *step)
     lb_pool_run(job->s->exec.pool, step, job, job->n);
 }
 
+/* One token waits for memory: what idle threads fetch meanwhile is won. Many tokens wait for arithmetic. */
+static void next_layer(const forward_job *job, const lb_linear *l)
+{
+    if (job->n == 1) {
+        lb_linear_ahead(&job->s->exec, l);
+    }
+}
+
 static void embed_token(void *context, size_t t, unsigned thread)
 {
     const forward_job *job = (const forward_job *)context;
@@ -143,6 +151,7 @@ static void forward_attention(forward_job *job)
                                { &l->attn_k, s->k, s->kv_stride, lb_slot(job->layer, LB_SLOT_K) },
                                { &l->attn_v, s->v, s->kv_stride, lb_slot(job->layer, LB_SLOT_V) } };
     lb_linear_run(&s->exec, qkv, 3, &in, false);
+    next_layer(job, &l->attn_o);
     each_token(job, rotate_token);
     lb_kv_pack_layer(&s->kv, &s->exec, job->layer, job->first, job->n);
     lb_attention(s, job->layer, s->q, job->n, job->first, s->normed, s->normed_stride);
@@ -162,10 +171,12 @@ static void forward_ffn(forward_job *job)
     const lb_product gate_up[] = { { &l->ffn_gate, s->gate, s->ffn_stride, lb_slot(job->layer, LB_SLOT_GATE) },
                                    { &l->ffn_up, s->up, s->ffn_stride, lb_slot(job->layer, LB_SLOT_UP) } };
     lb_linear_run(&s->exec, gate_up, 2, &in, false);
+    next_layer(job, &l->ffn_down);
     each_token(job, activate_token);
     in = lb_prep_input(&s->prep, job->n, s->gate, s->ffn_stride);
     const lb_product down = { &l->ffn_down, s->x, s->x_stride, lb_slot(job->layer, LB_SLOT_DOWN) };
     lb_linear_run(&s->exec, &down, 1, &in, true);
+    next_layer(job, job->layer + 1 < s->model->hparams.n_layers ? &l[1].attn_q : &s->model->head);
 }
 
 /* Final norm and head of the batch's last `n_logits` tokens; the very last goes to row `back`. */
