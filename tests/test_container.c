@@ -92,10 +92,10 @@ static void cont_round_trip(void)
     lb_writer_part(&w, LB_W_F16, 5, 36);
     lb_writer_data(&w, tile, f16);
     lb_writer_part_end(&w);
-    const lb_meta_value extra[] = { { "note", LB_META_STRING, 0, 0, "text" },
-                                    { "half", LB_META_F64, 0, 0.5, NULL },
-                                    { "yes", LB_META_BOOL, 1, 0, NULL },
-                                    { "big", LB_META_U64, 1ull << 60, 0, NULL } };
+    const lb_meta_value extra[] = { { "note", LB_META_STRING, 0, 0, "text", false },
+                                    { "half", LB_META_F64, 0, 0.5, NULL, false },
+                                    { "yes", LB_META_BOOL, 1, 0, NULL, false },
+                                    { "big", LB_META_U64, 1ull << 60, 0, NULL, false } };
     for (size_t i = 0; i < 4; i++) {
         lb_writer_meta(&w, &extra[i], false);
     }

@@ -244,12 +244,11 @@ static void check_hf_refusals(void)
     refuse_hf(llama, "\"tie_word_embeddings\": false", NULL, bad, "out_head");
     refuse_hf(llama, "", "model.layers.0.mlp.up_proj.weight", bad, "layers.0.ffn_up");
     refuse_hf(qwen, "", NULL, bad, "bias");
-    refuse_hf(qwen, "\"use_sliding_window\": true, \"sliding_window\": 8, \"max_window_layers\": 0", NULL, no,
-              "window");
-    refuse_hf(mistral, "\"sliding_window\": 8", NULL, no, "window");
+    refuse_hf(mistral, "\"sliding_window\": 0", NULL, bad, "window");
+    refuse_hf(mistral, "\"sliding_window\": 8, \"layer_types\": [\"sliding_attention\", \"full_attention\"]", NULL, no, "window");
     refuse_hf("BitNetForCausalLM", "", NULL, bad, "sub_norm");
-    lb_test_case("hf: windows that change nothing");
-    static const char *const harmless[] = { "\"sliding_window\": null", "\"sliding_window\": 16", "",
+    lb_test_case("hf: windows, and some that change nothing");
+    static const char *const harmless[] = { "\"sliding_window\": 8", "\"sliding_window\": null", "\"sliding_window\": 16", "",
                                             "\"sliding_window\": 8, \"layer_types\": [\"full_attention\"]" };
     for (size_t i = 0; i < sizeof harmless / sizeof harmless[0]; i++) {
         mk_safetensors st = { 0 };

@@ -154,6 +154,7 @@ typedef struct lb_meta_value {
     uint64_t u;
     double f;
     const char *s;
+    bool required; /* a reader that does not know the key must refuse the file */
 } lb_meta_value;
 size_t lb_hparams_list(const lb_hparams *h, lb_meta_value *out, size_t cap); /* at most LB_HPARAMS_KEYS */
 enum { LB_HPARAMS_KEYS = 32 };

@@ -35,6 +35,9 @@ typedef struct lb_hparams {
     float rope_factor;     /* linear and llama3 */
     float rope_low_freq, rope_high_freq; /* llama3 */
     uint32_t rope_original_context;      /* llama3 */
+
+    uint32_t window;      /* a token of a layer from window_from on sees itself and the window - 1 before it; 0: all */
+    uint32_t window_from; /* earlier layers see all */
 } lb_hparams;
 
 /*

@@ -146,12 +146,11 @@ static lbrt_status hf_read_rope(const lb_json *root, const hf_arch *arch, lb_hpa
  * is a window (4096 if the key is absent); Qwen only with use_sliding_window and from layer max_window_layers
  * on. A window that holds the whole context changes nothing.
  */
-static lbrt_status hf_check_window(const lb_json *root, const hf_arch *arch, const lb_hparams *h,
-                                   lbrt_error *err)
+static lbrt_status hf_read_window(const lb_json *root, const hf_arch *arch, lb_hparams *h, lbrt_error *err)
 {
     const lb_json *node = lb_json_get(root, "sliding_window"), *types = lb_json_get(root, "layer_types");
     bool active = false;
-    uint32_t window = 4096, from = h->n_layers;
+    uint32_t window = 4096, from = 0, layer = 0;
     if (!hf_is_null(node)) {
         LB_TRY(hf_u32(root, "sliding_window", &window, err));
     }
@@ -160,7 +159,12 @@ static lbrt_status hf_check_window(const lb_json *root, const hf_arch *arch, con
             LB_FAIL_IF(!lb_json_is(t, "full_attention") && !lb_json_is(t, "sliding_attention"), err,
                        LBRT_ERR_UNSUPPORTED, "layers of type %.*s are not supported",
                        t->type == LB_JSON_STRING ? hf_shown(t) : 0, t->type == LB_JSON_STRING ? t->text : "");
-            active = active || lb_json_is(t, "sliding_attention");
+            const bool sliding = lb_json_is(t, "sliding_attention");
+            LB_FAIL_IF(active && !sliding, err, LBRT_ERR_UNSUPPORTED,
+                       "full attention in a layer behind one with sliding window attention is not supported");
+            from = sliding && !active ? layer : from;
+            active = active || sliding;
+            layer++;
         }
     } else if (arch->family == HF_MISTRAL) {
         active = node == NULL || node->type != LB_JSON_NULL;
@@ -173,9 +177,11 @@ static lbrt_status hf_check_window(const lb_json *root, const hf_arch *arch, con
         active = lb_json_bool(lb_json_get(root, "use_sliding_window"), false) && from < h->n_layers &&
                  (node == NULL || node->type != LB_JSON_NULL);
     }
-    LB_FAIL_IF(active && window < h->n_context, err, LBRT_ERR_UNSUPPORTED,
-               "sliding window attention (%u of %u tokens) is not supported", (unsigned)window,
-               (unsigned)h->n_context);
+    LB_FAIL_IF(active && window == 0, err, LBRT_ERR_FORMAT, "sliding_window is 0");
+    if (active && window < h->n_context) {
+        h->window = window;
+        h->window_from = from;
+    }
     return LBRT_OK;
 }
 
@@ -245,7 +251,7 @@ lbrt_status lb_hf_config_read(const lb_json *root, lb_hf_config *out, lbrt_error
     LB_TRY(hf_f32(root, "rms_norm_eps", arch->eps, &h->norm_eps, err));
     LB_TRY(hf_read_activation(root, arch, h, err));
     LB_TRY(hf_read_rope(root, arch, h, err));
-    LB_TRY(hf_check_window(root, arch, h, err));
+    LB_TRY(hf_read_window(root, arch, h, err));
     LB_TRY(hf_read_quantization(root, arch, &out->linear, err));
     hf_read_rules(root, arch, out->rules);
     const lb_json *tie = lb_json_get(root, "tie_word_embeddings");

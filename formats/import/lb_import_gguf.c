@@ -62,8 +62,8 @@ static lbrt_status params_f32(const gguf_params *p, const char *name, float *out
     return LBRT_OK;
 }
 
-/* Keys of things that the forward pass would have to know. They are harmless where they are 0. */
-static lbrt_status params_refuse(const gguf_params *p, const lb_hparams *h)
+/* Keys of things that the forward pass would have to know. They are harmless where they are 0. Reads the window. */
+static lbrt_status params_refuse(const gguf_params *p, lb_hparams *h)
 {
     static const char *const keys[] = {
         "attention.scale", "attention.clamp_kqv", "attention.max_alibi_bias", "logit_scale",
@@ -79,9 +79,7 @@ static lbrt_status params_refuse(const gguf_params *p, const lb_hparams *h)
     }
     uint32_t window = 0, value_dim = h->head_dim;
     LB_TRY(params_u32(p, "attention.sliding_window", &window));
-    LB_FAIL_IF(window > 0 && window < h->n_context, p->err, LBRT_ERR_UNSUPPORTED,
-               "sliding window attention (%u of %u tokens) is not supported", (unsigned)window,
-               (unsigned)h->n_context);
+    h->window = window < h->n_context ? window : 0; /* of every layer */
     LB_TRY(params_u32(p, "attention.value_length", &value_dim));
     LB_FAIL_IF(value_dim != h->head_dim, p->err, LBRT_ERR_UNSUPPORTED,
                "heads with %u dimensions for keys and %u for values are not supported", (unsigned)h->head_dim,

@@ -182,7 +182,7 @@ lbrt_status lb_writer_commit(lb_writer *w, const lb_hparams *h, const void *toke
     lb_meta_value values[LB_HPARAMS_KEYS];
     size_t n = h ? lb_hparams_list(h, values, LB_HPARAMS_KEYS) : 0;
     for (size_t i = 0; i < n; i++) {
-        lb_writer_meta(w, &values[i], false);
+        lb_writer_meta(w, &values[i], values[i].required);
     }
     LB_TRY(w->status);
     lb_store_u32(w->table.data, w->n_tensors);

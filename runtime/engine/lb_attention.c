@@ -3,6 +3,8 @@
  * each chunk scores s = K q, p = exp(s - m), o = V' p; chunks are joined in the order of positions. A query's arithmetic
  * depends on nothing but its own position, so any batch split and any number of threads gives the same bits.
  *
+ * A window (lb_hparams.window) gives positions before it no weight; chunks wholly before it are not read.
+ *
  * All query heads that share a KV head, for one or more tokens, are rows of one matrix product, so keys and values are read once
  * for all of them.
  */
@@ -168,10 +170,33 @@ static void chunk_values(const lbrt_session *s, const attention_rows *rows, size
     }
 }
 
-/* Chunk c: fills max, sum and out; limit[r] (1..256) is how many positions of the chunk row r sees. */
-static void attend_chunk(const lbrt_session *s, const attention_rows *rows, size_t c, const size_t *limit, const lb_attn_scratch *a,
-                         float *max, float *sum, float *out, void *scratch)
+/* The first position that a token at `position` sees */
+static size_t window_begin(const lbrt_session *s, uint32_t layer, size_t position)
 {
+    const lb_hparams *h = &s->model->hparams;
+    return h->window != 0 && layer >= h->window_from && position >= h->window ? position - h->window + 1 : 0;
+}
+
+/*
+ * What row r sees of a chunk: positions begin[r] .. limit[r] - 1 of it, limit in 1..256; nothing if begin[r] >= limit[r], and
+ * then its maximum, sum and output mean nothing.
+ */
+typedef struct attention_span {
+    size_t begin[LB_MM_MAX_N], limit[LB_MM_MAX_N];
+} attention_span;
+
+static void set_span(attention_span *span, size_t r, const lbrt_session *s, uint32_t layer, size_t position, size_t c)
+{
+    const size_t begin = window_begin(s, layer, position), at = c * LB_KV_CHUNK;
+    span->begin[r] = begin > at ? begin - at : 0;
+    span->limit[r] = lb_min(position + 1 - at, LB_KV_CHUNK);
+}
+
+/* Chunk c: fills max, sum and out. */
+static void attend_chunk(const lbrt_session *s, const attention_rows *rows, size_t c, const attention_span *span,
+                         const lb_attn_scratch *a, float *max, float *sum, float *out, void *scratch)
+{
+    const size_t *limit = span->limit;
     size_t most = 0;
     for (size_t r = 0; r < rows->n; r++) {
         most = lb_max(most, limit[r]);
@@ -179,6 +204,13 @@ static void attend_chunk(const lbrt_session *s, const attention_rows *rows, size
     chunk_scores(s, rows, c, most, a, scratch);
     for (size_t r = 0; r < rows->n; r++) {
         float *p = a->scores + r * LB_KV_CHUNK;
+        if (span->begin[r] >= limit[r]) {
+            memset(p, 0, most * sizeof(float));
+            continue;
+        }
+        for (size_t i = 0; i < span->begin[r]; i++) {
+            p[i] = -INFINITY;
+        }
         s->exec.k->softmax_chunk(p, limit[r], &max[r], &sum[r]);
         if (limit[r] < most) { /* a later token of the batch sees more: this one gives it no weight */
             memset(p + limit[r], 0, (most - limit[r]) * sizeof(float));
@@ -191,7 +223,7 @@ typedef struct attention_job {
     lbrt_session *s;
     uint32_t layer;
     const float *q;
-    size_t n, first, n_chunks;
+    size_t n, first, first_chunk, n_chunks;
     size_t group;       /* query heads per KV head */
     size_t block;       /* tokens per item; items begin at positions that it divides, and it divides LB_KV_BLOCK */
     float *out;
@@ -230,15 +262,20 @@ static void attention_item(void *context, size_t item, unsigned thread)
                                   .own = from / LB_KV_BLOCK };
     lb_attn_scratch a = lb_attn_scratch_of(s, thread);
     float running_max[LB_MM_MAX_N], running_sum[LB_MM_MAX_N];
-    size_t limit[LB_MM_MAX_N];
+    bool begun[LB_MM_MAX_N] = { false };
+    attention_span span;
     copy_queries(job, &a, token, last - from, rows.head);
-    for (size_t c = 0; c * LB_KV_CHUNK < last; c++) {
+    for (size_t c = window_begin(s, job->layer, from) / LB_KV_CHUNK; c * LB_KV_CHUNK < last; c++) {
         for (size_t r = 0; r < rows.n; r++) { /* all tokens are in one block of 64, so each sees something of the last chunk */
-            limit[r] = lb_min(from + r / job->group + 1 - c * LB_KV_CHUNK, LB_KV_CHUNK);
+            set_span(&span, r, s, job->layer, from + r / job->group, c);
         }
-        attend_chunk(s, &rows, c, limit, &a, a.max, a.sum, a.chunk_out, lb_exec_scratch(&s->exec, thread));
+        attend_chunk(s, &rows, c, &span, &a, a.max, a.sum, a.chunk_out, lb_exec_scratch(&s->exec, thread));
         for (size_t r = 0; r < rows.n; r++) {
-            if (c == 0) {
+            if (span.begin[r] >= span.limit[r]) {
+                continue;
+            }
+            if (!begun[r]) {
+                begun[r] = true;
                 memcpy(a.out + r * hp, a.chunk_out + r * hp, hp * sizeof(float));
                 running_max[r] = a.max[r];
                 running_sum[r] = a.sum[r];
@@ -261,17 +298,17 @@ static void attention_chunk_item(void *context, size_t item, unsigned thread)
     lbrt_session *s = job->s;
     const size_t hd = s->kv.head_dim, hp = padded_head(hd);
     const uint32_t head = (uint32_t)(item / job->n_chunks);
-    const size_t c = item % job->n_chunks;
+    const size_t c = job->first_chunk + item % job->n_chunks;
     const attention_rows rows = { .layer = job->layer, .head = head, .n = job->group, .own = job->first / LB_KV_BLOCK };
     lb_attn_scratch a = lb_attn_scratch_of(s, thread);
-    size_t limit[LB_MM_MAX_N];
+    attention_span span;
     copy_queries(job, &a, 0, 1, head);
     for (size_t r = 0; r < job->group; r++) {
-        limit[r] = lb_min(job->first + 1 - c * LB_KV_CHUNK, LB_KV_CHUNK);
+        set_span(&span, r, s, job->layer, job->first, c);
     }
-    attend_chunk(s, &rows, c, limit, &a, a.max, a.sum, a.chunk_out, lb_exec_scratch(&s->exec, thread));
+    attend_chunk(s, &rows, c, &span, &a, a.max, a.sum, a.chunk_out, lb_exec_scratch(&s->exec, thread));
     for (size_t r = 0; r < job->group; r++) {
-        float *to = s->partial + ((head * job->group + r) * job->n_chunks + c) * s->partial_stride;
+        float *to = s->partial + ((head * job->group + r) * job->n_chunks + (c - job->first_chunk)) * s->partial_stride;
         memcpy(to, a.chunk_out + r * hp, hd * sizeof(float));
         to[hp] = a.max[r];
         to[hp + 1] = a.sum[r];
@@ -302,7 +339,8 @@ void lb_attention(lbrt_session *s, uint32_t layer, const float *q, size_t n, siz
     attention_job job = { .s = s, .layer = layer, .q = q, .n = n, .first = first, .out = out, .out_stride = out_stride };
     job.group = h->n_heads / h->n_kv_heads;
     if (n == 1) {
-        job.n_chunks = first / LB_KV_CHUNK + 1;
+        job.first_chunk = window_begin(s, layer, first) / LB_KV_CHUNK;
+        job.n_chunks = first / LB_KV_CHUNK + 1 - job.first_chunk;
         job.block = 1;
         lb_pool_run(s->exec.pool, attention_chunk_item, &job, h->n_kv_heads * job.n_chunks);
         join_partials(&job);
