@@ -178,9 +178,11 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_gemv_tcq_)(const unsigned bits, cons
 {
     const size_t n_groups = lb_round_up64(k) / LB_GROUP, group_bytes = 64 * bits;
     const LB_N(lb_t_tables_) tables = LB_N(lb_t_tcq_tables_)(bits, LB_TCQ_BIAS);
+    lb_ahead ahead = lb_ahead_of((const uint8_t *)w + LB_TCQ_CODES_AT, LB_T_AHEAD);
     for (size_t i = 0; i < n_tiles; i++) {
         const uint8_t *tile = (const uint8_t *)w + i * tile_bytes, *codes = tile + LB_TCQ_CODES_AT;
         LB_N(lb_t_last_) last = LB_N(lb_t_tcq_last_)(bits, &tables, codes + (n_groups - 1) * group_bytes);
+        ahead.until = codes + LB_T_AHEAD;
         /* The next tile begins with its last lines */
         __builtin_prefetch(tile + 2 * tile_bytes - 64);
         if (bits == 3) {
@@ -189,10 +191,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_gemv_tcq_)(const unsigned bits, cons
         const int8_t *q = x->q;
         LB_F acc = LB_V(set1)(0.0f);
         for (size_t g = 0; g < n_groups; g++) {
-            LB_UNROLL
-            for (size_t j = 0; j < bits; j++) {
-                __builtin_prefetch(codes + LB_T_AHEAD + 64 * j);
-            }
+            lb_ahead_step(&ahead, group_bytes, bits);
             LB_B v[8];
             LB_N(lb_t_tcq_group_)(bits, &tables, codes, &last, v);
             const LB_I isum = LB_N(lb_t_tcq_dot_)(v, q, LB_V(set1_i)(-LB_TCQ_BIAS * x->sum[g]));

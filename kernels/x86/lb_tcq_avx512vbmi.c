@@ -3,6 +3,7 @@
 #include "../lb_kernel_names.h"
 #include "../lb_layout.h"
 #include "../lb_tcq_code.h"
+#include "../lb_ahead.h"
 #include "lb_v_avx512vbmi.h"
 
 LB_DECLARE_TCQ(avx512vbmi);
@@ -12,7 +13,7 @@ LB_DECLARE_TCQ(avx512vbmi);
 #define LB_TD avx512vnni
 #define LB_T_TARGET LB_TARGET_AVX512VBMI
 #define LB_T_SMALL_TOKENS 0
-#define LB_T_AHEAD 4096
+#define LB_T_AHEAD 2048
 #define LB_T_TCQ_ALONE
 #define LB_T_WIDE 1
 #include "../tmpl/lb_t_tcq.h"
