@@ -7,7 +7,8 @@
  *             lbrt_session  one conversation: KV cache, scratch memory and worker threads.
  * Threads     A model may be used from any thread at any time until it is closed. A session is used
  *             by one thread at a time; different sessions run in parallel. lbrt_cancel() is the one
- *             call that another thread may make on a busy session.
+ *             call that another thread may make on a busy session. Any other call that would change it,
+ *             from another thread or from inside its own callback, returns STATE and touches nothing.
  * Errors      Every call that can fail returns lbrt_status. Calls that take `lbrt_error *err` write a
  *             sentence there (err may be NULL); calls on a session keep theirs in the session, see
  *             lbrt_session_error(). On failure output pointers are NULL and nothing is leaked. The

@@ -51,10 +51,7 @@ static lbrt_status grow_mid(lbrt_session *s, size_t stride)
 
 lbrt_status lbrt_adapter_attach(lbrt_session *s, const lbrt_adapter *a, float scale)
 {
-    if (!s) {
-        return LBRT_ERR_ARGUMENT;
-    }
-    s->error = (lbrt_error){ LBRT_OK, "" };
+    LB_ENTER(s);
     LB_FAIL_IF(!a, &s->error, LBRT_ERR_ARGUMENT, "no adapter");
     LB_FAIL_IF(a->model != s->model, &s->error, LBRT_ERR_ARGUMENT, "the adapter was opened for another model");
     LB_FAIL_IF(!isfinite(scale), &s->error, LBRT_ERR_ARGUMENT, "the adapter's scale is not finite");
@@ -72,10 +69,7 @@ lbrt_status lbrt_adapter_attach(lbrt_session *s, const lbrt_adapter *a, float sc
 
 lbrt_status lbrt_adapter_detach(lbrt_session *s, const lbrt_adapter *a)
 {
-    if (!s) {
-        return LBRT_ERR_ARGUMENT;
-    }
-    s->error = (lbrt_error){ LBRT_OK, "" };
+    LB_ENTER(s);
     unsigned i = 0;
     while (i < s->exec.n_attached && s->attached[i].owner != a) {
         i++;

@@ -116,10 +116,7 @@ lbrt_status lb_session_feed(lbrt_session *s, const lbrt_token *tokens, size_t n)
 
 lbrt_status lbrt_feed(lbrt_session *s, const lbrt_token *tokens, size_t n)
 {
-    if (!s) {
-        return LBRT_ERR_ARGUMENT;
-    }
-    s->error = (lbrt_error){ LBRT_OK, "" };
+    LB_ENTER(s);
     LB_TRY(lb_session_cancelled(s));
     return lb_session_feed(s, tokens, n);
 }
@@ -129,25 +126,26 @@ const float *lbrt_logits(const lbrt_session *s, size_t back)
     return s && back < s->n_logits ? s->logits + back * s->logits_stride : NULL;
 }
 
-lbrt_status lbrt_rewind(lbrt_session *s, size_t length)
+static lbrt_status rewind_to(lbrt_session *s, size_t length)
 {
-    if (!s) {
-        return LBRT_ERR_ARGUMENT;
-    }
-    s->error = (lbrt_error){ LBRT_OK, "" };
     LB_FAIL_IF(length > s->length, &s->error, LBRT_ERR_STATE, "the session holds %zu tokens, fewer than %zu", s->length, length);
     s->length = length;
     s->n_logits = 0;
     return LBRT_OK;
 }
 
+lbrt_status lbrt_rewind(lbrt_session *s, size_t length)
+{
+    LB_ENTER(s);
+    return rewind_to(s, length);
+}
+
 lbrt_status lbrt_fork(lbrt_session *s, const lbrt_session *from, size_t length)
 {
-    if (!s) {
-        return LBRT_ERR_ARGUMENT;
-    }
-    s->error = (lbrt_error){ LBRT_OK, "" };
+    LB_ENTER(s);
     LB_FAIL_IF(!from, &s->error, LBRT_ERR_ARGUMENT, "no session to fork from");
+    LB_FAIL_IF(from != s && atomic_load_explicit(&from->busy, memory_order_acquire), &s->error, LBRT_ERR_STATE,
+               "the session to fork from is at work");
     LB_FAIL_IF(s->model != from->model, &s->error, LBRT_ERR_ARGUMENT, "the sessions are of different models");
     LB_FAIL_IF(s->kv.key.room != from->kv.key.room || s->kv.value.room != from->kv.value.room, &s->error, LBRT_ERR_ARGUMENT,
                "the sessions have different KV formats");
@@ -155,7 +153,7 @@ lbrt_status lbrt_fork(lbrt_session *s, const lbrt_session *from, size_t length)
     LB_FAIL_IF(length > s->n_context, &s->error, LBRT_ERR_CONTEXT_FULL, "%zu tokens do not fit: the session holds %zu", length,
                s->n_context);
     if (s == from) {
-        return length == s->length ? LBRT_OK : lbrt_rewind(s, length);
+        return length == s->length ? LBRT_OK : rewind_to(s, length);
     }
     lb_kv_copy(&s->kv, &from->kv, length);
     memcpy(s->tokens, from->tokens, length * sizeof *s->tokens);

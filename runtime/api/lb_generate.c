@@ -19,20 +19,14 @@ lbrt_status lb_session_sample(lbrt_session *s, const lbrt_sampling *in, lbrt_tok
 
 lbrt_status lbrt_sample(lbrt_session *s, const lbrt_sampling *sampling, lbrt_token *out)
 {
-    if (!s) {
-        return LBRT_ERR_ARGUMENT;
-    }
-    s->error = (lbrt_error){ LBRT_OK, "" };
+    LB_ENTER(s);
     return lb_session_sample(s, sampling, out);
 }
 
 lbrt_status lbrt_generate(lbrt_session *s, const lbrt_token *prompt, size_t n, lbrt_generation *in, lbrt_token_fn callback,
                           void *user)
 {
-    if (!s) {
-        return LBRT_ERR_ARGUMENT;
-    }
-    s->error = (lbrt_error){ LBRT_OK, "" };
+    LB_ENTER(s);
     LB_TRY(lb_session_cancelled(s));
     lbrt_generation how = LBRT_GENERATION_INIT;
     if (in) {

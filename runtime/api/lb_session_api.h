@@ -10,4 +10,23 @@ lbrt_status lb_session_cancelled(lbrt_session *s);
 lbrt_status lb_session_feed(lbrt_session *s, const lbrt_token *tokens, size_t n);
 lbrt_status lb_session_sample(lbrt_session *s, const lbrt_sampling *sampling, lbrt_token *out);
 
+static inline void lb_session_leave(lbrt_session *const *s)
+{
+    atomic_store_explicit(&(*s)->busy, false, memory_order_release);
+}
+
+/*
+ * Begins every public call that changes a session: refuses no session, and one that another call is working on (in another thread, or
+ * around a callback), whose error text must not be touched. The session is free again however the calling function returns.
+ */
+#define LB_ENTER(s)                                                                        \
+    if (!(s)) {                                                                            \
+        return LBRT_ERR_ARGUMENT;                                                          \
+    }                                                                                      \
+    if (atomic_exchange_explicit(&(s)->busy, true, memory_order_acquire)) {                \
+        return LBRT_ERR_STATE;                                                             \
+    }                                                                                      \
+    __attribute__((cleanup(lb_session_leave), unused)) lbrt_session *const entered_ = (s); \
+    (s)->error = (lbrt_error){ LBRT_OK, "" }
+
 #endif /* LB_SESSION_API_H */

@@ -27,10 +27,7 @@ size_t lbrt_state_bytes(const lbrt_session *s)
 
 lbrt_status lbrt_state_save(lbrt_session *s, void *buffer, size_t cap, size_t *bytes)
 {
-    if (!s) {
-        return LBRT_ERR_ARGUMENT;
-    }
-    s->error = (lbrt_error){ LBRT_OK, "" };
+    LB_ENTER(s);
     LB_FAIL_IF(!bytes || (!buffer && cap), &s->error, LBRT_ERR_ARGUMENT, "a pointer is missing");
     size_t n_logits = state_logits(s);
     *bytes = state_bytes(s, s->length, n_logits);
@@ -58,10 +55,7 @@ lbrt_status lbrt_state_save(lbrt_session *s, void *buffer, size_t cap, size_t *b
 
 lbrt_status lbrt_state_restore(lbrt_session *s, const void *buffer, size_t bytes)
 {
-    if (!s) {
-        return LBRT_ERR_ARGUMENT;
-    }
-    s->error = (lbrt_error){ LBRT_OK, "" };
+    LB_ENTER(s);
     LB_FAIL_IF(!buffer, &s->error, LBRT_ERR_ARGUMENT, "no buffer");
     const unsigned char *p = (const unsigned char *)buffer, *at = p + STATE_HEADER;
     static const unsigned char zero[16];

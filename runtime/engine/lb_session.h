@@ -29,6 +29,7 @@ struct lbrt_session {
     size_t slab_bytes;
     lbrt_error error;
     _Atomic bool cancel;
+    _Atomic bool busy; /* a public call is changing the session */
 
     lb_exec exec;
     lb_attached attached[LB_MAX_ATTACHED]; /* of exec: in the order in which they were attached */
