@@ -119,11 +119,12 @@ int main(int argc, char **argv)
 {
     const char *format = NULL, *tokenizer = NULL, *synth = NULL;
     lb_arg_strings tensors = { { NULL }, 0 };
-    uint32_t threads = 0;
+    uint32_t threads = 0, lowrank = 0;
     bool formats = false, shapes = false, verbose = false, quiet = false;
     const lb_arg args[] = {
         { "--format", "-f", LB_ARG_STRING, &format, "F", "weight format of the linear layers (default q4; f16 for adapters); see --formats" },
         { "--tensor", NULL, LB_ARG_STRINGS, &tensors, "GLOB=F", "format of the tensors whose name matches; repeatable, the last match wins" },
+        { "--lowrank", NULL, LB_ARG_UINT, &lowrank, "R", "add a low-rank term of rank R to every layer, fitted in turns with the format (LQ-LoRA)" },
         { "--tokenizer", NULL, LB_ARG_STRING, &tokenizer, "FILE", "take the tokenizer from this file" },
         { "--synth", NULL, LB_ARG_STRING, &synth, "SHAPE", "random weights at a real model's shape instead of an input; see --shapes" },
         { "-t", "--threads", LB_ARG_UINT, &threads, "N", "threads (default: all processors)" },
@@ -188,6 +189,7 @@ int main(int argc, char **argv)
                                          .rules = rules,
                                          .n_rules = tensors.n,
                                          .threads = threads,
+                                         .lowrank = lowrank,
                                          .origin = origin_name,
                                          .progress = show_progress,
                                          .tensor = show_tensor,

@@ -5,6 +5,7 @@
 #include "lb_convert.h"
 
 #include "../../runtime/base/lb_threads.h"
+#include "lb_lowrank.h"
 #include "lb_pack.h"
 #include "lb_writer.h"
 
@@ -250,6 +251,73 @@ static bool was_pruned(const convert_job *j)
     return (j->format->id == LB_W_S24Q8 || j->format->id == LB_W_S24Q4) && errors > 0.03 * squares;
 }
 
+/* Not for embedding and head, for what loses nothing, and for rotated inputs, whose errors look like noise. */
+static bool wants_lowrank(const convert_job *j, const lb_source_tensor *t)
+{
+    const size_t rank = j->options->lowrank;
+    return rank > 0 && strchr(t->name, '.') && !t->ternary && j->format->reads != LB_READS_F32 && !wants_rotation(j->format, t->name) &&
+           rank < t->rows && rank < t->cols;
+}
+
+/* Rows of a factor as f16; element (row, col) is x[row * by_row + col * by_col]. */
+static lbrt_status write_factor(convert_job *j, const float *x, size_t rows, size_t cols, size_t by_row, size_t by_col)
+{
+    const size_t tile_bytes = lb_wformat_find(LB_W_F16)->tile_bytes(cols), row_bytes = LB_TILE_ROWS * cols * sizeof(float);
+    void *tile = lb_alloc(&j->a, tile_bytes);
+    float *buffer = (float *)lb_alloc(&j->a, row_bytes);
+    lbrt_status s = tile && buffer ? lb_writer_part(&j->writer, LB_W_F16, rows, cols) : lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory");
+    for (size_t row = 0; row < rows && s == LBRT_OK; row += LB_TILE_ROWS) {
+        const size_t n = lb_min(LB_TILE_ROWS, rows - row);
+        for (size_t i = 0; i < n * cols; i++) {
+            buffer[i] = x[(row + i / cols) * by_row + i % cols * by_col];
+        }
+        lb_pack_f16(buffer, cols, n, cols, NULL, tile);
+        s = lb_writer_data(&j->writer, tile, tile_bytes);
+    }
+    s = s == LBRT_OK ? lb_writer_part_end(&j->writer) : s;
+    lb_free(&j->a, tile, tile_bytes);
+    lb_free(&j->a, buffer, row_bytes);
+    return s;
+}
+
+static lbrt_status convert_lowrank(convert_job *j, const lb_source_tensor *t)
+{
+    lb_lowrank l = { .format = j->format,
+                     .rows = (size_t)t->rows,
+                     .cols = (size_t)t->cols,
+                     .rank = j->options->lowrank,
+                     .pool = j->pool,
+                     .threads = j->threads,
+                     .allocator = j->a };
+    const size_t tile_bytes = j->format->tile_bytes(l.cols), n_tiles = (l.rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
+    LB_TRY(lb_lowrank_begin(&l, j->err));
+    lbrt_status s = j->source->read_rows(j->source, j->tensor, 0, t->rows, l.w, j->err);
+    if (s == LBRT_OK) {
+        lb_lowrank_fit(&l);
+        lb_writer_tensor(&j->writer, t->name, t->rows, t->cols, 2);
+        lb_writer_term(&j->writer, LB_TERM_PACKED, NULL, 0, t->rows, 0, t->cols);
+        lb_writer_part(&j->writer, j->format->id, t->rows, t->cols);
+        lb_writer_data(&j->writer, l.tiles, n_tiles * tile_bytes);
+        lb_writer_part_end(&j->writer);
+        s = lb_writer_term(&j->writer, LB_TERM_CHAIN, NULL, 0, t->rows, 0, t->cols);
+        s = s == LBRT_OK ? write_factor(j, l.a, l.rows, l.rank, l.rank, 1) : s;
+        s = s == LBRT_OK ? write_factor(j, l.b, l.rank, l.cols, 1, l.rank) : s;
+    }
+    lb_lowrank_end(&l);
+    j->done += t->rows * t->cols;
+    if (s == LBRT_OK) {
+        const lb_wformat_info *f16 = lb_wformat_find(LB_W_F16);
+        j->results[0].squares = 1.0;
+        j->results[0].errors = l.error;
+        report_tensor(j, t->name, j->format->name,
+                      n_tiles * (tile_bytes + f16->tile_bytes(l.rank)) +
+                          (l.rank + LB_TILE_ROWS - 1) / LB_TILE_ROWS * f16->tile_bytes(l.cols),
+                      NULL);
+        report_progress(j, t->name);
+    }
+    return s;
+}
+
 static lbrt_status convert_matrix(convert_job *j, const lb_source_tensor *t)
 {
     j->format = lb_wformat_find((uint32_t)lb_convert_format(j->options, t));
@@ -260,6 +328,9 @@ static lbrt_status convert_matrix(convert_job *j, const lb_source_tensor *t)
                "%s has more columns than int8 can sum", t->name);
     j->packed_cols = (size_t)t->cols;
     j->rotation = NULL;
+    if (wants_lowrank(j, t)) {
+        return convert_lowrank(j, t);
+    }
     if (wants_rotation(j->format, t->name)) {
         j->packed_cols = lb_round_up(j->packed_cols, LB_K_ALIGN);
         LB_TRY(find_rotation(j, t->name));

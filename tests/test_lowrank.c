@@ -1,0 +1,178 @@
+/* Low-rank terms beside a weight format (lbrt-convert --lowrank): the fit, the file, the same bits in every way. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../formats/pack/lb_convert.h"
+#include "../formats/pack/lb_lowrank.h"
+#include "../formats/pack/lb_pack.h"
+#include "lb_test.h"
+#include "small_models.h"
+
+void test_lowrank(void);
+
+enum { LR_ROWS = 70, LR_COLS = 150, LR_RANK = 4 };
+
+/* Fits w; the sum Q + A B goes to out. */
+static double lr_fit(const float *w, size_t rank, lb_wformat format, unsigned threads, float *out)
+{
+    lbrt_error err = { LBRT_OK, "" };
+    lb_lowrank l = { .format = lb_wformat_find((uint32_t)format), .rows = LR_ROWS, .cols = LR_COLS, .rank = rank, .threads = threads,
+                     .allocator = lb_allocator_or_default(NULL) };
+    l.pool = aligned_alloc(64, lb_round_up(lb_pool_bytes(threads), 64));
+    LB_CHECK(lb_pool_start(l.pool, threads, &err) == LBRT_OK && lb_lowrank_begin(&l, &err) == LBRT_OK, "%s", err.text);
+    memcpy(l.w, w, LR_ROWS * LR_COLS * sizeof *w);
+    lb_lowrank_fit(&l);
+    for (size_t r = 0; r < LR_ROWS; r++) {
+        l.format->unpack(l.tiles + r / 16 * l.format->tile_bytes(LR_COLS), LR_COLS, r % 16, out + r * LR_COLS);
+        for (size_t c = 0; c < LR_COLS; c++) {
+            for (size_t k = 0; k < rank; k++) {
+                out[r * LR_COLS + c] += l.a[r * rank + k] * l.b[c * rank + k];
+            }
+        }
+    }
+    const double error = l.error;
+    lb_lowrank_end(&l);
+    lb_pool_stop(l.pool);
+    free(l.pool);
+    return error;
+}
+
+static double lr_error(const float *x, const float *w)
+{
+    double error = 0.0, all = 0.0;
+    for (size_t i = 0; i < LR_ROWS * LR_COLS; i++) {
+        error += pow((double)x[i] - (double)w[i], 2.0);
+        all += pow((double)w[i], 2.0);
+    }
+    return error / all;
+}
+
+static void lr_fits(void)
+{
+    lb_test_case("a matrix of rank 4 and noise: q2 keeps the noise, the factors the rest");
+    const size_t n = LR_ROWS * LR_COLS;
+    float *w = malloc(n * sizeof *w), *x = malloc(n * sizeof *x), *y = malloc(n * sizeof *y), u[LR_ROWS * LR_RANK], v[LR_COLS * LR_RANK];
+    for (size_t i = 0; i < LR_ROWS * LR_RANK; i++) {
+        u[i] = lb_test_gauss();
+    }
+    for (size_t i = 0; i < LR_COLS * LR_RANK; i++) {
+        v[i] = lb_test_gauss();
+    }
+    for (size_t i = 0; i < n; i++) {
+        w[i] = 0.05f * lb_test_gauss();
+        for (size_t k = 0; k < LR_RANK; k++) {
+            w[i] += u[i / LR_COLS * LR_RANK + k] * v[i % LR_COLS * LR_RANK + k];
+        }
+    }
+    double e = lr_fit(w, LR_RANK, LB_W_Q2, 1, x);
+    /* the noise has 0.05^2 / 4 of the energy, of which q2 loses a tenth; q2 alone loses a tenth of all */
+    LB_CHECK(e < 0.0025 / 4 * 0.2, "error %g", e);
+    LB_CHECK(fabs(lr_error(x, w) - e) < 1e-6, "reported %g, is %g", e, lr_error(x, w));
+    LB_CHECK(lr_fit(w, LR_RANK, LB_W_Q2, 3, y) == e && memcmp(x, y, n * sizeof *x) == 0, "3 threads give other numbers");
+    lb_test_case("noise alone: a higher rank loses less, and no rank loses more than none");
+    for (size_t i = 0; i < n; i++) {
+        w[i] = lb_test_gauss();
+    }
+    double last = 0.105; /* q2 on N(0, 1) */
+    for (size_t rank = 1; rank < 60; rank += 12) {
+        e = lr_fit(w, rank, LB_W_Q2, 2, x);
+        LB_CHECK(e < last && fabs(lr_error(x, w) - e) < 1e-5, "rank %zu: %g, before %g; is %g", rank, e, last, lr_error(x, w));
+        last = e;
+    }
+    lb_test_case("a zero matrix");
+    memset(w, 0, n * sizeof *w);
+    LB_CHECK(lr_fit(w, 3, LB_W_Q4, 1, x) == 0.0, "not zero");
+    size_t bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        bad += x[i] != 0.0f;
+    }
+    LB_CHECK(bad == 0, "%zu numbers", bad);
+    free(w);
+    free(x);
+    free(y);
+}
+
+enum { LR_N = 21, LR_VOCAB = 288 };
+
+static void lr_logits(const char *path, const char *isa, uint32_t batch, uint32_t threads, float *out)
+{
+    lbrt_model_options mo = LBRT_MODEL_OPTIONS_INIT;
+    mo.isa = isa;
+    lbrt_session_options o = LBRT_SESSION_OPTIONS_INIT;
+    o.n_context = 32;
+    o.n_batch = batch;
+    o.n_threads = threads;
+    o.n_logits = LR_N;
+    lbrt_model *m = NULL;
+    lbrt_session *s = NULL;
+    lbrt_error err = { LBRT_OK, "" };
+    lbrt_token ids[LR_N];
+    sm_tokens(ids, LR_N, LR_VOCAB, 9);
+    memset(out, 0, LR_N * LR_VOCAB * sizeof *out);
+    if (LB_CHECK(lbrt_model_open(path, &mo, &m, &err) == LBRT_OK && lbrt_session_create(m, &o, &s, &err) == LBRT_OK, "%s", err.text) &&
+        LB_CHECK(lbrt_feed(s, ids, LR_N) == LBRT_OK, "%s", lbrt_session_error(s))) {
+        for (size_t i = 0; i < LR_N; i++) {
+            memcpy(out + i * LR_VOCAB, lbrt_logits(s, i), LR_VOCAB * sizeof *out);
+        }
+    }
+    lbrt_session_free(s);
+    lbrt_model_close(m);
+}
+
+static const char *lr_convert(const char *name, lb_wformat format, size_t rank, const lb_convert_rule *rule)
+{
+    static char paths[2][300];
+    static unsigned next;
+    char *path = paths[next++ % 2];
+    lbrt_error err = { LBRT_OK, "" };
+    const lbrt_allocator a = lb_allocator_or_default(NULL);
+    lb_source *source = sm_source("micro");
+    const lb_convert_options o = { .format = format, .rules = rule, .n_rules = rule ? 1 : 0, .threads = 2, .lowrank = rank };
+    strcpy(path, lb_test_temp(name));
+    LB_CHECK(lb_convert(source, path, &o, &a, &err) == LBRT_OK, "%s", err.text);
+    source->close(source);
+    return path;
+}
+
+static double lr_distance(const float *a, const float *b)
+{
+    double d = 0.0;
+    for (size_t i = 0; i < LR_N * LR_VOCAB; i++) {
+        d += pow((double)a[i] - (double)b[i], 2.0);
+    }
+    return d;
+}
+
+static void lr_models(void)
+{
+    static float exact[LR_N * LR_VOCAB], plain[LR_N * LR_VOCAB], want[LR_N * LR_VOCAB], got[LR_N * LR_VOCAB];
+    lb_test_case("a model of q2 with rank 12 is nearer to the truth than q2");
+    const lb_convert_rule mixed = { "*attn_k", LB_W_TCQ3 }; /* which takes no such term */
+    const char *path = lr_convert("lowrank.lbrt", LB_W_Q2, 12, &mixed);
+    lr_logits(sm_file("micro", "f32"), NULL, 32, 1, exact);
+    lr_logits(sm_file("micro", "q2"), NULL, 32, 1, plain);
+    lr_logits(path, NULL, 1, 1, want);
+    LB_CHECK(lr_distance(want, exact) < 0.6 * lr_distance(plain, exact), "%g, without %g", lr_distance(want, exact),
+             lr_distance(plain, exact));
+    bool usable;
+    const char *isa;
+    for (size_t i = 0; (isa = lbrt_isa_name(i, &usable)) != NULL; i++) {
+        lb_test_case("low-rank terms, %s: the same bits", isa);
+        if (!usable) {
+            lb_test_skip("this CPU lacks the level");
+            continue;
+        }
+        static const uint32_t ways[][2] = { { 1, 2 }, { 32, 1 }, { 5, 3 } };
+        for (size_t j = 0; j < 3; j++) {
+            lr_logits(path, isa, ways[j][0], ways[j][1], got);
+            LB_CHECK(memcmp(got, want, sizeof want) == 0, "batch %u, %u threads", ways[j][0], ways[j][1]);
+        }
+    }
+}
+
+void test_lowrank(void)
+{
+    lr_fits();
+    lr_models();
+}
