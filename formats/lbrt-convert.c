@@ -120,10 +120,12 @@ int main(int argc, char **argv)
     const char *format = NULL, *tokenizer = NULL, *synth = NULL;
     lb_arg_strings tensors = { { NULL }, 0 };
     uint32_t threads = 0, lowrank = 0;
+    float salient = 0.0f;
     bool formats = false, shapes = false, verbose = false, quiet = false;
     const lb_arg args[] = {
         { "--format", "-f", LB_ARG_STRING, &format, "F", "weight format of the linear layers (default q4; f16 for adapters); see --formats" },
         { "--tensor", NULL, LB_ARG_STRINGS, &tensors, "GLOB=F", "format of the tensors whose name matches; repeatable, the last match wins" },
+        { "--salient-rows", NULL, LB_ARG_FLOAT, &salient, "P", "P percent of each layer's rows, in blocks of 64, that the format hurts most become q8" },
         { "--lowrank", NULL, LB_ARG_UINT, &lowrank, "R", "add a low-rank term of rank R to every layer, fitted in turns with the format (LQ-LoRA)" },
         { "--tokenizer", NULL, LB_ARG_STRING, &tokenizer, "FILE", "take the tokenizer from this file" },
         { "--synth", NULL, LB_ARG_STRING, &synth, "SHAPE", "random weights at a real model's shape instead of an input; see --shapes" },
@@ -145,6 +147,9 @@ int main(int argc, char **argv)
     }
     if (shapes) {
         return list_shapes();
+    }
+    if (!(salient >= 0.0f && salient <= 100.0f)) {
+        lb_usage_fail(&usage, "--salient-rows is a percentage");
     }
     if (n_words != (synth ? 1u : 2u)) {
         lb_usage_fail(&usage, synth ? "--synth takes one argument, the output" : "an input and an output are needed");
@@ -189,6 +194,7 @@ int main(int argc, char **argv)
                                          .rules = rules,
                                          .n_rules = tensors.n,
                                          .threads = threads,
+                                         .salient_rows = salient,
                                          .lowrank = lowrank,
                                          .origin = origin_name,
                                          .progress = show_progress,

@@ -189,19 +189,20 @@ static void report_tensor(const convert_job *j, const char *name, const char *fo
     }
 }
 
-static lbrt_status pack_blocks(convert_job *j, const char *name)
+/* Rows first .. first + n_rows - 1 of the tensor, in the job's format */
+static lbrt_status pack_blocks(convert_job *j, const char *name, uint64_t first, uint64_t n_rows)
 {
-    size_t n_tiles = (size_t)((j->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS);
+    size_t n_tiles = (size_t)((n_rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS);
     size_t block = lb_max(BLOCK_BYTES / j->tile_bytes, j->threads);
     for (size_t tile = 0; tile < n_tiles; tile += block) {
         size_t n = lb_min(block, n_tiles - tile);
-        j->first_row = tile * LB_TILE_ROWS;
+        j->first_row = first + tile * LB_TILE_ROWS;
         lb_pool_run(j->pool, convert_tile, j, n);
         for (unsigned i = 0; i < j->threads; i++) {
             LB_FAIL_IF(j->results[i].status != LBRT_OK, j->err, j->results[i].status, "%s", j->results[i].error.text);
         }
         LB_TRY(lb_writer_data(&j->writer, j->tiles, n * j->tile_bytes));
-        uint64_t rows = n * LB_TILE_ROWS < j->rows - j->first_row ? n * LB_TILE_ROWS : j->rows - j->first_row;
+        uint64_t left = first + n_rows - j->first_row, rows = n * LB_TILE_ROWS < left ? n * LB_TILE_ROWS : left;
         j->done += rows * j->cols;
         report_progress(j, name);
     }
@@ -280,6 +281,125 @@ static lbrt_status write_factor(convert_job *j, const float *x, size_t rows, siz
     return s;
 }
 
+/* ---- rows of two formats ---- */
+
+#define SALIENT_BLOCK 64u /* rows; terms begin at multiples of it */
+
+static bool wants_salient(const convert_job *j, const lb_source_tensor *t)
+{
+    return j->options->salient_rows > 0.0f && strchr(t->name, '.') && !t->ternary && j->format->reads != LB_READS_F32 &&
+           j->format->bits < 8.0 && !wants_rotation(j->format, t->name);
+}
+
+static void choose_format(convert_job *j, const lb_wformat_info *f)
+{
+    j->format = f;
+    j->pack = lb_packer(f->id);
+    j->tile_bytes = f->tile_bytes(j->packed_cols);
+}
+
+/* Squared error of each block of rows as packed in the job's format: one item is one block, so threads do not matter. */
+typedef struct salient_job {
+    convert_job *j;
+    double *errors;
+    unsigned char *tiles; /* one per thread */
+} salient_job;
+
+static void measure_block(void *context, size_t block, unsigned thread)
+{
+    salient_job *s = (salient_job *)context;
+    convert_job *j = s->j;
+    struct convert_result result = { .status = LBRT_OK };
+    float *rows = j->row_buffers + thread * j->row_buffer_floats;
+    const uint64_t end = (block + 1) * SALIENT_BLOCK < j->rows ? (block + 1) * SALIENT_BLOCK : j->rows;
+    for (uint64_t row = block * SALIENT_BLOCK; row < end && result.status == LBRT_OK; row += LB_TILE_ROWS) {
+        const uint64_t n = end - row < LB_TILE_ROWS ? end - row : LB_TILE_ROWS;
+        void *tile = s->tiles + thread * j->tile_bytes;
+        result.status = j->source->read_rows(j->source, j->tensor, row, n, rows, &result.error);
+        if (result.status == LBRT_OK) {
+            j->pack(rows, j->packed_cols, (size_t)n, j->packed_cols, NULL, tile);
+            measure_tile(j, rows, n, tile, rows + LB_TILE_ROWS * j->packed_cols, &result);
+        }
+    }
+    s->errors[block] = result.errors;
+    if (result.status != LBRT_OK) {
+        j->results[thread] = result;
+    }
+}
+
+/* Marks the blocks with the largest errors (errors[i] < 0: chosen). */
+static void choose_blocks(const convert_job *j, double *errors, size_t n_blocks)
+{
+    size_t n = (size_t)((double)n_blocks * (double)j->options->salient_rows / 100.0 + 0.5);
+    n = n > 127 ? 127 : n > n_blocks ? n_blocks : n; /* 255 terms */
+    for (; n > 0; n--) {
+        size_t best = n_blocks;
+        for (size_t i = 0; i < n_blocks; i++) {
+            if (errors[i] >= 0.0 && (best == n_blocks || errors[i] > errors[best])) {
+                best = i;
+            }
+        }
+        if (best < n_blocks) {
+            errors[best] = -1.0;
+        }
+    }
+}
+
+static size_t run_of(const double *errors, size_t n_blocks, size_t from)
+{
+    size_t to = from + 1;
+    while (to < n_blocks && (errors[to] < 0.0) == (errors[from] < 0.0)) {
+        to++;
+    }
+    return to;
+}
+
+static lbrt_status write_runs(convert_job *j, const lb_source_tensor *t, const double *errors, size_t n_blocks, uint64_t *bytes)
+{
+    const lb_wformat_info *base = j->format, *fine = lb_wformat_find(LB_W_Q8);
+    unsigned n_terms = 0;
+    for (size_t i = 0; i < n_blocks; i = run_of(errors, n_blocks, i)) {
+        n_terms++;
+    }
+    LB_TRY(lb_writer_tensor(&j->writer, t->name, t->rows, t->cols, n_terms));
+    for (size_t i = 0, to; i < n_blocks; i = to) {
+        to = run_of(errors, n_blocks, i);
+        const uint64_t row0 = i * SALIENT_BLOCK, end = to * SALIENT_BLOCK < t->rows ? to * SALIENT_BLOCK : t->rows;
+        choose_format(j, errors[i] < 0.0 ? fine : base);
+        *bytes += (end - row0 + LB_TILE_ROWS - 1) / LB_TILE_ROWS * j->tile_bytes;
+        lb_writer_term(&j->writer, LB_TERM_PACKED, NULL, row0, end - row0, 0, t->cols);
+        LB_TRY(lb_writer_part(&j->writer, j->format->id, end - row0, t->cols));
+        LB_TRY(pack_blocks(j, t->name, row0, end - row0));
+        LB_TRY(lb_writer_part_end(&j->writer));
+    }
+    choose_format(j, base);
+    return LBRT_OK;
+}
+
+/* Called with row_buffers and tiles in place; tiles have room for a block of q8. */
+static lbrt_status convert_salient(convert_job *j, const lb_source_tensor *t, uint64_t *bytes)
+{
+    const size_t n_blocks = (size_t)((t->rows + SALIENT_BLOCK - 1) / SALIENT_BLOCK), tiles_bytes = j->threads * j->tile_bytes;
+    salient_job job = { .j = j, .errors = (double *)lb_alloc_zero(&j->a, n_blocks, sizeof(double)),
+                        .tiles = (unsigned char *)lb_alloc(&j->a, tiles_bytes) };
+    lbrt_status s = LBRT_OK;
+    if (!job.errors || !job.tiles) {
+        s = lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory");
+    } else {
+        lb_pool_run(j->pool, measure_block, &job, n_blocks);
+        for (unsigned i = 0; i < j->threads && s == LBRT_OK; i++) {
+            s = j->results[i].status == LBRT_OK ? LBRT_OK : lb_fail(j->err, j->results[i].status, "%s", j->results[i].error.text);
+        }
+        choose_blocks(j, job.errors, n_blocks);
+        s = s == LBRT_OK ? write_runs(j, t, job.errors, n_blocks, bytes) : s;
+    }
+    lb_free(&j->a, job.errors, n_blocks * sizeof(double));
+    lb_free(&j->a, job.tiles, tiles_bytes);
+    return s;
+}
+
+/* ---- low-rank terms ---- */
+
 static lbrt_status convert_lowrank(convert_job *j, const lb_source_tensor *t)
 {
     lb_lowrank l = { .format = j->format,
@@ -338,7 +458,12 @@ static lbrt_status convert_matrix(convert_job *j, const lb_source_tensor *t)
     j->tile_bytes = j->format->tile_bytes(j->packed_cols);
     size_t block = lb_max(BLOCK_BYTES / j->tile_bytes, j->threads);
     size_t n_tiles = (size_t)((t->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS);
+    const bool salient = wants_salient(j, t);
+    /* q8 tiles are larger, and then fewer come at once */
     size_t tiles_bytes = lb_min(block, n_tiles) * j->tile_bytes;
+    tiles_bytes = salient ? lb_max(tiles_bytes, lb_max(BLOCK_BYTES, j->threads * lb_wformat_find(LB_W_Q8)->tile_bytes(j->packed_cols)))
+                          : tiles_bytes;
+    uint64_t written = n_tiles * j->tile_bytes;
     j->row_buffer_floats = lb_round_up(j->packed_cols * (LB_TILE_ROWS + 1), 16);
     size_t rows_bytes = j->threads * j->row_buffer_floats * sizeof(float);
     j->tiles = (unsigned char *)lb_alloc(&j->a, tiles_bytes);
@@ -346,18 +471,21 @@ static lbrt_status convert_matrix(convert_job *j, const lb_source_tensor *t)
     lbrt_status s = LBRT_OK;
     if (!j->tiles || !j->row_buffers) {
         s = lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory");
+    } else if (salient) {
+        written = 0;
+        s = convert_salient(j, t, &written);
     } else {
         lb_writer_tensor(&j->writer, t->name, t->rows, t->cols, 1);
         lb_writer_term(&j->writer, LB_TERM_PACKED, j->rotation ? &j->rotation->written : NULL, 0, t->rows, 0, t->cols);
         s = lb_writer_part(&j->writer, j->format->id, t->rows, j->packed_cols);
-        s = s == LBRT_OK ? pack_blocks(j, t->name) : s;
+        s = s == LBRT_OK ? pack_blocks(j, t->name, 0, t->rows) : s;
         s = s == LBRT_OK ? lb_writer_part_end(&j->writer) : s;
     }
     lb_free(&j->a, j->tiles, tiles_bytes);
     lb_free(&j->a, j->row_buffers, rows_bytes);
     if (s == LBRT_OK) {
         const bool lossy = j->format->id == LB_W_TERN && !t->ternary;
-        report_tensor(j, t->name, j->format->name, n_tiles * j->tile_bytes,
+        report_tensor(j, t->name, j->format->name, written,
                       lossy           ? "is not ternary: rounding it to tern destroys the model's quality"
                       : was_pruned(j) ? "was not 2:4 sparse: pruning it costs much quality"
                                       : NULL);

@@ -25,6 +25,7 @@ typedef struct lb_convert_options {
     const lb_convert_rule *rules; /* the last that matches wins */
     size_t n_rules;
     unsigned threads;             /* 0: all */
+    float salient_rows;           /* percent of each layer's rows, those that its format hurts most, become q8 (after MixLLM, arXiv 2412.14590) */
     size_t lowrank;               /* above 0: layers get a low-rank term of this rank beside their format (lb_lowrank.h) */
     const char *origin;           /* recorded in the file: what it was made from; may be NULL */
     /* Called now and then with the share that is done, and once per tensor with its report. May be NULL. */

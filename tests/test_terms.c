@@ -1,15 +1,16 @@
-/* Low-rank terms beside a weight format (lbrt-convert --lowrank): the fit, the file, the same bits in every way. */
+/* Layers of several terms: low-rank ones beside a format (lbrt-convert --lowrank), rows of two formats (--salient-rows). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../formats/container/lb_container.h"
 #include "../formats/pack/lb_convert.h"
 #include "../formats/pack/lb_lowrank.h"
 #include "../formats/pack/lb_pack.h"
 #include "lb_test.h"
 #include "small_models.h"
 
-void test_lowrank(void);
+void test_terms(void);
 
 enum { LR_ROWS = 70, LR_COLS = 150, LR_RANK = 4 };
 
@@ -120,7 +121,7 @@ static void lr_logits(const char *path, const char *isa, uint32_t batch, uint32_
     lbrt_model_close(m);
 }
 
-static const char *lr_convert(const char *name, lb_wformat format, size_t rank, const lb_convert_rule *rule)
+static const char *lr_convert(const char *name, lb_wformat format, size_t rank, float salient, const lb_convert_rule *rule)
 {
     static char paths[2][300];
     static unsigned next;
@@ -128,7 +129,8 @@ static const char *lr_convert(const char *name, lb_wformat format, size_t rank, 
     lbrt_error err = { LBRT_OK, "" };
     const lbrt_allocator a = lb_allocator_or_default(NULL);
     lb_source *source = sm_source("micro");
-    const lb_convert_options o = { .format = format, .rules = rule, .n_rules = rule ? 1 : 0, .threads = 2, .lowrank = rank };
+    const lb_convert_options o = { .format = format, .rules = rule, .n_rules = rule ? 1 : 0, .threads = 2, .lowrank = rank,
+                                   .salient_rows = salient };
     strcpy(path, lb_test_temp(name));
     LB_CHECK(lb_convert(source, path, &o, &a, &err) == LBRT_OK, "%s", err.text);
     source->close(source);
@@ -144,21 +146,14 @@ static double lr_distance(const float *a, const float *b)
     return d;
 }
 
-static void lr_models(void)
+static void lr_same(const char *path, const char *what)
 {
-    static float exact[LR_N * LR_VOCAB], plain[LR_N * LR_VOCAB], want[LR_N * LR_VOCAB], got[LR_N * LR_VOCAB];
-    lb_test_case("a model of q2 with rank 12 is nearer to the truth than q2");
-    const lb_convert_rule mixed = { "*attn_k", LB_W_TCQ3 }; /* which takes no such term */
-    const char *path = lr_convert("lowrank.lbrt", LB_W_Q2, 12, &mixed);
-    lr_logits(sm_file("micro", "f32"), NULL, 32, 1, exact);
-    lr_logits(sm_file("micro", "q2"), NULL, 32, 1, plain);
-    lr_logits(path, NULL, 1, 1, want);
-    LB_CHECK(lr_distance(want, exact) < 0.6 * lr_distance(plain, exact), "%g, without %g", lr_distance(want, exact),
-             lr_distance(plain, exact));
+    static float want[LR_N * LR_VOCAB], got[LR_N * LR_VOCAB];
     bool usable;
     const char *isa;
+    lr_logits(path, NULL, 1, 1, want);
     for (size_t i = 0; (isa = lbrt_isa_name(i, &usable)) != NULL; i++) {
-        lb_test_case("low-rank terms, %s: the same bits", isa);
+        lb_test_case("%s, %s: the same bits", what, isa);
         if (!usable) {
             lb_test_skip("this CPU lacks the level");
             continue;
@@ -171,8 +166,49 @@ static void lr_models(void)
     }
 }
 
-void test_lowrank(void)
+static float lr_exact[LR_N * LR_VOCAB], lr_plain[LR_N * LR_VOCAB], lr_got[LR_N * LR_VOCAB];
+
+static void lr_models(void)
+{
+    lb_test_case("a model of q2 with rank 12 is nearer to the truth than q2");
+    const lb_convert_rule mixed = { "*attn_k", LB_W_TCQ3 }; /* which takes no such term */
+    const char *path = lr_convert("lowrank.lbrt", LB_W_Q2, 12, 0.0f, &mixed);
+    lr_logits(path, NULL, 32, 1, lr_got);
+    LB_CHECK(lr_distance(lr_got, lr_exact) < 0.6 * lr_distance(lr_plain, lr_exact), "%g, without %g", lr_distance(lr_got, lr_exact),
+             lr_distance(lr_plain, lr_exact));
+    lr_same(path, "low-rank terms");
+}
+
+/* Matrices of 72 rows get one block of 64 rows or one of 8 as q8, those of 40 become q8. */
+static void lr_rows(void)
+{
+    lb_test_case("a model of q2 with half of its rows as q8 is nearer to the truth than q2");
+    const char *path = lr_convert("rows.lbrt", LB_W_Q2, 0, 50.0f, NULL);
+    lr_logits(path, NULL, 32, 1, lr_got);
+    LB_CHECK(lr_distance(lr_got, lr_exact) < 0.6 * lr_distance(lr_plain, lr_exact), "%g, without %g", lr_distance(lr_got, lr_exact),
+             lr_distance(lr_plain, lr_exact));
+    size_t bytes = 0;
+    lb_container c;
+    lbrt_error err = { LBRT_OK, "" };
+    const lbrt_allocator a = lb_allocator_or_default(NULL);
+    unsigned char *data = sm_load(path, &bytes);
+    if (LB_CHECK(data && lb_container_open(&c, data, bytes, &a, &err) == LBRT_OK, "%s", err.text)) {
+        const lb_tensor *t = lb_container_find(&c, "layers.1.ffn_up"), *q = lb_container_find(&c, "layers.0.attn_q");
+        LB_CHECK(t && t->n_terms == 2 && t->terms[0].n_rows == 64 && t->terms[1].row0 == 64 && t->terms[1].n_rows == 8 &&
+                     t->terms[0].parts[0].format + t->terms[1].parts[0].format == LB_W_Q2 + LB_W_Q8,
+                 "ffn_up");
+        LB_CHECK(q && q->n_terms == 1 && q->terms[0].parts[0].format == LB_W_Q8, "attn_q");
+        lb_container_close(&c);
+    }
+    free(data);
+    lr_same(path, "rows of two formats");
+}
+
+void test_terms(void)
 {
     lr_fits();
+    lr_logits(sm_file("micro", "f32"), NULL, 32, 1, lr_exact);
+    lr_logits(sm_file("micro", "q2"), NULL, 32, 1, lr_plain);
     lr_models();
+    lr_rows();
 }
