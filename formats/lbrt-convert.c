@@ -120,11 +120,12 @@ int main(int argc, char **argv)
     const char *format = NULL, *tokenizer = NULL, *synth = NULL;
     lb_arg_strings tensors = { { NULL }, 0 };
     uint32_t threads = 0, lowrank = 0;
-    float salient = 0.0f;
+    float salient = 0.0f, outliers = 0.0f;
     bool formats = false, shapes = false, verbose = false, quiet = false;
     const lb_arg args[] = {
         { "--format", "-f", LB_ARG_STRING, &format, "F", "weight format of the linear layers (default q4; f16 for adapters); see --formats" },
         { "--tensor", NULL, LB_ARG_STRINGS, &tensors, "GLOB=F", "format of the tensors whose name matches; repeatable, the last match wins" },
+        { "--outliers", NULL, LB_ARG_FLOAT, &outliers, "P", "keep P percent of each row's weights, those that the format hurts most, as f16 (SpQR)" },
         { "--salient-rows", NULL, LB_ARG_FLOAT, &salient, "P", "P percent of each layer's rows, in blocks of 64, that the format hurts most become q8" },
         { "--lowrank", NULL, LB_ARG_UINT, &lowrank, "R", "add a low-rank term of rank R to every layer, fitted in turns with the format (LQ-LoRA)" },
         { "--tokenizer", NULL, LB_ARG_STRING, &tokenizer, "FILE", "take the tokenizer from this file" },
@@ -150,6 +151,12 @@ int main(int argc, char **argv)
     }
     if (!(salient >= 0.0f && salient <= 100.0f)) {
         lb_usage_fail(&usage, "--salient-rows is a percentage");
+    }
+    if (!(outliers >= 0.0f && outliers <= 50.0f)) {
+        lb_usage_fail(&usage, "--outliers is a percentage up to 50");
+    }
+    if ((outliers > 0.0f) + (salient > 0.0f) + (lowrank > 0) > 1) {
+        lb_usage_fail(&usage, "--outliers, --salient-rows and --lowrank do not go together");
     }
     if (n_words != (synth ? 1u : 2u)) {
         lb_usage_fail(&usage, synth ? "--synth takes one argument, the output" : "an input and an output are needed");
@@ -194,6 +201,7 @@ int main(int argc, char **argv)
                                          .rules = rules,
                                          .n_rules = tensors.n,
                                          .threads = threads,
+                                         .outliers = outliers,
                                          .salient_rows = salient,
                                          .lowrank = lowrank,
                                          .origin = origin_name,

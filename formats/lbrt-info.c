@@ -20,12 +20,12 @@ static uint64_t tensor_bytes(const lb_tensor *t)
 static const char *part_format(const lb_part *p)
 {
     const lb_wformat_info *f = lb_wformat_find((uint32_t)p->format);
-    return f ? f->name : "?";
+    return f ? f->name : "f16";
 }
 
 static const char *term_kind(lb_term_kind k)
 {
-    return k == LB_TERM_PACKED ? "packed" : k == LB_TERM_CHAIN ? "chain" : "vector";
+    return k == LB_TERM_PACKED ? "packed" : k == LB_TERM_CHAIN ? "chain" : k == LB_TERM_SPARSE ? "sparse" : "vector";
 }
 
 static void print_json(const lb_container *c, const lb_hparams *h, const lbrt_model_info *info)

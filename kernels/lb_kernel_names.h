@@ -11,7 +11,8 @@
     lb_matmul_fn lb_gemv_f32_##s, lb_gemv_f16_##s, lb_gemv_bf16_##s, lb_gemv_q8_##s, lb_gemv_q4_##s,                  \
         lb_gemv_q6_##s, lb_gemv_q5_##s, lb_gemv_q3_##s, lb_gemv_q2_##s;                                               \
     lb_matmul_fn lb_gemm_f32_##s, lb_gemm_f16_##s, lb_gemm_bf16_##s, lb_gemm_q8_##s, lb_gemm_q4_##s,                  \
-        lb_gemm_q6_##s, lb_gemm_q5_##s, lb_gemm_q3_##s, lb_gemm_q2_##s
+        lb_gemm_q6_##s, lb_gemm_q5_##s, lb_gemm_q3_##s, lb_gemm_q2_##s;                                               \
+    lb_matmul_fn lb_sparse_##s
 
 #define LB_DECLARE_LUT(s)                                                                                             \
     lb_matmul_fn lb_gemv_lut4_##s, lb_gemv_lut3_##s, lb_gemv_lut2_##s, lb_gemv_lut1_##s;                              \

@@ -226,6 +226,12 @@ typedef struct lb_kernels {
     /* y_i = y_i + x_i */
     void (*add)(float *y, const float *x, size_t n);
 
+    /*
+     * The product of a sparse matrix: a tile is tile_bytes / 64 lines of u16 column[16], f16 value[16], one number of each row. Reads
+     * x->f32; columns are below k. Exactly, per row and token: acc = +0; for each line: acc = fma(value, x_column, acc). x->n >= 1.
+     */
+    lb_matmul_fn *sparse;
+
     /* y_i = y_i * s */
     void (*scale)(float *y, float s, size_t n);
 

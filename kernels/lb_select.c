@@ -73,6 +73,7 @@
     R(kv_product[LB_KV_PRODUCT_Q8], lb_kv_product_q8,  ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)          \
     R(kv_product[LB_KV_PRODUCT_Q4], lb_kv_product_q4,  ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)          \
     R(kv_product[LB_KV_PRODUCT_Q2], lb_kv_product_q2,  ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)          \
+    R(sparse,            lb_sparse,         ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(mul_bf16,          lb_mul_bf16,       ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)
 
 LB_DECLARE_MATMUL(sse);
@@ -185,6 +186,7 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(kv_product[LB_KV_PRODUCT_Q8], lb_kv_product_q8,  ref,  neon, dotprod, dotprod)                                  \
     R(kv_product[LB_KV_PRODUCT_Q4], lb_kv_product_q4,  ref,  neon, dotprod, dotprod)                                  \
     R(kv_product[LB_KV_PRODUCT_Q2], lb_kv_product_q2,  ref,  neon, dotprod, dotprod)                                  \
+    R(sparse,            lb_sparse,         ref,  neon, neon,    neon)                                                \
     R(mul_bf16,          lb_mul_bf16,       ref,  neon, neon,    neon)
 
 LB_DECLARE_MATMUL(neon);
@@ -278,6 +280,7 @@ static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
     R(kv_product[LB_KV_PRODUCT_Q8], lb_kv_product_q8,  ref)                                                           \
     R(kv_product[LB_KV_PRODUCT_Q4], lb_kv_product_q4,  ref)                                                           \
     R(kv_product[LB_KV_PRODUCT_Q2], lb_kv_product_q2,  ref)                                                           \
+    R(sparse,            lb_sparse,         ref)                                                                      \
     R(mul_bf16,          lb_mul_bf16,       ref)
 
 #define LB_COL_SCALAR(e, op, a) LB_ENTRY_(e, op, a)

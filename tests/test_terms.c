@@ -121,7 +121,7 @@ static void lr_logits(const char *path, const char *isa, uint32_t batch, uint32_
     lbrt_model_close(m);
 }
 
-static const char *lr_convert(const char *name, lb_wformat format, size_t rank, float salient, const lb_convert_rule *rule)
+static const char *lr_convert(const char *name, lb_wformat format, size_t rank, float salient, float outliers, const lb_convert_rule *rule)
 {
     static char paths[2][300];
     static unsigned next;
@@ -130,7 +130,7 @@ static const char *lr_convert(const char *name, lb_wformat format, size_t rank, 
     const lbrt_allocator a = lb_allocator_or_default(NULL);
     lb_source *source = sm_source("micro");
     const lb_convert_options o = { .format = format, .rules = rule, .n_rules = rule ? 1 : 0, .threads = 2, .lowrank = rank,
-                                   .salient_rows = salient };
+                                   .salient_rows = salient, .outliers = outliers };
     strcpy(path, lb_test_temp(name));
     LB_CHECK(lb_convert(source, path, &o, &a, &err) == LBRT_OK, "%s", err.text);
     source->close(source);
@@ -172,7 +172,7 @@ static void lr_models(void)
 {
     lb_test_case("a model of q2 with rank 12 is nearer to the truth than q2");
     const lb_convert_rule mixed = { "*attn_k", LB_W_TCQ3 }; /* which takes no such term */
-    const char *path = lr_convert("lowrank.lbrt", LB_W_Q2, 12, 0.0f, &mixed);
+    const char *path = lr_convert("lowrank.lbrt", LB_W_Q2, 12, 0.0f, 0.0f, &mixed);
     lr_logits(path, NULL, 32, 1, lr_got);
     LB_CHECK(lr_distance(lr_got, lr_exact) < 0.6 * lr_distance(lr_plain, lr_exact), "%g, without %g", lr_distance(lr_got, lr_exact),
              lr_distance(lr_plain, lr_exact));
@@ -183,7 +183,7 @@ static void lr_models(void)
 static void lr_rows(void)
 {
     lb_test_case("a model of q2 with half of its rows as q8 is nearer to the truth than q2");
-    const char *path = lr_convert("rows.lbrt", LB_W_Q2, 0, 50.0f, NULL);
+    const char *path = lr_convert("rows.lbrt", LB_W_Q2, 0, 50.0f, 0.0f, NULL);
     lr_logits(path, NULL, 32, 1, lr_got);
     LB_CHECK(lr_distance(lr_got, lr_exact) < 0.6 * lr_distance(lr_plain, lr_exact), "%g, without %g", lr_distance(lr_got, lr_exact),
              lr_distance(lr_plain, lr_exact));
@@ -204,6 +204,90 @@ static void lr_rows(void)
     lr_same(path, "rows of two formats");
 }
 
+/* Matrices of 40 columns keep 4 of each row as f16. */
+static void lr_outliers(void)
+{
+    lb_test_case("a model of q2 with 10 percent of outliers is nearer to the truth than q2");
+    const char *path = lr_convert("outliers.lbrt", LB_W_Q2, 0, 0.0f, 10.0f, NULL);
+    lr_logits(path, NULL, 32, 1, lr_got);
+    LB_CHECK(lr_distance(lr_got, lr_exact) < 0.6 * lr_distance(lr_plain, lr_exact), "%g, without %g", lr_distance(lr_got, lr_exact),
+             lr_distance(lr_plain, lr_exact));
+    lr_same(path, "sparse terms");
+
+    lb_test_case("a sparse term: the layout, and a column that the layer has not");
+    size_t bytes = 0;
+    lb_container c;
+    lbrt_error err = { LBRT_OK, "" };
+    const lbrt_allocator a = lb_allocator_or_default(NULL);
+    unsigned char *data = sm_load(path, &bytes);
+    if (LB_CHECK(data && lb_container_open(&c, data, bytes, &a, &err) == LBRT_OK, "%s", err.text)) {
+        const lb_tensor *t = lb_container_find(&c, "layers.1.ffn_down");
+        if (LB_CHECK(t && t->n_terms == 2 && t->terms[1].kind == LB_TERM_SPARSE && t->terms[1].parts[0].tile_bytes == 7 * 64 &&
+                         t->terms[1].parts[0].bytes == 3 * 7 * 64,
+                     "72 columns, 7 of each row")) {
+            const unsigned char *sparse = t->terms[1].parts[0].data;
+            size_t bad = 0;
+            for (size_t tile = 0; tile < 3; tile++) {
+                for (size_t j = 1; j < 7; j++) {
+                    for (size_t r = 0; r < (tile == 2 ? 8u : 16u); r++) {
+                        const unsigned char *line = sparse + (tile * 7 + j) * 64;
+                        bad += lb_load_u16(line + 2 * r) <= lb_load_u16(line - 64 + 2 * r) || lb_load_u16(line + 2 * r) >= 72;
+                    }
+                }
+            }
+            LB_CHECK(bad == 0, "%zu columns", bad);
+            lb_store_u16(data + (sparse - data) + 64 * 5 + 6, 72);
+            lbrt_model *m = NULL;
+            LB_CHECK(lbrt_model_open_memory(data, bytes, NULL, &m, &err) == LBRT_ERR_FORMAT && !m && strstr(err.text, "ffn_down"), "%s",
+                     err.text);
+        }
+        lb_container_close(&c);
+    }
+    free(data);
+}
+
+/* Products of every level against the reference, between guard pages */
+static void lr_sparse_kernels(void)
+{
+    const lb_kernels *ref = lb_kernels_for("scalar");
+    bool usable;
+    const char *isa;
+    for (size_t i = 1; (isa = lb_isa_level(i, &usable)) != NULL; i++) {
+        lb_test_case("sparse products, %s", isa);
+        if (!usable) {
+            lb_test_skip("this CPU lacks the level");
+            continue;
+        }
+        const lb_kernels *k = lb_kernels_for(isa);
+        for (size_t run = 0; run < 60; run++) {
+            const size_t cols = 1 + lb_test_random() % 300, lines = 1 + lb_test_random() % 9, tiles = 1 + lb_test_random() % 4;
+            const size_t n = 1 + lb_test_random() % 5, ys = tiles * 16 + run % 3;
+            uint16_t *w = lb_test_guard(tiles * lines * 64, run % 2);
+            float *x = lb_test_guard(n * cols * sizeof(float), run % 2), *y = lb_test_guard(n * ys * sizeof(float), run % 2);
+            float *want = malloc(n * ys * sizeof(float));
+            for (size_t j = 0; j < tiles * lines * 32; j++) {
+                w[j] = (uint16_t)(j % 32 < 16 ? lb_test_random() % cols : lb_test_random() & 0xbbff); /* |value| < 1 */
+            }
+            for (size_t j = 0; j < n * cols; j++) {
+                x[j] = lb_test_gauss();
+            }
+            const lb_input in = { .n = n, .f32 = x, .f32_stride = cols };
+            for (int add = 0; add < 2; add++) {
+                for (size_t j = 0; j < n * ys; j++) {
+                    y[j] = want[j] = lb_test_gauss();
+                }
+                ref->sparse(w, lines * 64, tiles, cols, &in, want, ys, add, NULL);
+                k->sparse(w, lines * 64, tiles, cols, &in, y, ys, add, NULL);
+                LB_CHECK(memcmp(y, want, n * ys * sizeof *y) == 0, "%zu lines, %zu tiles, %zu tokens, add %d", lines, tiles, n, add);
+            }
+            free(want);
+            lb_test_guard_free(w);
+            lb_test_guard_free(x);
+            lb_test_guard_free(y);
+        }
+    }
+}
+
 void test_terms(void)
 {
     lr_fits();
@@ -211,4 +295,6 @@ void test_terms(void)
     lr_logits(sm_file("micro", "q2"), NULL, 32, 1, lr_plain);
     lr_models();
     lr_rows();
+    lr_outliers();
+    lr_sparse_kernels();
 }

@@ -164,9 +164,10 @@ bool lb_meta_string(const lb_container *c, const char *key, char *out, size_t ca
 
 /* ---- the term table ---- */
 
-static lbrt_status read_part(const lb_container *c, lb_cursor *at, const lb_tensor *t, bool vector, lb_part *p,
+static lbrt_status read_part(const lb_container *c, lb_cursor *at, const lb_tensor *t, lb_term_kind kind, lb_part *p,
                              lbrt_error *err)
 {
+    const bool vector = kind == LB_TERM_VECTOR;
     uint32_t format, zero;
     uint64_t offset;
     bool ok = lb_read_u32(at, &format) && lb_read_u32(at, &zero) && lb_read_u64(at, &p->rows) &&
@@ -186,6 +187,13 @@ static lbrt_status read_part(const lb_container *c, lb_cursor *at, const lb_tens
                    (int)t->name_bytes, t->name, format);
         p->format = LB_W_F32;
         needed = p->cols * 4;
+    } else if (kind == LB_TERM_SPARSE) {
+        uint64_t tiles = (p->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
+        LB_FAIL_IF(format != LB_W_NONE || p->cols > 65536 || p->bytes == 0 || p->bytes % (tiles * 64) != 0, err, LBRT_ERR_FORMAT,
+                   "the sparse term of tensor %.*s is not whole lines", (int)t->name_bytes, t->name);
+        p->format = LB_W_NONE;
+        p->tile_bytes = (size_t)(p->bytes / tiles);
+        needed = p->bytes;
     } else {
         const lb_wformat_info *info = lb_wformat_find(format);
         LB_FAIL_IF(!info, err, LBRT_ERR_UNSUPPORTED, "tensor %.*s has weight format %u, unknown to this version",
@@ -244,7 +252,7 @@ static lbrt_status read_term(const lb_container *c, lb_cursor *at, const lb_tens
         ok = lb_read_u64(at, &where[i]);
     }
     LB_FAIL_IF(!ok, err, LBRT_ERR_FORMAT, "the tensor table is cut off");
-    LB_FAIL_IF(kind != LB_TERM_PACKED && kind != LB_TERM_CHAIN && kind != LB_TERM_VECTOR, err, LBRT_ERR_UNSUPPORTED,
+    LB_FAIL_IF(kind < LB_TERM_PACKED || kind > LB_TERM_SPARSE, err, LBRT_ERR_UNSUPPORTED,
                "tensor %.*s has a term of kind %u, unknown to this version", (int)t->name_bytes, t->name, (unsigned)kind);
     term->kind = (lb_term_kind)kind;
     term->n_parts = n_parts;
@@ -252,7 +260,7 @@ static lbrt_status read_term(const lb_container *c, lb_cursor *at, const lb_tens
     LB_FAIL_IF(n_parts != (kind == LB_TERM_CHAIN ? 2 : 1), err, LBRT_ERR_FORMAT, "tensor %.*s has a term of %u parts",
                (int)t->name_bytes, t->name, (unsigned)n_parts);
     for (unsigned i = 0; i < n_parts; i++) {
-        LB_TRY(read_part(c, at, t, kind == LB_TERM_VECTOR, &term->parts[i], err));
+        LB_TRY(read_part(c, at, t, term->kind, &term->parts[i], err));
     }
     const lb_part *first = &term->parts[0], *last = &term->parts[n_parts - 1];
     uint64_t inputs = term->transform.kind == LB_TRANSFORM_NONE ? term->n_cols : term->transform.n;
@@ -261,6 +269,9 @@ static lbrt_status read_term(const lb_container *c, lb_cursor *at, const lb_tens
         fits = fits && t->n_terms == 1 && t->rows == 1 && term->row0 == 0 && term->col0 == 0 && term->n_cols == t->cols;
     } else {
         fits = fits && range_ok(term->row0, term->n_rows, t->rows) && range_ok(term->col0, term->n_cols, t->cols);
+    }
+    if (kind == LB_TERM_SPARSE) {
+        fits = fits && term->transform.kind == LB_TRANSFORM_NONE;
     }
     if (kind == LB_TERM_CHAIN) {
         fits = fits && first->cols == last->rows;

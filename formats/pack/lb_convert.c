@@ -6,6 +6,7 @@
 
 #include "../../runtime/base/lb_threads.h"
 #include "lb_lowrank.h"
+#include "lb_outliers.h"
 #include "lb_pack.h"
 #include "lb_writer.h"
 
@@ -108,7 +109,9 @@ typedef struct convert_job {
     size_t n_rotations;
     size_t tile_bytes;
     unsigned char *tiles;
-    float *row_buffers; /* per thread: 16 rows and one unpacked row */
+    unsigned char *sparse; /* with outliers: the sparse tiles of the whole tensor, else NULL */
+    size_t sparse_lines;   /* of a tile */
+    float *row_buffers; /* per thread: 16 rows and one unpacked row, with outliers 16 */
     size_t row_buffer_floats;
     struct convert_result {
         lbrt_status status;
@@ -163,6 +166,14 @@ static void convert_tile(void *context, size_t item, unsigned thread)
         unsigned char *tile = j->tiles + item * j->tile_bytes;
         if (j->rotation) {
             rotate_rows(j, rows, n);
+        }
+        if (j->sparse) {
+            double squares;
+            result->errors += lb_pack_outliers(j->format, rows, (size_t)n, j->packed_cols, j->sparse_lines,
+                                               rows + LB_TILE_ROWS * j->packed_cols, tile,
+                                               j->sparse + row / LB_TILE_ROWS * 64 * j->sparse_lines, &squares);
+            result->squares += squares;
+            return;
         }
         j->pack(rows, j->packed_cols, (size_t)n, j->packed_cols, NULL, tile);
         measure_tile(j, rows, n, tile, rows + LB_TILE_ROWS * j->packed_cols, result);
@@ -278,6 +289,37 @@ static lbrt_status write_factor(convert_job *j, const float *x, size_t rows, siz
     s = s == LBRT_OK ? lb_writer_part_end(&j->writer) : s;
     lb_free(&j->a, tile, tile_bytes);
     lb_free(&j->a, buffer, row_bytes);
+    return s;
+}
+
+/* ---- a sparse term beside a format ---- */
+
+static size_t outlier_lines(const convert_job *j, const lb_source_tensor *t)
+{
+    const bool wanted = j->options->outliers > 0.0f && strchr(t->name, '.') && !t->ternary && j->format->reads != LB_READS_F32 &&
+                        !wants_rotation(j->format, t->name) && t->cols <= 65536;
+    const size_t lines = wanted ? (size_t)((double)t->cols * (double)j->options->outliers / 100.0 + 0.5) : 0;
+    return lb_min(lines, (size_t)t->cols);
+}
+
+static lbrt_status convert_outliers(convert_job *j, const lb_source_tensor *t, size_t lines, uint64_t *bytes)
+{
+    const size_t sparse_bytes = (size_t)((t->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS) * 64 * lines;
+    j->sparse = (unsigned char *)lb_alloc(&j->a, sparse_bytes);
+    j->sparse_lines = lines;
+    LB_FAIL_IF(!j->sparse, j->err, LBRT_ERR_MEMORY, "out of memory");
+    lb_writer_tensor(&j->writer, t->name, t->rows, t->cols, 2);
+    lb_writer_term(&j->writer, LB_TERM_PACKED, NULL, 0, t->rows, 0, t->cols);
+    lbrt_status s = lb_writer_part(&j->writer, j->format->id, t->rows, t->cols);
+    s = s == LBRT_OK ? pack_blocks(j, t->name, 0, t->rows) : s;
+    s = s == LBRT_OK ? lb_writer_part_end(&j->writer) : s;
+    s = s == LBRT_OK ? lb_writer_term(&j->writer, LB_TERM_SPARSE, NULL, 0, t->rows, 0, t->cols) : s;
+    s = s == LBRT_OK ? lb_writer_part(&j->writer, LB_W_NONE, t->rows, t->cols) : s;
+    s = s == LBRT_OK ? lb_writer_data(&j->writer, j->sparse, sparse_bytes) : s;
+    s = s == LBRT_OK ? lb_writer_part_end(&j->writer) : s;
+    lb_free(&j->a, j->sparse, sparse_bytes);
+    j->sparse = NULL;
+    *bytes += sparse_bytes;
     return s;
 }
 
@@ -458,19 +500,22 @@ static lbrt_status convert_matrix(convert_job *j, const lb_source_tensor *t)
     j->tile_bytes = j->format->tile_bytes(j->packed_cols);
     size_t block = lb_max(BLOCK_BYTES / j->tile_bytes, j->threads);
     size_t n_tiles = (size_t)((t->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS);
-    const bool salient = wants_salient(j, t);
+    const size_t lines = outlier_lines(j, t);
+    const bool salient = lines == 0 && wants_salient(j, t);
     /* q8 tiles are larger, and then fewer come at once */
     size_t tiles_bytes = lb_min(block, n_tiles) * j->tile_bytes;
     tiles_bytes = salient ? lb_max(tiles_bytes, lb_max(BLOCK_BYTES, j->threads * lb_wformat_find(LB_W_Q8)->tile_bytes(j->packed_cols)))
                           : tiles_bytes;
     uint64_t written = n_tiles * j->tile_bytes;
-    j->row_buffer_floats = lb_round_up(j->packed_cols * (LB_TILE_ROWS + 1), 16);
+    j->row_buffer_floats = lb_round_up(j->packed_cols * (j->options->outliers > 0.0f ? 2 * LB_TILE_ROWS : LB_TILE_ROWS + 1), 16);
     size_t rows_bytes = j->threads * j->row_buffer_floats * sizeof(float);
     j->tiles = (unsigned char *)lb_alloc(&j->a, tiles_bytes);
     j->row_buffers = (float *)lb_alloc(&j->a, rows_bytes);
     lbrt_status s = LBRT_OK;
     if (!j->tiles || !j->row_buffers) {
         s = lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory");
+    } else if (lines > 0) {
+        s = convert_outliers(j, t, lines, &written);
     } else if (salient) {
         written = 0;
         s = convert_salient(j, t, &written);

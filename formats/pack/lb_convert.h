@@ -26,6 +26,7 @@ typedef struct lb_convert_options {
     size_t n_rules;
     unsigned threads;             /* 0: all */
     float salient_rows;           /* percent of each layer's rows, those that its format hurts most, become q8 (after MixLLM, arXiv 2412.14590) */
+    float outliers;               /* percent of each row's weights, those that the format hurts most, are kept as f16 (after SpQR, arXiv 2306.03078) */
     size_t lowrank;               /* above 0: layers get a low-rank term of this rank beside their format (lb_lowrank.h) */
     const char *origin;           /* recorded in the file: what it was made from; may be NULL */
     /* Called now and then with the share that is done, and once per tensor with its report. May be NULL. */

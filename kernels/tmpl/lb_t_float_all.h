@@ -14,6 +14,8 @@
 #define LB_T_LOADW load_bf16
 #include "lb_t_float.h"
 
+#include "lb_t_sparse.h"
+
 #undef LB_T
 #undef LB_TV
 #undef LB_T_TARGET

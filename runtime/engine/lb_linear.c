@@ -178,6 +178,29 @@ static bool splits(const lb_linear_rules *rules, const lb_linear_term *m)
            (rules->threshold > 0.0f || (rules->threshold == 0.0f && m->format->id == LB_W_INT8));
 }
 
+/* Columns are checked here, once, as kernels trust them: a sparse term is a small part of a file. */
+static lbrt_status bind_sparse(lb_linear_term *out, const lb_tensor *t, const lb_term *in, const lb_kernels *k, lbrt_error *err)
+{
+    static const lb_wformat_info sparse = { .id = LB_W_NONE, .name = "sparse", .reads = LB_READS_F32 };
+    const lb_part *p = &in->parts[0];
+    for (uint64_t at = 0; at < p->bytes; at += 64) {
+        for (size_t r = 0; r < LB_TILE_ROWS; r++) {
+            LB_FAIL_IF(lb_load_u16(p->data + at + 2 * r) >= in->n_cols, err, LBRT_ERR_FORMAT,
+                       "the sparse term of tensor %.*s names a column that it has not", (int)t->name_bytes, t->name);
+        }
+    }
+    *out = (lb_linear_term){ .gemv = k->sparse,
+                             .gemm = k->sparse,
+                             .format = &sparse,
+                             .w = p->data,
+                             .tile_bytes = p->tile_bytes,
+                             .tile0 = (size_t)(in->row0 / LB_TILE_ROWS),
+                             .n_tiles = (size_t)((in->n_rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS),
+                             .col0 = (size_t)in->col0,
+                             .n_cols = (size_t)in->n_cols };
+    return LBRT_OK;
+}
+
 /* The factors are two linear layers of one packed term each. */
 static lbrt_status bind_chain(lb_chain *chain, const lb_tensor *t, const lb_term *in, const lb_linear_rules *rules, lbrt_error *err)
 {
@@ -213,6 +236,12 @@ lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_linear_rul
             continue;
         }
         const lb_part *p = &in->parts[0];
+        if (in->kind == LB_TERM_SPARSE) {
+            LB_TRY(bind_sparse(&terms[l->n_terms++], t, in, k, err));
+            const lb_needs needs = { .plain = LB_READS_BIT(LB_READS_F32) };
+            (void)lb_needs_join(&l->needs, &needs);
+            continue;
+        }
         lb_linear_term *out = &terms[l->n_terms++];
         *out = (lb_linear_term){ .gemv = k->gemv[p->format],
                                  .gemm = k->gemm[p->format],

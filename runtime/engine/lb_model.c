@@ -142,7 +142,11 @@ static lbrt_status bind_all(lb_binder *b)
 
     LB_TRY(bind_matrix(b, "tok_embed", h->n_vocab, h->dim, &m->embed));
     LB_FAIL_IF(m->embed.needs.rotated, b->err, LBRT_ERR_UNSUPPORTED, "the embedding cannot have an input transform");
-    LB_FAIL_IF(m->embed.n_chains, b->err, LBRT_ERR_UNSUPPORTED, "the embedding cannot have low-rank terms");
+    bool rows = m->embed.n_chains == 0;
+    for (unsigned i = 0; i < m->embed.n_terms; i++) {
+        rows = rows && m->embed.terms[i].format->unpack;
+    }
+    LB_FAIL_IF(!rows, b->err, LBRT_ERR_UNSUPPORTED, "the embedding cannot have low-rank or sparse terms");
     LB_TRY(bind_vector(b, "out_norm", h->dim, false, &m->out_norm));
     m->tied = lb_container_find(&m->file, "out_head") == NULL;
     if (m->tied) {
