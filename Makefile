@@ -14,7 +14,7 @@ LDLIBS  += -lm
 RUN     ?=
 
 LIB_SRC  := $(wildcard kernels/*.c kernels/*/*.c formats/container/*.c runtime/*/*.c)
-TOOL_SRC := $(wildcard formats/import/*.c formats/pack/*.c)
+TOOL_SRC := $(wildcard formats/import/*.c formats/pack/*.c formats/calib/*.c)
 TEST_SRC := $(wildcard tests/*.c)
 PROGRAMS := chat lbrt-convert lbrt-info lbrt-bench lbrt-eval
 VERSION  := $(shell awk '/define LBRT_VERSION_(MAJOR|MINOR|PATCH)/ { printf "%s%s", s, $$3; s = "." }' include/lbrt.h)
@@ -42,7 +42,7 @@ $(BUILD)/liblbrt-tools.a: $(TOOL_OBJ)
 	rm -f $@ && $(AR) rcs $@ $^
 
 $(BUILD)/chat: $(BUILD)/obj/runtime/chat.o $(BUILD)/liblbrt.a
-$(BUILD)/lbrt-convert: $(BUILD)/obj/formats/lbrt-convert.o $(BUILD)/liblbrt-tools.a $(BUILD)/liblbrt.a
+$(BUILD)/lbrt-convert: $(BUILD)/obj/formats/lbrt-convert.o $(BUILD)/obj/formats/lb_convert_report.o $(BUILD)/liblbrt-tools.a $(BUILD)/liblbrt.a
 $(BUILD)/lbrt-info: $(BUILD)/obj/formats/lbrt-info.o $(BUILD)/liblbrt.a
 $(BUILD)/lbrt-bench: $(BUILD)/obj/bench/lbrt-bench.o $(BUILD)/obj/bench/lb_kernel_bench.o $(BUILD)/obj/bench/lb_machine.o $(BUILD)/liblbrt-tools.a $(BUILD)/liblbrt.a
 $(BUILD)/lbrt-eval: $(BUILD)/obj/bench/lbrt-eval.o $(BUILD)/liblbrt.a

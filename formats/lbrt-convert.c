@@ -1,51 +1,14 @@
 /* lbrt-convert: other people's model files, or random weights, to .lbrt. */
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "../runtime/base/lb_os.h"
 #include "../runtime/lb_args.h"
-#include "pack/lb_convert.h"
+#include "lb_convert_report.h"
 #include "pack/lb_convert_adapter.h"
+#include "pack/lb_feedback.h"
 #include "pack/lb_pack.h"
 
 static const char program[] = "lbrt-convert";
-
-typedef struct convert_view {
-    bool terminal, verbose;
-    double started, shown;
-    uint64_t weights, bytes;
-    unsigned n_warnings;
-    bool quiet;
-} convert_view;
-
-static void show_progress(void *user, double done, const char *tensor)
-{
-    convert_view *v = (convert_view *)user;
-    double now = lb_now();
-    if (!v->terminal || (now - v->shown < 0.1 && done < 1.0)) {
-        return;
-    }
-    v->shown = now;
-    double left = done > 0.01 ? (now - v->started) / done * (1.0 - done) : 0.0;
-    int bars = (int)(done * 30.0);
-    fprintf(stderr, "\r[%.*s%.*s] %3.0f%%  %4.0f s left  %-28.28s", bars, "##############################", 30 - bars,
-            "..............................", done * 100.0, left, tensor);
-}
-
-static void show_tensor(void *user, const lb_convert_tensor_report *r)
-{
-    convert_view *v = (convert_view *)user;
-    v->weights += r->weights;
-    v->bytes += r->bytes;
-    if (r->warning && !v->quiet && (v->n_warnings++ == 0 || v->verbose)) {
-        fprintf(stderr, "%swarning: %s %s%s\n", v->terminal ? "\r\033[K" : "", r->name, r->warning,
-                v->verbose ? "" : " (and others may follow: -v)");
-    }
-    if (v->verbose) {
-        fprintf(stderr, "%s%-32s %-5s %12llu bytes  error %.3g\n", v->terminal ? "\r\033[K" : "", r->name, r->format,
-                (unsigned long long)r->bytes, r->relative_error);
-    }
-}
 
 static int list_formats(void)
 {
@@ -115,13 +78,32 @@ static int convert_adapter(const char *in, const char *out, lb_wformat format, b
     return 0;
 }
 
+/* "2.5bpw", "700MB", "1.2GB" */
+static bool parse_budget(const char *text, lb_calib_options *how)
+{
+    char *unit;
+    const double x = strtod(text, &unit);
+    if (!(x > 0.0) || x > 1e6) {
+        return false;
+    }
+    if (strcmp(unit, "bpw") == 0) {
+        how->budget_bits = x;
+        return true;
+    }
+    const double bytes = strcmp(unit, "MB") == 0 ? x * 1e6 : strcmp(unit, "GB") == 0 ? x * 1e9 : 0.0;
+    how->budget_bytes = (uint64_t)bytes;
+    return bytes > 0.0;
+}
+
 int main(int argc, char **argv)
 {
     const char *format = NULL, *tokenizer = NULL, *synth = NULL;
     lb_arg_strings tensors = { { NULL }, 0 };
     uint32_t threads = 0, lowrank = 0;
     float salient = 0.0f, outliers = 0.0f;
-    bool formats = false, shapes = false, verbose = false, quiet = false;
+    uint32_t calib_tokens = 0;
+    const char *calib = NULL, *budget = NULL;
+    bool formats = false, shapes = false, verbose = false, quiet = false, json = false;
     const lb_arg args[] = {
         { "--format", "-f", LB_ARG_STRING, &format, "F", "weight format of the linear layers (default q4; f16 for adapters); see --formats" },
         { "--tensor", NULL, LB_ARG_STRINGS, &tensors, "GLOB=F", "format of the tensors whose name matches; repeatable, the last match wins" },
@@ -130,11 +112,15 @@ int main(int argc, char **argv)
         { "--lowrank", NULL, LB_ARG_UINT, &lowrank, "R", "add a low-rank term of rank R to every layer, fitted in turns with the format (LQ-LoRA)" },
         { "--tokenizer", NULL, LB_ARG_STRING, &tokenizer, "FILE", "take the tokenizer from this file" },
         { "--synth", NULL, LB_ARG_STRING, &synth, "SHAPE", "random weights at a real model's shape instead of an input; see --shapes" },
+        { "--calib", NULL, LB_ARG_STRING, &calib, "TEXT", "run the model on this text and quantize for what its layers read there" },
+        { "--budget", NULL, LB_ARG_STRING, &budget, "SIZE", "with --calib: the best format for each tensor within 2.5bpw (bits per weight) or 700MB" },
+        { "--calib-tokens", NULL, LB_ARG_UINT, &calib_tokens, "N", "of the text's beginning (default 65536)" },
         { "-t", "--threads", LB_ARG_UINT, &threads, "N", "threads (default: all processors)" },
         { "--formats", NULL, LB_ARG_FLAG, &formats, NULL, "list the weight formats" },
         { "--shapes", NULL, LB_ARG_FLAG, &shapes, NULL, "list the shapes for --synth" },
         { "-v", "--verbose", LB_ARG_FLAG, &verbose, NULL, "one line per tensor: format, bytes, relative squared error" },
         { "-q", "--quiet", LB_ARG_FLAG, &quiet, NULL, "no progress and no summary" },
+        { "--json", NULL, LB_ARG_FLAG, &json, NULL, "the report as one JSON object on standard output" },
     };
     const lb_usage usage = { program, "[options] IN OUT.lbrt   |   [options] --synth SHAPE OUT.lbrt",
                              "Converts a model to lbrt's packed format. IN is a .gguf file, a Hugging Face folder (config.json,\n"
@@ -158,8 +144,18 @@ int main(int argc, char **argv)
     if ((outliers > 0.0f) + (salient > 0.0f) + (lowrank > 0) > 1) {
         lb_usage_fail(&usage, "--outliers, --salient-rows and --lowrank do not go together");
     }
+    if (synth && calib) {
+        lb_usage_fail(&usage, "random weights cannot be calibrated");
+    }
+    if (calib && (outliers > 0.0f || salient > 0.0f || lowrank > 0)) {
+        lb_usage_fail(&usage, "--calib does not go together with --outliers, --salient-rows or --lowrank");
+    }
     if (n_words != (synth ? 1u : 2u)) {
         lb_usage_fail(&usage, synth ? "--synth takes one argument, the output" : "an input and an output are needed");
+    }
+    lb_calib_options how = { .n_tokens = calib_tokens, .damping = -1.0, .shift = -1.0 };
+    if (budget && (!calib || !parse_budget(budget, &how))) {
+        lb_usage_fail(&usage, calib ? "--budget takes a size such as 2.5bpw or 700MB" : "--budget needs --calib");
     }
     const char *out = words[n_words - 1];
     char tensor_globs[LB_ARG_MAX_STRINGS][128];
@@ -181,7 +177,7 @@ int main(int argc, char **argv)
         return convert_adapter(words[0], out, format_named(&usage, format ? format : "f16"), quiet);
     }
     const lb_wformat linear = format_named(&usage, format ? format : "q4");
-    convert_view view = { .terminal = !quiet && isatty(2), .verbose = verbose, .quiet = quiet, .started = lb_now() };
+    lb_convert_view view = { .terminal = !quiet && isatty(2), .verbose = verbose, .quiet = quiet, .started = lb_now() };
     lb_source *source;
     lbrt_status s = synth ? lb_source_open_synth(synth, &a, &source, &err) : lb_source_open(words[0], tokenizer, &a, &source, &err);
     if (s != LBRT_OK) {
@@ -189,6 +185,12 @@ int main(int argc, char **argv)
     }
     if (!quiet) {
         note_chat_template(source, &a);
+    }
+    view.hint = !synth && !calib && source->tokens && lb_feedback_can(linear);
+    view.max_lines = source->n_tensors;
+    view.lines = (lb_report_line *)calloc(view.max_lines, sizeof *view.lines);
+    if (!view.lines) {
+        lb_program_fail(program, "out of memory");
     }
     /* The input's last name, so that the file does not depend on where the input lay. */
     char origin[256];
@@ -205,10 +207,22 @@ int main(int argc, char **argv)
                                          .salient_rows = salient,
                                          .lowrank = lowrank,
                                          .origin = origin_name,
-                                         .progress = show_progress,
-                                         .tensor = show_tensor,
+                                         .progress = lb_view_progress,
+                                         .tensor = lb_view_tensor,
                                          .user = &view };
-    s = lb_convert(source, out, &options, &a, &err);
+    lb_calib_report report;
+    if (calib) {
+        lb_map text = { NULL, 0 };
+        s = lb_map_open(calib, &text, &err);
+        if (s == LBRT_OK) {
+            how.text = (const char *)text.data;
+            how.text_bytes = text.bytes;
+            s = lb_convert_calibrated(source, out, &options, &how, &a, &report, &err);
+        }
+        lb_map_close(&text);
+    } else {
+        s = lb_convert(source, out, &options, &a, &err);
+    }
     bool tokens = source->tokens != NULL;
     source->close(source);
     if (view.terminal) {
@@ -217,12 +231,11 @@ int main(int argc, char **argv)
     if (s != LBRT_OK) {
         lb_program_fail(program, "%s", err.text);
     }
-    if (!quiet) {
-        struct rusage use;
-        getrusage(RUSAGE_SELF, &use);
-        printf("%s: %.4g M weights, %.4g MB, %.3f bits per weight, %.1f s, peak memory %.0f MB%s\n", out,
-               (double)view.weights * 1e-6, (double)view.bytes * 1e-6, 8.0 * (double)view.bytes / (double)view.weights,
-               lb_now() - view.started, (double)use.ru_maxrss / 1024.0, tokens ? "" : ", no tokenizer");
+    if (json) {
+        lb_view_json(&view, out, calib ? &report : NULL);
+    } else if (!quiet) {
+        lb_view_summary(&view, out, tokens, calib ? &report : NULL);
     }
+    free(view.lines);
     return 0;
 }

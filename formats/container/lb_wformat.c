@@ -89,28 +89,29 @@ LB_FORMAT_(tcq2, lb_tcq_tile_bytes(2, k), LB_SCALED_((float)lb_tcq_weight_at(2, 
 LB_FORMAT_(tcq3, lb_tcq_tile_bytes(3, k), LB_SCALED_((float)lb_tcq_weight_at(3, tile, k, r, c)))
 LB_FORMAT_(tcq4, lb_tcq_tile_bytes(4, k), LB_SCALED_((float)lb_tcq_weight_at(4, tile, k, r, c)))
 
-#define LB_LINE_(id, name, reads, bits) {id, #name, reads, bits, lb_tile_bytes_##name, lb_unpack_##name, lb_column_##name}
+#define LB_LINE_(id, name, reads, bits, rotate)                                                                       \
+    {id, #name, reads, bits, rotate, lb_tile_bytes_##name, lb_unpack_##name, lb_column_##name}
 static const lb_wformat_info lb_wformats[] = {
-    LB_LINE_(LB_W_F32, f32, LB_READS_F32, 32.0),
-    LB_LINE_(LB_W_F16, f16, LB_READS_F32, 16.0),
-    LB_LINE_(LB_W_BF16, bf16, LB_READS_F32, 16.0),
-    LB_LINE_(LB_W_Q8, q8, LB_READS_A8, 8.25),
-    LB_LINE_(LB_W_INT8, int8, LB_READS_A8_TOKEN, 8.0),
-    LB_LINE_(LB_W_Q6, q6, LB_READS_A8, 6.25),
-    LB_LINE_(LB_W_Q5, q5, LB_READS_A8, 5.25),
-    LB_LINE_(LB_W_Q4, q4, LB_READS_A8, 4.375),
-    LB_LINE_(LB_W_Q3, q3, LB_READS_A8, 3.25),
-    LB_LINE_(LB_W_Q2, q2, LB_READS_A8, 2.25),
-    LB_LINE_(LB_W_LUT4, lut4, LB_READS_LUT, 4.25),
-    LB_LINE_(LB_W_LUT3, lut3, LB_READS_LUT, 3.25),
-    LB_LINE_(LB_W_LUT2, lut2, LB_READS_LUT, 2.25),
-    LB_LINE_(LB_W_LUT1, lut1, LB_READS_LUT, 1.25),
-    LB_LINE_(LB_W_TERN, tern, LB_READS_A8_TOKEN, 1.6),
-    LB_LINE_(LB_W_S24Q8, s24q8, LB_READS_A8, 5.125),
-    LB_LINE_(LB_W_S24Q4, s24q4, LB_READS_A8, 3.125),
-    LB_LINE_(LB_W_TCQ2, tcq2, LB_READS_A8, 2.0),
-    LB_LINE_(LB_W_TCQ3, tcq3, LB_READS_A8, 3.0),
-    LB_LINE_(LB_W_TCQ4, tcq4, LB_READS_A8, 4.0),
+    LB_LINE_(LB_W_F32, f32, LB_READS_F32, 32.0, false),
+    LB_LINE_(LB_W_F16, f16, LB_READS_F32, 16.0, false),
+    LB_LINE_(LB_W_BF16, bf16, LB_READS_F32, 16.0, false),
+    LB_LINE_(LB_W_Q8, q8, LB_READS_A8, 8.25, false),
+    LB_LINE_(LB_W_INT8, int8, LB_READS_A8_TOKEN, 8.0, false),
+    LB_LINE_(LB_W_Q6, q6, LB_READS_A8, 6.25, false),
+    LB_LINE_(LB_W_Q5, q5, LB_READS_A8, 5.25, false),
+    LB_LINE_(LB_W_Q4, q4, LB_READS_A8, 4.375, false),
+    LB_LINE_(LB_W_Q3, q3, LB_READS_A8, 3.25, false),
+    LB_LINE_(LB_W_Q2, q2, LB_READS_A8, 2.25, false),
+    LB_LINE_(LB_W_LUT4, lut4, LB_READS_LUT, 4.25, false),
+    LB_LINE_(LB_W_LUT3, lut3, LB_READS_LUT, 3.25, false),
+    LB_LINE_(LB_W_LUT2, lut2, LB_READS_LUT, 2.25, false),
+    LB_LINE_(LB_W_LUT1, lut1, LB_READS_LUT, 1.25, false),
+    LB_LINE_(LB_W_TERN, tern, LB_READS_A8_TOKEN, 1.6, false),
+    LB_LINE_(LB_W_S24Q8, s24q8, LB_READS_A8, 5.125, false),
+    LB_LINE_(LB_W_S24Q4, s24q4, LB_READS_A8, 3.125, false),
+    LB_LINE_(LB_W_TCQ2, tcq2, LB_READS_A8, 2.0, true),
+    LB_LINE_(LB_W_TCQ3, tcq3, LB_READS_A8, 3.0, true),
+    LB_LINE_(LB_W_TCQ4, tcq4, LB_READS_A8, 4.0, true),
 };
 
 const lb_wformat_info *lb_wformat_at(size_t i)

@@ -11,6 +11,7 @@ typedef struct lb_wformat_info {
     const char *name;
     lb_reads reads; /* the representation of activations that the products read */
     double bits;    /* per weight, for large k */
+    bool rotate;    /* made for weights that look Gaussian: a converter rotates the input of layers in this format */
 
     /* Bytes of a tile of 16 rows and k columns (any k >= 1; a tile holds k rounded up to 64). A multiple of 64. The
      * caller bounds k: k <= LB_MAX_K gives no overflow. */

@@ -4,7 +4,9 @@
  */
 #include "lb_convert.h"
 
+#include "../../runtime/base/lb_os.h"
 #include "../../runtime/base/lb_threads.h"
+#include "lb_feedback.h"
 #include "lb_lowrank.h"
 #include "lb_outliers.h"
 #include "lb_pack.h"
@@ -63,7 +65,7 @@ lb_wformat lb_convert_format(const lb_convert_options *o, const lb_source_tensor
 /* Trellis codes want weights that look Gaussian: their input is rotated. An embedding's rows are looked up, so it is not. */
 static bool wants_rotation(const lb_wformat_info *f, const char *tensor)
 {
-    return (f->id == LB_W_TCQ2 || f->id == LB_W_TCQ3 || f->id == LB_W_TCQ4) && strcmp(tensor, "tok_embed") != 0;
+    return f->rotate && strcmp(tensor, "tok_embed") != 0;
 }
 
 /* Tensors that read the same activations share a rotation; this names the input that a tensor reads. */
@@ -80,9 +82,10 @@ static void input_name(const char *tensor, char out[64])
 typedef struct convert_rotation {
     uint64_t input; /* hash of the input's name */
     uint32_t block, n;
-    unsigned char *signs;
+    unsigned char *bytes; /* as in the file: block, n, signs */
     lb_writer_transform written;
 } convert_rotation;
+
 
 /* About this many bytes of packed tiles are in memory at once. */
 #define BLOCK_BYTES ((size_t)8 << 20)
@@ -119,6 +122,13 @@ typedef struct convert_job {
         double squares, errors;
         char pad[64];
     } *results; /* per thread */
+
+    /* calibrated */
+    const lb_factor *factor;        /* NULL: without */
+    float *matrix;                  /* [rows][packed_cols] */
+    lb_feedback_error *feedback;    /* per 64 rows */
+    unsigned char *scratch;         /* per thread */
+    double started;
 } convert_job;
 
 /* Sums of squares, of the weights and of their error after packing. */
@@ -147,7 +157,7 @@ static void rotate_rows(const convert_job *j, float *rows, uint64_t n)
         float *row = rows + r * to;
         memmove(row, rows + r * cols, cols * sizeof(float));
         memset(row + cols, 0, (to - cols) * sizeof(float));
-        j->kernels->hadamard(row, row, j->rotation->signs, to, j->rotation->block);
+        j->kernels->hadamard(row, row, j->rotation->bytes + LB_ROTATION_HEAD, to, j->rotation->block);
     }
 }
 
@@ -194,7 +204,24 @@ static void report_tensor(const convert_job *j, const char *name, const char *fo
         squares += j->results[i].squares;
         errors += j->results[i].errors;
     }
-    lb_convert_tensor_report report = { name, format, j->rows * j->cols, bytes, squares > 0 ? errors / squares : 0, warning };
+    lb_convert_tensor_report report = { .name = name,
+                                        .format = format,
+                                        .weights = j->rows * j->cols,
+                                        .bytes = bytes,
+                                        .output_error = -1.0,
+                                        .seconds = lb_now() - j->started,
+                                        .warning = warning };
+    if (j->factor) {
+        lb_feedback_error all = { 0 };
+        for (size_t i = 0; i < (j->rows + LB_FEEDBACK_ROWS - 1) / LB_FEEDBACK_ROWS; i++) {
+            all.error += j->feedback[i].error;
+            all.output += j->feedback[i].output;
+            squares += j->feedback[i].weights;
+            errors += j->feedback[i].weight_error;
+        }
+        report.output_error = all.output > 0 ? all.error / all.output : 0;
+    }
+    report.relative_error = squares > 0 ? errors / squares : 0;
     if (j->options->tensor) {
         j->options->tensor(j->options->user, &report);
     }
@@ -204,7 +231,7 @@ static void report_tensor(const convert_job *j, const char *name, const char *fo
 static lbrt_status pack_blocks(convert_job *j, const char *name, uint64_t first, uint64_t n_rows)
 {
     size_t n_tiles = (size_t)((n_rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS);
-    size_t block = lb_max(BLOCK_BYTES / j->tile_bytes, j->threads);
+    const size_t block = j->options->calib ? n_tiles : lb_max(BLOCK_BYTES / j->tile_bytes, j->threads);
     for (size_t tile = 0; tile < n_tiles; tile += block) {
         size_t n = lb_min(block, n_tiles - tile);
         j->first_row = first + tile * LB_TILE_ROWS;
@@ -218,6 +245,26 @@ static lbrt_status pack_blocks(convert_job *j, const char *name, uint64_t first,
         report_progress(j, name);
     }
     return LBRT_OK;
+}
+
+uint32_t lb_convert_rotation(const char *tensor, uint32_t n, unsigned char *bytes)
+{
+    char name[64];
+    input_name(tensor, name);
+    const uint64_t input = lb_hash64(name, strlen(name));
+    uint32_t block = LB_TRANSFORM_MIN_BLOCK;
+    while (n % (2 * block) == 0 && block < 4096) {
+        block *= 2;
+    }
+    lb_store_u32(bytes, block);
+    lb_store_u32(bytes + 4, n);
+    for (uint32_t i = 0; i < n / 8; i += 8) { /* splitmix64 */
+        uint64_t z = input + 0x9e3779b97f4a7c15ull * (i / 8 + 1);
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+        z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+        lb_store_u64(bytes + LB_ROTATION_HEAD + i, z ^ z >> 31);
+    }
+    return block;
 }
 
 /* The rotation of the input that a tensor reads: made when it is first asked for, from the input's name alone. */
@@ -236,18 +283,11 @@ static lbrt_status find_rotation(convert_job *j, const char *tensor)
     convert_rotation *r = &j->rotations[j->n_rotations];
     r->input = input;
     r->n = (uint32_t)j->packed_cols;
-    for (r->block = LB_TRANSFORM_MIN_BLOCK; r->n % (2 * r->block) == 0 && r->block < 4096; r->block *= 2) {
-    }
-    r->signs = (unsigned char *)lb_alloc(&j->a, r->n / 8);
-    LB_FAIL_IF(!r->signs, j->err, LBRT_ERR_MEMORY, "out of memory");
+    r->bytes = (unsigned char *)lb_alloc(&j->a, LB_ROTATION_HEAD + r->n / 8);
+    LB_FAIL_IF(!r->bytes, j->err, LBRT_ERR_MEMORY, "out of memory");
     j->n_rotations++;
-    for (uint32_t i = 0; i < r->n / 8; i += 8) { /* splitmix64 */
-        uint64_t z = input + 0x9e3779b97f4a7c15ull * (i / 8 + 1);
-        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-        z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-        lb_store_u64(r->signs + i, z ^ z >> 31);
-    }
-    LB_TRY(lb_writer_hadamard(&j->writer, r->block, r->n, r->signs, &r->written));
+    r->block = lb_convert_rotation(tensor, r->n, r->bytes);
+    LB_TRY(lb_writer_hadamard(&j->writer, r->block, r->n, r->bytes + LB_ROTATION_HEAD, &r->written));
     j->rotation = r;
     return LBRT_OK;
 }
@@ -480,6 +520,149 @@ static lbrt_status convert_lowrank(convert_job *j, const lb_source_tensor *t)
     return s;
 }
 
+/* ---- with calibration ---- */
+
+static void read_item(void *context, size_t item, unsigned thread)
+{
+    convert_job *j = (convert_job *)context;
+    struct convert_result *result = &j->results[thread];
+    const uint64_t row = (uint64_t)item * LB_TILE_ROWS, n = j->rows - row < LB_TILE_ROWS ? j->rows - row : LB_TILE_ROWS;
+    float *rows = j->matrix + row * j->packed_cols;
+    if (result->status == LBRT_OK) {
+        result->status = j->source->read_rows(j->source, j->tensor, row, n, rows, &result->error);
+    }
+    for (uint64_t r = n; r-- > 0 && !j->rotation;) { /* rotate_rows fills them up too */
+        memmove(rows + r * j->packed_cols, rows + r * j->cols, (size_t)j->cols * sizeof(float));
+        memset(rows + r * j->packed_cols + j->cols, 0, (size_t)(j->packed_cols - j->cols) * sizeof(float));
+    }
+    if (j->rotation) {
+        rotate_rows(j, rows, n);
+    }
+}
+
+static void feedback_item(void *context, size_t item, unsigned thread)
+{
+    convert_job *j = (convert_job *)context;
+    const uint64_t row = (uint64_t)item * LB_FEEDBACK_ROWS, n = j->rows - row < LB_FEEDBACK_ROWS ? j->rows - row : LB_FEEDBACK_ROWS;
+    lb_feedback_pack(j->format, j->factor, j->kernels, j->matrix + row * j->packed_cols, j->packed_cols, (size_t)n,
+                     j->tiles + item * (LB_FEEDBACK_ROWS / LB_TILE_ROWS) * j->tile_bytes,
+                     j->scratch + thread * lb_feedback_bytes(j->packed_cols), &j->feedback[item]);
+}
+
+/* The whole matrix in memory, 64 rows at a time in work on each thread */
+static lbrt_status pack_with_feedback(convert_job *j, const char *name)
+{
+    const size_t n_tiles = (size_t)((j->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS), items = (n_tiles + 3) / 4;
+    const size_t scratch_bytes = j->threads * lb_feedback_bytes(j->packed_cols);
+    size_t floats, matrix_bytes;
+    LB_FAIL_IF(!lb_mul_size(n_tiles * LB_TILE_ROWS, j->packed_cols, &floats) || !lb_mul_size(floats, sizeof(float), &matrix_bytes),
+               j->err, LBRT_ERR_MEMORY, "out of memory");
+    j->matrix = (float *)lb_alloc(&j->a, matrix_bytes);
+    j->scratch = (unsigned char *)lb_alloc(&j->a, scratch_bytes);
+    lbrt_status s = LBRT_OK;
+    if (!j->matrix || !j->scratch) {
+        s = lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory for %s: %zu bytes", name, matrix_bytes);
+    } else {
+        lb_pool_run(j->pool, read_item, j, n_tiles);
+        for (unsigned i = 0; i < j->threads && s == LBRT_OK; i++) {
+            s = j->results[i].status == LBRT_OK ? LBRT_OK : lb_fail(j->err, j->results[i].status, "%s", j->results[i].error.text);
+        }
+        if (s == LBRT_OK) {
+            lb_pool_run(j->pool, feedback_item, j, items);
+            s = lb_writer_data(&j->writer, j->tiles, n_tiles * j->tile_bytes);
+            j->done += j->rows * j->cols;
+            report_progress(j, name);
+        }
+    }
+    lb_free(&j->a, j->matrix, matrix_bytes);
+    lb_free(&j->a, j->scratch, scratch_bytes);
+    return s;
+}
+
+/* Whoever calibrates goes on with the tensor as it is packed. */
+static lbrt_status hand_over(convert_job *j, const char *name, size_t tiles_bytes)
+{
+    lb_term term = { .kind = LB_TERM_PACKED, .n_rows = j->rows, .n_cols = j->cols, .n_parts = 1 };
+    term.parts[0] = (lb_part){ .format = j->format->id,
+                               .rows = j->rows,
+                               .cols = j->packed_cols,
+                               .data = j->tiles,
+                               .bytes = tiles_bytes,
+                               .tile_bytes = j->tile_bytes };
+    if (j->rotation) {
+        term.transform = (lb_transform_ref){ .kind = LB_TRANSFORM_HADAMARD,
+                                             .block = j->rotation->block,
+                                             .n = j->rotation->n,
+                                             .data = j->rotation->bytes,
+                                             .bytes = LB_ROTATION_HEAD + j->rotation->n / 8 };
+    }
+    const lb_tensor tensor = { .name = name,
+                               .name_bytes = (unsigned)strlen(name),
+                               .n_terms = 1,
+                               .rows = j->rows,
+                               .cols = j->cols,
+                               .terms = &term };
+    j->tiles = NULL;
+    return j->options->calib->packed(j->options->calib->user, name, &tensor, j->err);
+}
+
+static lbrt_status find_factor(convert_job *j, const char *name)
+{
+    const lb_convert_calib *calib = j->options->calib;
+    if (!calib || !lb_feedback_can(j->format->id)) {
+        return LBRT_OK;
+    }
+    const lb_factor_options basis = { .signs = j->rotation ? j->rotation->bytes + LB_ROTATION_HEAD : NULL,
+                                      .block = j->rotation ? j->rotation->block : 0,
+                                      .sort = !j->rotation };
+    LB_TRY(calib->factor(calib->user, name, &basis, &j->factor, j->err));
+    LB_FAIL_IF(j->factor && j->factor->n != lb_round_up(j->packed_cols, LB_K_ALIGN), j->err, LBRT_ERR_FORMAT,
+               "%s does not fit its input", name);
+    return LBRT_OK;
+}
+
+/* The tensor in the file, packed into j->tiles. */
+static lbrt_status pack_matrix(convert_job *j, const lb_source_tensor *t)
+{
+    lb_writer_tensor(&j->writer, t->name, t->rows, t->cols, 1);
+    lb_writer_term(&j->writer, LB_TERM_PACKED, j->rotation ? &j->rotation->written : NULL, 0, t->rows, 0, t->cols);
+    LB_TRY(lb_writer_part(&j->writer, j->format->id, t->rows, j->rotation ? j->packed_cols : t->cols));
+    LB_TRY(j->factor ? pack_with_feedback(j, t->name) : pack_blocks(j, t->name, 0, t->rows));
+    return lb_writer_part_end(&j->writer);
+}
+
+static lbrt_status convert_calibrated(convert_job *j, const lb_source_tensor *t)
+{
+    LB_TRY(find_factor(j, t->name));
+    j->packed_cols = j->factor ? j->factor->n : j->packed_cols;
+    j->tile_bytes = j->format->tile_bytes(j->packed_cols);
+    const size_t n_tiles = (size_t)((t->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS), items = (n_tiles + 3) / 4;
+    const size_t tiles_bytes = n_tiles * j->tile_bytes;
+    j->row_buffer_floats = lb_round_up(j->packed_cols * (LB_TILE_ROWS + 1), 16);
+    const size_t rows_bytes = j->threads * j->row_buffer_floats * sizeof(float);
+    j->tiles = (unsigned char *)lb_alloc(&j->a, tiles_bytes);
+    j->row_buffers = (float *)lb_alloc(&j->a, rows_bytes);
+    j->feedback = (lb_feedback_error *)lb_alloc_zero(&j->a, items, sizeof *j->feedback);
+    lbrt_status s = LBRT_OK;
+    if (!j->tiles || !j->row_buffers || !j->feedback) {
+        s = lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory");
+    } else {
+        s = pack_matrix(j, t);
+        s = s == LBRT_OK ? hand_over(j, t->name, tiles_bytes) : s;
+    }
+    if (s == LBRT_OK) {
+        const bool lossy = j->format->id == LB_W_TERN && !t->ternary;
+        report_tensor(j, t->name, j->format->name, tiles_bytes,
+                      lossy           ? "is not ternary: rounding it to tern destroys the model's quality"
+                      : was_pruned(j) ? "was not 2:4 sparse: pruning it costs much quality"
+                                      : NULL);
+    }
+    lb_free(&j->a, j->tiles, tiles_bytes);
+    lb_free(&j->a, j->row_buffers, rows_bytes);
+    lb_free(&j->a, j->feedback, items * sizeof *j->feedback);
+    return s;
+}
+
 static lbrt_status convert_matrix(convert_job *j, const lb_source_tensor *t)
 {
     j->format = lb_wformat_find((uint32_t)lb_convert_format(j->options, t));
@@ -496,6 +679,9 @@ static lbrt_status convert_matrix(convert_job *j, const lb_source_tensor *t)
     if (wants_rotation(j->format, t->name)) {
         j->packed_cols = lb_round_up(j->packed_cols, LB_K_ALIGN);
         LB_TRY(find_rotation(j, t->name));
+    }
+    if (j->options->calib) {
+        return convert_calibrated(j, t);
     }
     j->tile_bytes = j->format->tile_bytes(j->packed_cols);
     size_t block = lb_max(BLOCK_BYTES / j->tile_bytes, j->threads);
@@ -554,20 +740,57 @@ static lbrt_status convert_vector(convert_job *j, const lb_source_tensor *t)
     return s;
 }
 
-static lbrt_status convert_all(convert_job *j)
+/* Where in a token's way through the model a tensor is met: for matrices of one layer in steps that have one input each. */
+static uint64_t place_of(const char *name)
+{
+    static const char *const steps[] = { "attn_q attn_k attn_v", "attn_o", "ffn_gate ffn_up", "ffn_down" };
+    uint64_t layer = 0;
+    if (strncmp(name, "layers.", 7) != 0) {
+        return strncmp(name, "out_", 4) == 0 ? UINT64_MAX : 0;
+    }
+    for (name += 7; *name >= '0' && *name <= '9'; name++) {
+        layer = 10 * layer + (uint64_t)(*name - '0');
+    }
+    uint64_t step = 0;
+    for (uint64_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        step = *name && strstr(steps[i], name + 1) ? i : step; /* vectors: at the layer's start */
+    }
+    return 1 + 4 * layer + step;
+}
+
+static lbrt_status convert_tensors(convert_job *j, uint32_t *order)
 {
     const lb_source *source = j->source;
-    for (size_t i = 0; i < source->n_tensors; i++) {
+    for (size_t i = 0; i < source->n_tensors; i++) { /* insertion sort: they are nearly in order */
+        size_t at = i;
+        const uint64_t place = place_of(source->tensors[i].name);
+        for (; j->options->calib && at > 0 && place_of(source->tensors[order[at - 1]].name) > place; at--) {
+            order[at] = order[at - 1];
+        }
+        order[at] = (uint32_t)i;
         j->total += source->tensors[i].rows * source->tensors[i].cols;
     }
     for (size_t i = 0; i < source->n_tensors; i++) {
-        const lb_source_tensor *t = &source->tensors[i];
+        const lb_source_tensor *t = &source->tensors[order[i]];
         memset(j->results, 0, j->threads * sizeof *j->results);
-        j->tensor = i;
+        j->tensor = order[i];
         j->rows = t->rows;
         j->cols = t->cols;
+        j->factor = NULL;
+        j->started = lb_now();
         LB_TRY(lb_convert_is_vector(t->name) ? convert_vector(j, t) : convert_matrix(j, t));
     }
+    return LBRT_OK;
+}
+
+static lbrt_status convert_all(convert_job *j)
+{
+    const lb_source *source = j->source;
+    uint32_t *order = (uint32_t *)lb_alloc_zero(&j->a, source->n_tensors, sizeof *order);
+    LB_FAIL_IF(!order, j->err, LBRT_ERR_MEMORY, "out of memory");
+    lbrt_status done = convert_tensors(j, order);
+    lb_free(&j->a, order, source->n_tensors * sizeof *order);
+    LB_TRY(done);
     if (j->options->origin) {
         const lb_meta_value origin = { .key = "origin", .type = LB_META_STRING, .s = j->options->origin };
         LB_TRY(lb_writer_meta(&j->writer, &origin, false));
@@ -607,7 +830,7 @@ lbrt_status lb_convert(const lb_source *source, const char *path, const lb_conve
         }
     }
     for (size_t i = 0; i < j.n_rotations; i++) {
-        lb_free(a, j.rotations[i].signs, j.rotations[i].n / 8);
+        lb_free(a, j.rotations[i].bytes, LB_ROTATION_HEAD + j.rotations[i].n / 8);
     }
     lb_free(a, j.rotations, source->n_tensors * sizeof *j.rotations);
     lb_free(a, j.pool, pool_bytes);

@@ -16,7 +16,7 @@ typedef struct lb_bits_search {
     unsigned zeros; /* zero points for each */
 } lb_bits_search;
 
-/* What a byte u means, and the zero points in rising order */
+/* What a byte u means, and the zero points in rising order; cheap enough to be made for each tile */
 typedef struct lb_bits_table {
     float scale[256], inverse[256], zero[256]; /* zero in steps */
     uint8_t order[16];
@@ -24,41 +24,6 @@ typedef struct lb_bits_table {
 } lb_bits_table;
 
 #define LB_BITS_TOP 1.75f /* the scale that a row's largest step is mapped to: the largest high bits */
-
-/* The code of x; clamped first, so that rounding sees small numbers only. zero is in whole steps. */
-LB_ALWAYS_INLINE lb_pack_v lb_bits_round(lb_pack_v x, lb_pack_v inverse, lb_pack_v zero, float largest)
-{
-    lb_pack_v q = lb_pack_max(x * inverse + zero, lb_pack_all(0.0f));
-    return lb_pack_round(lb_pack_min(q, lb_pack_all(largest)));
-}
-
-static void lb_bits_error(const lb_pack_cols *in, const lb_pack_lanes *step, const lb_pack_lanes *inverse,
-                          const lb_pack_lanes *zero, float largest, lb_pack_lanes *error)
-{
-    for (size_t b = 0; b < 4; b++) {
-        const lb_pack_v s = step->v[b], i = inverse->v[b], z = zero->v[b];
-        lb_pack_v e = lb_pack_all(0.0f);
-        for (size_t c = 0; c < LB_GROUP; c++) {
-            lb_pack_v d = in->x[c].v[b] - s * (lb_bits_round(in->x[c].v[b], i, z, largest) - z);
-            e += in->h[c] * d * d;
-        }
-        error->v[b] = e;
-    }
-}
-
-/* A group's range per row; 0 always belongs to it. */
-static void lb_bits_range(const lb_pack_cols *in, lb_pack_lanes *min, lb_pack_lanes *max)
-{
-    for (size_t b = 0; b < 4; b++) {
-        lb_pack_v lo = lb_pack_all(0.0f), hi = lo;
-        for (size_t c = 0; c < LB_GROUP; c++) {
-            lo = lb_pack_min(in->x[c].v[b], lo);
-            hi = lb_pack_max(in->x[c].v[b], hi);
-        }
-        min->v[b] = lo;
-        max->v[b] = hi;
-    }
-}
 
 static void lb_bits_tabulate(const lb_bits_search *s, lb_bits_table *t)
 {
@@ -98,58 +63,72 @@ static int lb_bits_high(float x)
     return h < 0 ? 0 : h > 15 ? 15 : (int)h;
 }
 
-static void lb_bits_store(const lb_bits_format *f, const lb_pack_cols *in, const lb_pack_lanes *inverse,
-                          const lb_pack_lanes *zero, uint8_t *codes, size_t group)
+static float lb_bits_need(const lb_group_format *f, float min, float max)
 {
-    const float largest = (float)((1 << f->bits) - 1);
-    uint8_t code[8][64];
-    for (size_t c = 0; c < LB_GROUP; c++) {
-        uint8_t *to = code[c / 4] + c % 4;
-        for (size_t b = 0; b < 4; b++) {
-            const lb_pack_v q = lb_bits_round(in->x[c].v[b], inverse->v[b], zero->v[b], largest);
-            const lb_pack_m m = (lb_pack_m)(q + lb_pack_all(LB_PACK_ROUND)); /* the code is in the low byte */
-            for (size_t r = 0; r < 4; r++) {
-                to[16 * b + 4 * r] = (uint8_t)m[r];
-            }
-        }
-    }
-    lb_bits_put_group(f, codes, group, (const uint8_t(*)[64])code);
+    return (max / f->most - min / f->most) / LB_BITS_TOP;
 }
 
-/* One group of all rows: its bytes into group[16], the inverse step and the zero point (in steps) of each row */
-static void lb_bits_choose(const lb_bits_search *s, const lb_bits_table *t, const lb_pack_cols *in, const float *row_step,
-                           uint8_t *group, lb_pack_lanes *best_inverse, lb_pack_lanes *best_zero)
+static void lb_bits_begin(const lb_group_format *f, float row_step[LB_TILE_ROWS], void *tile, size_t k)
 {
-    const float largest = (float)((1 << s->f->bits) - 1);
-    lb_pack_lanes min, max, step, inverse, zero, error, best_error = {{{0}}};
+    const float unit = (float)(1 << f->search->f->shift);
+    float *row_scale = tile;
+    memset(tile, 0, lb_bits_tile_bytes(k, f->search->f->bits));
+    for (size_t r = 0; r < LB_TILE_ROWS; r++) {
+        row_step[r] = row_step[r] < LB_PACK_TINY ? 0.0f : row_step[r];
+        row_scale[r] = row_step[r] / unit;
+    }
+}
+
+static void lb_bits_store(const lb_group_format *f, void *tile, size_t k, size_t g, const float code[LB_GROUP][LB_TILE_ROWS])
+{
+    uint8_t bytes[8][64];
+    for (size_t c = 0; c < LB_GROUP; c++) {
+        for (size_t r = 0; r < LB_TILE_ROWS; r++) {
+            bytes[c / 4][4 * r + c % 4] = (uint8_t)code[c][r];
+        }
+    }
+    lb_bits_put_group(f->search->f, (uint8_t *)tile + lb_bits_codes_at(k), g, (const uint8_t(*)[64])bytes);
+}
+
+static void lb_bits_choose(const lb_group_format *f, const float row_step[LB_TILE_ROWS], const lb_pack_cols *in, void *tile,
+                           size_t k, size_t g, lb_group_code *best)
+{
+    (void)k;
+    const lb_bits_search *s = f->search;
+    lb_pack_lanes min, max, error, best_error = {{{0}}};
+    lb_group_code try;
     float row_inverse[LB_TILE_ROWS], centre[LB_TILE_ROWS];
     int top[LB_TILE_ROWS];
-    lb_bits_range(in, &min, &max);
+    uint8_t *group = (uint8_t *)tile + LB_Q_SCALES_AT + g * LB_TILE_ROWS;
+    lb_bits_table t;
+    lb_bits_tabulate(s, &t);
+    lb_group_range(in, &min, &max);
     for (size_t r = 0; r < LB_TILE_ROWS; r++) {
         row_inverse[r] = row_step[r] == 0.0f ? 0.0f : 1.0f / row_step[r];
         centre[r] = (min.f[r] * 0.5f + max.f[r] * 0.5f) * row_inverse[r];
-        top[r] = lb_bits_high((max.f[r] / largest - min.f[r] / largest) * row_inverse[r]) + 1;
+        top[r] = lb_bits_high((max.f[r] / f->most - min.f[r] / f->most) * row_inverse[r]) + 1;
     }
     for (int down = 0; down < s->steps; down++) {
         unsigned high[LB_TILE_ROWS], first[LB_TILE_ROWS];
         for (size_t r = 0; r < LB_TILE_ROWS; r++) {
             high[r] = top[r] - down < 0 ? 0 : top[r] - down > 15 ? 15 : (unsigned)(top[r] - down);
-            first[r] = lb_bits_first_zero(t, 0.5f * largest - centre[r] * t->inverse[16 * high[r] + 8]);
+            first[r] = lb_bits_first_zero(&t, 0.5f * f->most - centre[r] * t.inverse[16 * high[r] + 8]);
         }
         for (unsigned i = 0; i < s->zeros; i++) {
             uint8_t u[LB_TILE_ROWS];
             for (size_t r = 0; r < LB_TILE_ROWS; r++) {
-                u[r] = (uint8_t)(16 * high[r] + t->order[first[r] + i]);
-                step.f[r] = row_step[r] * t->scale[u[r]];
-                inverse.f[r] = row_inverse[r] * t->inverse[u[r]];
-                zero.f[r] = t->zero[u[r]];
+                u[r] = (uint8_t)(16 * high[r] + t.order[first[r] + i]);
+                try.step.f[r] = row_step[r] * t.scale[u[r]];
+                try.inverse.f[r] = row_inverse[r] * t.inverse[u[r]];
+                try.zero.f[r] = t.zero[u[r]];
             }
-            lb_bits_error(in, &step, &inverse, &zero, largest, &error);
+            lb_group_error(in, &try, f->least, f->most, &error);
             for (size_t r = 0; r < LB_TILE_ROWS; r++) {
                 if ((down == 0 && i == 0) || error.f[r] < best_error.f[r]) {
                     best_error.f[r] = error.f[r];
-                    best_inverse->f[r] = inverse.f[r];
-                    best_zero->f[r] = zero.f[r];
+                    best->step.f[r] = try.step.f[r];
+                    best->inverse.f[r] = try.inverse.f[r];
+                    best->zero.f[r] = try.zero.f[r];
                     group[r] = u[r];
                 }
             }
@@ -157,52 +136,20 @@ static void lb_bits_choose(const lb_bits_search *s, const lb_bits_table *t, cons
     }
 }
 
-static void lb_pack_bits(const lb_bits_search *s, const float *rows, size_t stride, size_t n_rows, size_t k,
-                         const float *importance, void *tile)
-{
-    const lb_bits_format *f = s->f;
-    const size_t n_groups = lb_round_up64(k) / LB_GROUP;
-    const float codes = (float)((1 << f->bits) - 1), unit = (float)(1 << f->shift);
-    float *row_scale = tile;
-    memset(tile, 0, lb_bits_tile_bytes(k, f->bits));
-
-    lb_bits_table table;
-    lb_pack_cols in;
-    float row_step[LB_TILE_ROWS] = {0};
-    lb_bits_tabulate(s, &table);
-    for (size_t g = 0; g < n_groups; g++) {
-        lb_pack_lanes min, max;
-        lb_pack_load(&in, rows, stride, n_rows, k, importance, g);
-        lb_bits_range(&in, &min, &max);
-        for (size_t r = 0; r < LB_TILE_ROWS; r++) {
-            const float step = (max.f[r] / codes - min.f[r] / codes) / LB_BITS_TOP;
-            row_step[r] = step > row_step[r] ? step : row_step[r];
-        }
-    }
-    for (size_t r = 0; r < LB_TILE_ROWS; r++) {
-        row_step[r] = row_step[r] < LB_PACK_TINY ? 0.0f : row_step[r];
-        row_scale[r] = row_step[r] / unit;
-    }
-    for (size_t g = 0; g < n_groups; g++) {
-        lb_pack_lanes inverse = {{{0}}}, zero = {{{0}}};
-        lb_pack_load(&in, rows, stride, n_rows, k, importance, g);
-        lb_bits_choose(s, &table, &in, row_step, (uint8_t *)tile + LB_Q_SCALES_AT + g * LB_TILE_ROWS, &inverse, &zero);
-        lb_bits_store(f, &in, &inverse, &zero, (uint8_t *)tile + lb_bits_codes_at(k), g);
-    }
-}
-
-#define LB_PACK_BITS(name, steps, zeros)                                                                              \
+#define LB_PACK_BITS(name, steps, zeros, most)                                                                        \
+    static const lb_bits_search lb_bits_search_##name = {&lb_bits_##name, steps, zeros};                              \
+    const lb_group_format lb_group_##name = {0.0f, most, &lb_bits_search_##name,                                      \
+                                             lb_bits_need, lb_bits_begin, lb_bits_choose, lb_bits_store};             \
     void lb_pack_##name(const float *rows, size_t stride, size_t n_rows, size_t k, const float *importance, void *tile) \
     {                                                                                                                 \
-        static const lb_bits_search search = {&lb_bits_##name, steps, zeros};                                         \
-        lb_pack_bits(&search, rows, stride, n_rows, k, importance, tile);                                             \
+        lb_group_pack(&lb_group_##name, rows, stride, n_rows, k, importance, tile);                                   \
     }
 
-LB_PACK_BITS(q6, 3, 6)
-LB_PACK_BITS(q5, 3, 6)
-LB_PACK_BITS(q3, 4, 6)
-LB_PACK_BITS(q2, 5, 7)
-LB_PACK_BITS(lut4, 4, 6)
-LB_PACK_BITS(lut3, 4, 6)
-LB_PACK_BITS(lut2, 5, 7)
-LB_PACK_BITS(lut1, 14, 15)
+LB_PACK_BITS(q6, 3, 6, 63.0f)
+LB_PACK_BITS(q5, 3, 6, 31.0f)
+LB_PACK_BITS(q3, 4, 6, 7.0f)
+LB_PACK_BITS(q2, 5, 7, 3.0f)
+LB_PACK_BITS(lut4, 4, 6, 15.0f)
+LB_PACK_BITS(lut3, 4, 6, 7.0f)
+LB_PACK_BITS(lut2, 5, 7, 3.0f)
+LB_PACK_BITS(lut1, 14, 15, 1.0f)

@@ -102,4 +102,56 @@ static inline void lb_pack_steps(const float *row_scale, const int *top, int dow
     }
 }
 
+/* ---------------------------------------------------------------- formats with groups as data */
+
+/* How the weights of one group are coded: code = round(x * inverse + zero), clamped; weight = step * (code - zero) */
+typedef struct lb_group_code {
+    lb_pack_lanes step, inverse, zero;
+} lb_group_code;
+
+LB_ALWAYS_INLINE lb_pack_v lb_group_round(lb_pack_v x, lb_pack_v inverse, lb_pack_v zero, float least, float most)
+{
+    const lb_pack_v q = lb_pack_max(x * inverse + zero, lb_pack_all(least)); /* so that rounding sees small numbers only */
+    return lb_pack_round(lb_pack_min(q, lb_pack_all(most)));
+}
+
+/* A group's range per row; 0 always belongs to it. */
+void lb_group_range(const lb_pack_cols *in, lb_pack_lanes *min, lb_pack_lanes *max);
+
+/* Sum over the columns of h * (x - weight)^2 per row */
+void lb_group_error(const lb_pack_cols *in, const lb_group_code *code, float least, float most, lb_pack_lanes *error);
+
+struct lb_bits_search;
+typedef struct lb_group_format {
+    float least, most; /* codes */
+    const struct lb_bits_search *search; /* for formats of lb_bits.h */
+
+    /*
+     * step: the largest that a row's groups need, from their ranges (lb_group_format.need). Clears a tile and writes its row
+     * scales; row_step becomes what choose wants.
+     */
+    float (*need)(const struct lb_group_format *f, float min, float max);
+    void (*begin)(const struct lb_group_format *f, float row_step[LB_TILE_ROWS], void *tile, size_t k);
+
+    /* The best scale (and zero point) of group g for what `in` holds, written into the tile */
+    void (*choose)(const struct lb_group_format *f, const float row_step[LB_TILE_ROWS], const lb_pack_cols *in, void *tile,
+                   size_t k, size_t g, lb_group_code *code);
+
+    /* The codes of group g, [column of the group][row], into a tile whose codes were zero */
+    void (*store)(const struct lb_group_format *f, void *tile, size_t k, size_t g, const float code[LB_GROUP][LB_TILE_ROWS]);
+} lb_group_format;
+
+/* NULL if the format is not one of groups */
+const lb_group_format *lb_group_format_of(lb_wformat format);
+extern const lb_group_format lb_group_q8, lb_group_q6, lb_group_q5, lb_group_q4, lb_group_q3, lb_group_q2;
+extern const lb_group_format lb_group_lut4, lb_group_lut3, lb_group_lut2, lb_group_lut1;
+
+/* The row scales of a tile for these rows: its begin */
+void lb_group_begin(const lb_group_format *f, const float *rows, size_t stride, size_t n_rows, size_t k,
+                    float row_step[LB_TILE_ROWS], void *tile);
+
+/* A tile without feedback: what lb_pack_q8 .. lb_pack_q2 do */
+void lb_group_pack(const lb_group_format *f, const float *rows, size_t stride, size_t n_rows, size_t k, const float *importance,
+                   void *tile);
+
 #endif /* LB_PACK_GROUP_H */

@@ -8,85 +8,63 @@
 
 #define LB_Q8_TRIES 3
 
-LB_ALWAYS_INLINE lb_pack_v lb_q8_code(lb_pack_v x, lb_pack_v inverse)
+static float lb_q8_need(const lb_group_format *f, float min, float max)
 {
-    lb_pack_v q = lb_pack_max(x * inverse, lb_pack_all(-127.0f));
-    return lb_pack_round(lb_pack_min(q, lb_pack_all(127.0f)));
+    const float amax = max > -min ? max : 0.0f - min; /* never -0 */
+    return amax / f->most;
 }
 
-static void lb_q8_error(const lb_pack_cols *in, const lb_pack_lanes *step, const lb_pack_lanes *inverse,
-                        lb_pack_lanes *error)
+static void lb_q8_begin(const lb_group_format *f, float row_step[LB_TILE_ROWS], void *tile, size_t k)
 {
-    for (size_t b = 0; b < 4; b++) {
-        lb_pack_v e = lb_pack_all(0.0f);
-        for (size_t c = 0; c < LB_GROUP; c++) {
-            lb_pack_v d = in->x[c].v[b] - step->v[b] * lb_q8_code(in->x[c].v[b], inverse->v[b]);
-            e += in->h[c] * d * d;
-        }
-        error->v[b] = e;
+    (void)f;
+    memset(tile, 0, lb_q8_codes_at(k));
+    for (size_t r = 0; r < LB_TILE_ROWS; r++) {
+        row_step[r] = row_step[r] < LB_PACK_TINY ? 0.0f : row_step[r] / 1.9375f;
     }
+    memcpy(tile, row_step, LB_TILE_ROWS * sizeof *row_step);
 }
 
-static void lb_q8_store(const lb_pack_cols *in, const lb_pack_lanes *inverse, uint8_t *codes)
+static void lb_q8_choose(const lb_group_format *f, const float row_step[LB_TILE_ROWS], const lb_pack_cols *in, void *tile,
+                         size_t k, size_t g, lb_group_code *best)
 {
-    for (size_t c = 0; c < LB_GROUP; c++) {
-        for (size_t b = 0; b < 4; b++) {
-            lb_pack_lanes q;
-            q.v[b] = lb_q8_code(in->x[c].v[b], inverse->v[b]) + lb_pack_all(128.0f);
-            for (size_t r = 4 * b; r < 4 * b + 4; r++) {
-                codes[c / 4 * 64 + r * 4 + c % 4] = (uint8_t)q.f[r];
+    (void)k;
+    lb_pack_lanes min, max, error, best_error = {{{0}}};
+    lb_group_code try = {.zero = {{{0}}}};
+    int top[LB_TILE_ROWS], u[LB_TILE_ROWS];
+    uint8_t *scales = (uint8_t *)tile + LB_Q_SCALES_AT + g * LB_TILE_ROWS;
+    *best = try;
+    lb_group_range(in, &min, &max);
+    for (size_t r = 0; r < LB_TILE_ROWS; r++) {
+        top[r] = row_step[r] == 0.0f ? 0 : lb_pack_mini(lb_q8_need(f, min.f[r], max.f[r]) / row_step[r]) + 1;
+    }
+    for (int down = 0; down < LB_Q8_TRIES; down++) {
+        lb_pack_steps(row_step, top, down, u, &try.step, &try.inverse);
+        lb_group_error(in, &try, f->least, f->most, &error);
+        for (size_t r = 0; r < LB_TILE_ROWS; r++) {
+            if (down == 0 || error.f[r] < best_error.f[r]) {
+                best_error.f[r] = error.f[r];
+                best->step.f[r] = try.step.f[r];
+                best->inverse.f[r] = try.inverse.f[r];
+                scales[r] = (uint8_t)u[r];
             }
         }
     }
 }
+
+static void lb_q8_store(const lb_group_format *f, void *tile, size_t k, size_t g, const float code[LB_GROUP][LB_TILE_ROWS])
+{
+    (void)f;
+    uint8_t *to = (uint8_t *)tile + lb_q8_codes_at(k) + g * LB_GROUP * LB_TILE_ROWS;
+    for (size_t c = 0; c < LB_GROUP; c++) {
+        for (size_t r = 0; r < LB_TILE_ROWS; r++) {
+            to[c / 4 * 64 + r * 4 + c % 4] = (uint8_t)(code[c][r] + 128.0f);
+        }
+    }
+}
+
+const lb_group_format lb_group_q8 = {-127.0f, 127.0f, NULL, lb_q8_need, lb_q8_begin, lb_q8_choose, lb_q8_store};
 
 void lb_pack_q8(const float *rows, size_t stride, size_t n_rows, size_t k, const float *importance, void *tile)
 {
-    const size_t n_groups = lb_round_up64(k) / LB_GROUP;
-    float *row_scale = tile;
-    uint8_t *scales = (uint8_t *)tile + LB_Q_SCALES_AT;
-    uint8_t *codes = (uint8_t *)tile + lb_q8_codes_at(k);
-    memset(tile, 0, lb_q8_codes_at(k));
-
-    float largest[LB_TILE_ROWS] = {0};
-    for (size_t r = 0; r < n_rows; r++) {
-        for (size_t c = 0; c < k; c++) {
-            float x = fabsf(rows[r * stride + c]);
-            largest[r] = x > largest[r] && x <= 3.4028235e38f ? x : largest[r];
-        }
-    }
-    for (size_t r = 0; r < LB_TILE_ROWS; r++) {
-        float step = largest[r] / 127.0f;
-        row_scale[r] = step < LB_PACK_TINY ? 0.0f : step / 1.9375f;
-    }
-
-    lb_pack_cols in;
-    for (size_t g = 0; g < n_groups; g++) {
-        lb_pack_load(&in, rows, stride, n_rows, k, importance, g);
-        lb_pack_lanes amax = {{{0}}}, step, inverse, error, best_error = {{{0}}}, best_inverse = {{{0}}};
-        int top[LB_TILE_ROWS], u[LB_TILE_ROWS], best[LB_TILE_ROWS] = {0};
-        for (size_t c = 0; c < LB_GROUP; c++) {
-            for (size_t b = 0; b < 4; b++) {
-                amax.v[b] = lb_pack_max(lb_pack_max(in.x[c].v[b], -in.x[c].v[b]), amax.v[b]);
-            }
-        }
-        for (size_t r = 0; r < LB_TILE_ROWS; r++) {
-            top[r] = row_scale[r] == 0.0f ? 0 : lb_pack_mini(amax.f[r] / 127.0f / row_scale[r]) + 1;
-        }
-        for (int down = 0; down < LB_Q8_TRIES; down++) {
-            lb_pack_steps(row_scale, top, down, u, &step, &inverse);
-            lb_q8_error(&in, &step, &inverse, &error);
-            for (size_t r = 0; r < LB_TILE_ROWS; r++) {
-                if (down == 0 || error.f[r] < best_error.f[r]) {
-                    best_error.f[r] = error.f[r];
-                    best_inverse.f[r] = inverse.f[r];
-                    best[r] = u[r];
-                }
-            }
-        }
-        for (size_t r = 0; r < LB_TILE_ROWS; r++) {
-            scales[g * LB_TILE_ROWS + r] = (uint8_t)best[r];
-        }
-        lb_q8_store(&in, &best_inverse, codes + g * LB_GROUP * LB_TILE_ROWS);
-    }
+    lb_group_pack(&lb_group_q8, rows, stride, n_rows, k, importance, tile);
 }

@@ -25,9 +25,13 @@ bool lb_path_exists(const char *path);
 /* Joins with a slash; false if it does not fit. */
 bool lb_path_join(char *out, size_t cap, const char *dir, const char *name);
 
-/* A file being written under a temporary name beside its own; commit renames it, abort removes it. */
+/*
+ * A file being written without a name or, where the system cannot do that, under a temporary one beside its own; commit gives it its
+ * name, abort removes it.
+ */
 typedef struct lb_outfile {
     int fd;
+    bool unnamed; /* nothing of it is left if the process ends */
     char *path, *temp;
     size_t path_bytes;
     lbrt_allocator a;

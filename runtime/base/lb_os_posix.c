@@ -100,13 +100,60 @@ bool lb_path_join(char *out, size_t cap, const char *dir, const char *name)
 
 /* ---- files being written ---- */
 
+static const char outfile_suffix[] = ".part-XXXXXX";
+
+/* Where the system can: a file without a name until it is complete, of which nothing is left whatever ends this process. */
+static bool outfile_open_unnamed(lb_outfile *f)
+{
+#if defined(O_TMPFILE)
+    const char *slash = strrchr(f->path, '/');
+    const size_t n = slash ? (size_t)(slash - f->path) : 0;
+    if (access("/proc/self/fd", X_OK) != 0) { /* by which it gets its name */
+        return false;
+    }
+    memcpy(f->temp, slash ? f->path : ".", slash ? n : 1);
+    f->temp[slash ? n : 1] = 0;
+    f->fd = open(slash && n == 0 ? "/" : f->temp, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+    memcpy(f->temp, f->path, strlen(f->path));
+    memcpy(f->temp + strlen(f->path), outfile_suffix, sizeof outfile_suffix);
+    f->unnamed = f->fd >= 0;
+    return f->unnamed;
+#else
+    (void)f;
+    return false;
+#endif
+}
+
+/* Names it beside its place, so that the rename that follows can take the place of an older file. */
+static bool outfile_name(lb_outfile *f)
+{
+    char from[40];
+    lb_format(from, sizeof from, "/proc/self/fd/%d", f->fd);
+    for (int i = 0; i < 100; i++) {
+        int taken = mkstemp(f->temp); /* a name that nobody has */
+        if (taken < 0) {
+            return false;
+        }
+        close(taken);
+        unlink(f->temp);
+        if (linkat(AT_FDCWD, from, AT_FDCWD, f->temp, AT_SYMLINK_FOLLOW) == 0) {
+            f->unnamed = false;
+            return true;
+        }
+        if (errno != EEXIST) {
+            return false;
+        }
+        memcpy(f->temp + strlen(f->path), outfile_suffix, sizeof outfile_suffix);
+    }
+    return false;
+}
+
 lbrt_status lb_outfile_open(lb_outfile *f, const char *path, const lbrt_allocator *a, lbrt_error *err)
 {
-    static const char suffix[] = ".part-XXXXXX";
     *f = (lb_outfile){ .fd = -1, .a = *a };
     size_t n = strlen(path);
     LB_FAIL_IF(n == 0 || n > 1u << 20, err, LBRT_ERR_ARGUMENT, "the output path is empty or too long");
-    f->path_bytes = n + sizeof suffix;
+    f->path_bytes = n + sizeof outfile_suffix;
     f->path = (char *)lb_alloc(a, f->path_bytes);
     f->temp = (char *)lb_alloc(a, f->path_bytes);
     if (!f->path || !f->temp) {
@@ -115,7 +162,10 @@ lbrt_status lb_outfile_open(lb_outfile *f, const char *path, const lbrt_allocato
     }
     memcpy(f->path, path, n + 1);
     memcpy(f->temp, path, n);
-    memcpy(f->temp + n, suffix, sizeof suffix);
+    memcpy(f->temp + n, outfile_suffix, sizeof outfile_suffix);
+    if (outfile_open_unnamed(f)) {
+        return LBRT_OK;
+    }
     f->fd = mkstemp(f->temp);
     if (f->fd < 0) {
         int why = errno;
@@ -154,7 +204,7 @@ lbrt_status lb_outfile_write(lb_outfile *f, const void *data, size_t bytes, lbrt
 
 lbrt_status lb_outfile_commit(lb_outfile *f, lbrt_error *err)
 {
-    int failed = fsync(f->fd) != 0;
+    int failed = fsync(f->fd) != 0 || (f->unnamed && !outfile_name(f));
     int why = errno;
     failed |= close(f->fd) != 0;
     f->fd = -1;
@@ -169,7 +219,7 @@ void lb_outfile_abort(lb_outfile *f)
     if (f->fd >= 0) {
         close(f->fd);
     }
-    if (f->temp && f->temp[0]) {
+    if (f->temp && f->temp[0] && !f->unnamed) {
         unlink(f->temp);
     }
     lb_free(&f->a, f->temp, f->path_bytes);

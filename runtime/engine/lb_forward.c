@@ -141,11 +141,20 @@ static void activate_token(void *context, size_t t, unsigned thread)
     lb_prep_token(&s->exec, &s->prep, t, gate, h->ffn_dim, &job->l->ffn_down.needs);
 }
 
+static bool tapped(const forward_job *job, lb_tap_place place, const float *x, size_t stride)
+{
+    const lbrt_session *s = job->s;
+    return !s->tap || s->tap(s->tap_user, job->layer, place, x, stride, job->n);
+}
+
 static void forward_attention(forward_job *job)
 {
     lbrt_session *s = job->s;
     const lb_layer *l = job->l;
     each_token(job, attn_norm_token);
+    if (!tapped(job, LB_TAP_ATTN, s->normed, s->normed_stride)) {
+        return;
+    }
     lb_prepared in = lb_prep_input(&s->prep, job->n, s->normed, s->normed_stride);
     const lb_product qkv[] = { { &l->attn_q, s->q, s->q_stride, lb_slot(job->layer, LB_SLOT_Q) },
                                { &l->attn_k, s->k, s->kv_stride, lb_slot(job->layer, LB_SLOT_K) },
@@ -157,6 +166,9 @@ static void forward_attention(forward_job *job)
     lb_attention(s, job->layer, s->q, job->n, job->first, s->normed, s->normed_stride);
     lb_kv_keep_newest(&s->kv, job->layer, job->first, job->n);
     each_token(job, attn_out_token);
+    if (!tapped(job, LB_TAP_ATTN_O, s->normed, s->normed_stride)) {
+        return;
+    }
     in = lb_prep_input(&s->prep, job->n, s->normed, s->normed_stride);
     const lb_product out = { &l->attn_o, s->x, s->x_stride, lb_slot(job->layer, LB_SLOT_O) };
     lb_linear_run(&s->exec, &out, 1, &in, true);
@@ -167,12 +179,18 @@ static void forward_ffn(forward_job *job)
     lbrt_session *s = job->s;
     const lb_layer *l = job->l;
     each_token(job, ffn_norm_token);
+    if (!tapped(job, LB_TAP_FFN, s->normed, s->normed_stride)) {
+        return;
+    }
     lb_prepared in = lb_prep_input(&s->prep, job->n, s->normed, s->normed_stride);
     const lb_product gate_up[] = { { &l->ffn_gate, s->gate, s->ffn_stride, lb_slot(job->layer, LB_SLOT_GATE) },
                                    { &l->ffn_up, s->up, s->ffn_stride, lb_slot(job->layer, LB_SLOT_UP) } };
     lb_linear_run(&s->exec, gate_up, 2, &in, false);
     next_layer(job, &l->ffn_down);
     each_token(job, activate_token);
+    if (!tapped(job, LB_TAP_FFN_DOWN, s->gate, s->ffn_stride)) {
+        return;
+    }
     in = lb_prep_input(&s->prep, job->n, s->gate, s->ffn_stride);
     const lb_product down = { &l->ffn_down, s->x, s->x_stride, lb_slot(job->layer, LB_SLOT_DOWN) };
     lb_linear_run(&s->exec, &down, 1, &in, true);
@@ -215,4 +233,33 @@ bool lb_forward(lbrt_session *s, const lbrt_token *tokens, size_t n, size_t firs
     }
     lb_kv_end(&s->kv, first, n);
     return true;
+}
+
+static void angle_token(void *context, size_t t, unsigned thread)
+{
+    const forward_job *job = (const forward_job *)context;
+    const lbrt_model *m = job->s->model;
+    (void)thread;
+    lb_rope_angles(m->rope_frequency, m->hparams.rope_dim / 2, t, job->s->angles + t * m->hparams.rope_dim);
+}
+
+void lb_forward_half(lbrt_session *s, uint32_t layer, bool ffn, size_t n)
+{
+    forward_job job = { .s = s, .l = &s->model->layers[layer], .layer = layer, .n = n };
+    if (ffn) {
+        forward_ffn(&job);
+        return;
+    }
+    lb_kv_begin(&s->kv, 0);
+    each_token(&job, angle_token);
+    forward_attention(&job);
+    lb_kv_end(&s->kv, 0, n);
+}
+
+void lb_forward_last_norm(lbrt_session *s, size_t n)
+{
+    const lb_hparams *h = &s->model->hparams;
+    for (size_t t = 0; t < n; t++) {
+        s->exec.k->rmsnorm(s->normed + t * s->normed_stride, s->x + t * s->x_stride, s->model->out_norm, h->dim, h->norm_eps);
+    }
 }

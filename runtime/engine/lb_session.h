@@ -23,6 +23,13 @@ typedef struct lb_attn_scratch {
     int32_t *q8_sum, *p8_sum;
 } lb_attn_scratch;
 
+/*
+ * Who wants to see what the linear layers read, as calibration does: called with the n rows of x before each input of a layer is
+ * used. False: the half of the layer that is being computed ends here.
+ */
+typedef enum lb_tap_place { LB_TAP_ATTN, LB_TAP_ATTN_O, LB_TAP_FFN, LB_TAP_FFN_DOWN, LB_TAP_PLACES } lb_tap_place;
+typedef bool lb_tap_fn(void *user, uint32_t layer, lb_tap_place place, const float *x, size_t stride, size_t n);
+
 struct lbrt_session {
     const lbrt_model *model;
     lbrt_allocator allocator;
@@ -63,6 +70,9 @@ struct lbrt_session {
     size_t n_logits;        /* rows that are valid; row i is `back` i */
 
     struct lb_candidate *candidates; /* [n_vocab], for the sampler */
+
+    lb_tap_fn *tap; /* NULL: nobody looks */
+    void *tap_user;
 };
 
 /* Lays out (and, if s is not NULL and a->base is set, fills) a session. */
@@ -74,6 +84,15 @@ lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *o, 
  * n_logits of them are written to rows 0.. (row i for the i-th from the end, counted from `back`). False if cancelled.
  */
 bool lb_forward(lbrt_session *s, const lbrt_token *tokens, size_t n, size_t first, size_t n_logits, size_t back);
+
+/*
+ * One half of one layer, attention or feed-forward, on rows 0..n-1 (n <= n_batch) of s->x, which are tokens at positions 0.. of an
+ * empty cache. For calibration: models are gone through layer by layer, all tokens at a time.
+ */
+void lb_forward_half(lbrt_session *s, uint32_t layer, bool ffn, size_t n);
+
+/* The final norm of rows 0..n-1 of s->x, into s->normed. */
+void lb_forward_last_norm(lbrt_session *s, size_t n);
 
 /* Attention of n tokens at positions first.. over the cache of a layer: q [n][q_stride] (scaled, rotated) to out [n][out_stride]. */
 void lb_attention(lbrt_session *s, uint32_t layer, const float *q, size_t n, size_t first, float *out, size_t out_stride);

@@ -1,0 +1,348 @@
+/* Running a model layer by layer beside its packed copy, and the second moments of what the copy's layers read. */
+#include "lb_calib.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "../../runtime/base/lb_os.h"
+#include "lb_budget.h"
+
+typedef struct calib_basis {
+    const uint8_t *signs;
+    lb_factor factor;
+} calib_basis;
+
+enum { CALIB_BASES = 2 }; /* plain and rotated: layers share a rotation if they share an input */
+
+typedef struct calib_job {
+    lb_streams streams;
+    const lb_calib_options *how;
+    lbrt_allocator a;
+    uint32_t layer;
+    lb_tap_place place;
+    bool have_place;
+    lb_moments moments; /* of the place; n 0: none yet */
+    calib_basis bases[CALIB_BASES];
+    size_t n_bases;
+
+    const lb_source *source;
+    const lb_convert_options *options;
+    double done, share; /* of all weights: those that are packed, those that read the place at work */
+    unsigned runs;      /* through all tokens since the place was reached */
+    double begin, span; /* of the progress: the phase at work */
+} calib_job;
+
+/*
+ * Progress: of the time that a place in a layer takes, about a third each goes into bringing the tokens there, into moments, and
+ * into packing. The copy of the model at the beginning is a twentieth of all, the choice of formats two thirds of the rest.
+ */
+static const double copy_share = 0.05, budget_share = 0.63;
+
+static void calib_show(const calib_job *c, double done, const char *what)
+{
+    if (c->options->progress) {
+        c->options->progress(c->options->user, c->begin + c->span * done, what);
+    }
+}
+
+static void calib_tick(void *user, double done)
+{
+    const calib_job *c = (const calib_job *)user;
+    char what[48];
+    lb_format(what, sizeof what, "layer %u: running the model", c->layer);
+    calib_show(c, c->done + c->share * (c->runs + done) / 3.0, what);
+}
+
+/* lb_convert's, of weights that are packed */
+static void calib_progress(void *user, double done, const char *tensor)
+{
+    calib_job *c = (calib_job *)user;
+    c->done = done;
+    calib_show(c, done, tensor);
+}
+
+static void calib_tensor(void *user, const lb_convert_tensor_report *report)
+{
+    const calib_job *c = (const calib_job *)user;
+    if (c->options->tensor) {
+        c->options->tensor(c->options->user, report);
+    }
+}
+
+static void copy_progress(void *user, double done, const char *tensor)
+{
+    (void)tensor;
+    calib_show((const calib_job *)user, done, "copy to calibrate with");
+}
+
+static void budget_progress(void *user, double done, const char *tensor)
+{
+    char what[80];
+    lb_format(what, sizeof what, "trying %s", tensor);
+    calib_show((const calib_job *)user, done, what);
+}
+
+static void drop_factors(calib_job *c)
+{
+    for (size_t i = 0; i < c->n_bases; i++) {
+        lb_factor_close(&c->bases[i].factor);
+    }
+    c->n_bases = 0;
+    lb_moments_close(&c->moments);
+}
+
+/* The place in a layer whose input a tensor reads; false: the embedding */
+static bool place_of_tensor(const lb_hparams *h, const char *name, uint32_t *layer, lb_tap_place *place)
+{
+    static const struct {
+        const char *name;
+        lb_tap_place place;
+    } places[] = { { "attn_q", LB_TAP_ATTN }, { "attn_k", LB_TAP_ATTN }, { "attn_v", LB_TAP_ATTN }, { "attn_o", LB_TAP_ATTN_O },
+                   { "ffn_gate", LB_TAP_FFN }, { "ffn_up", LB_TAP_FFN }, { "ffn_down", LB_TAP_FFN_DOWN } };
+    const char *dot = strrchr(name, '.');
+    if (strcmp(name, "out_head") == 0) {
+        *layer = h->n_layers;
+        *place = LB_TAP_PLACES;
+        return true;
+    }
+    if (!dot || sscanf(name, "layers.%u.", layer) != 1 || *layer >= h->n_layers) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        if (strcmp(dot + 1, places[i].name) == 0) {
+            *place = places[i].place;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The share of all weights that read the same as a tensor */
+static double share_of(const calib_job *c, uint32_t layer, lb_tap_place place)
+{
+    uint64_t same = 0, all = 0;
+    for (size_t i = 0; i < c->source->n_tensors; i++) {
+        const lb_source_tensor *t = &c->source->tensors[i];
+        uint32_t other_layer = 0;
+        lb_tap_place other;
+        all += t->rows * t->cols;
+        if (place_of_tensor(&c->source->hparams, t->name, &other_layer, &other) && other_layer == layer && other == place) {
+            same += t->rows * t->cols;
+        }
+    }
+    return (double)same / (double)all;
+}
+
+/* Brings the streams to where a tensor is read. */
+static void go_to(calib_job *c, uint32_t layer, lb_tap_place place)
+{
+    if (c->have_place && c->layer == layer && c->place == place) {
+        return;
+    }
+    drop_factors(c);
+    c->layer = layer;
+    c->place = place;
+    c->have_place = true;
+    c->share = share_of(c, layer, place);
+    c->runs = 0;
+    lb_streams_go_to(&c->streams, layer, place == LB_TAP_FFN || place == LB_TAP_FFN_DOWN);
+    c->runs = 1;
+}
+
+static lbrt_status calib_factor(void *user, const char *tensor, const lb_factor_options *basis, const lb_factor **out, lbrt_error *err)
+{
+    calib_job *c = (calib_job *)user;
+    uint32_t layer;
+    lb_tap_place place;
+    *out = NULL;
+    if (!place_of_tensor(&c->streams.original.model->hparams, tensor, &layer, &place)) {
+        return LBRT_OK;
+    }
+    go_to(c, layer, place);
+    for (size_t i = 0; i < c->n_bases; i++) {
+        if (c->bases[i].signs == basis->signs) {
+            *out = &c->bases[i].factor;
+            return LBRT_OK;
+        }
+    }
+    LB_FAIL_IF(c->n_bases == CALIB_BASES, err, LBRT_ERR_UNSUPPORTED, "%s rotates an input in another way than its neighbours", tensor);
+    if (c->moments.n == 0) {
+        LB_TRY(lb_streams_collect(&c->streams, place, c->how->shift != 0.0, &c->moments, err));
+    }
+    lb_factor_options o = *basis;
+    o.damping = c->how->damping;
+    o.shift = c->how->shift;
+    calib_basis *b = &c->bases[c->n_bases];
+    LB_TRY(lb_factor_open(&b->factor, &c->moments, &o, c->streams.packed.session->exec.pool, &c->a, err));
+    b->signs = basis->signs;
+    c->n_bases++;
+    *out = &b->factor;
+    return LBRT_OK;
+}
+
+static lbrt_status calib_packed(void *user, const char *name, const lb_tensor *tensor, lbrt_error *err)
+{
+    calib_job *c = (calib_job *)user;
+    uint32_t layer;
+    lb_tap_place place;
+    if (place_of_tensor(&c->streams.original.model->hparams, name, &layer, &place)) {
+        go_to(c, layer, place); /* also if nobody asked for moments */
+    }
+    return lb_streams_replace(&c->streams, name, tensor, err);
+}
+
+/* ---------------------------------------------------------------- the whole */
+
+/* The input as a model that can be run: a file without a name, mapped. */
+static lbrt_status open_original(calib_job *c, const char *path, lb_map *map, lbrt_model **out, lbrt_error *err)
+{
+    const lbrt_allocator *a = &c->a;
+    const size_t bytes = strlen(path) + 16;
+    char *name = (char *)lb_alloc(a, bytes);
+    LB_FAIL_IF(!name, err, LBRT_ERR_MEMORY, "out of memory");
+    lb_format(name, bytes, "%s.calib", path);
+    const lb_convert_options plain = { .format = LB_W_F16, .threads = c->options->threads, .progress = copy_progress, .user = c };
+    lbrt_model_options mo = LBRT_MODEL_OPTIONS_INIT;
+    mo.allocator = a;
+    lbrt_status s = lb_convert(c->source, name, &plain, a, err);
+    if (s == LBRT_OK) {
+        s = lb_map_open(name, map, err);
+        unlink(name);
+        s = s == LBRT_OK ? lbrt_model_open_memory(map->data, map->bytes, &mo, out, err) : s;
+    }
+    lb_free(a, name, bytes);
+    return s;
+}
+
+static lbrt_status read_tokens(const lbrt_model *m, const lb_calib_options *how, const lbrt_allocator *a, lbrt_token **out, size_t *n,
+                               lbrt_error *err)
+{
+    lbrt_status s = lbrt_tokenize(m, how->text, how->text_bytes, LBRT_TOKENIZE_BOS, NULL, 0, n, err);
+    LB_FAIL_IF(s != LBRT_ERR_BUFFER || *n == 0, err, s == LBRT_OK ? LBRT_ERR_ARGUMENT : s, "calibration: %s",
+               s == LBRT_OK ? "the text has no tokens" : err ? err->text : "no tokens");
+    *out = (lbrt_token *)lb_alloc(a, *n * sizeof **out);
+    LB_FAIL_IF(!*out, err, LBRT_ERR_MEMORY, "out of memory");
+    const size_t room = *n;
+    s = lbrt_tokenize(m, how->text, how->text_bytes, LBRT_TOKENIZE_BOS, *out, room, n, err);
+    if (s != LBRT_OK) {
+        lb_free(a, *out, room * sizeof **out);
+        *out = NULL;
+    }
+    *n = room;
+    return s;
+}
+
+/* What a file has beside its tensors, at most */
+static lbrt_status overhead_of(const lb_source *source, const lbrt_allocator *a, uint64_t *bytes, lbrt_error *err)
+{
+    void *tokenizer = NULL;
+    size_t tokenizer_bytes = 0;
+    LB_TRY(lb_tokdata_write(source->tokens, a, &tokenizer, &tokenizer_bytes, err));
+    lb_free(a, tokenizer, tokenizer_bytes);
+    *bytes = 4 * LB_FILE_DATA_ALIGN + tokenizer_bytes;
+    for (size_t i = 0; i < source->n_tensors; i++) { /* records, alignment, a rotation */
+        *bytes += 512 + (lb_convert_is_vector(source->tensors[i].name) ? 0 : source->tensors[i].cols / 8);
+    }
+    return LBRT_OK;
+}
+
+/* The rules of the options and one more for each matrix whose format the budget chooses */
+static lbrt_status choose_formats(calib_job *c, lbrt_model *original, const lbrt_token *tokens, size_t n_tokens, uint32_t context,
+                                  lb_convert_rule *rules, size_t *n_rules, lb_calib_report *report, lbrt_error *err)
+{
+    const double before = lb_now();
+    const lb_calib_options *how = c->how;
+    lb_budget_options o = { .bits_per_weight = how->budget_bits, .damping = how->damping, .progress = budget_progress, .user = c };
+    uint64_t overhead = 0;
+    lb_streams s = { .n_chunks = 0 };
+    if (how->budget_bytes) {
+        LB_TRY(overhead_of(c->source, &c->a, &overhead, err));
+        LB_FAIL_IF(how->budget_bytes <= overhead, err, LBRT_ERR_ARGUMENT, "tokenizer and tables alone need %llu bytes",
+                   (unsigned long long)overhead);
+        o.bytes = how->budget_bytes - overhead;
+    }
+    size_t chosen = 0;
+    memcpy(rules, c->options->rules, c->options->n_rules * sizeof *rules);
+    lbrt_status status = lb_streams_open(&s, original, true, c->options->threads, tokens, lb_min(n_tokens, LB_BUDGET_TOKENS), context,
+                                         &c->a, err);
+    if (status == LBRT_OK) {
+        status = lb_budget_choose(&s, c->source, c->options, &o, rules + c->options->n_rules, &chosen, &report->predicted, &c->a, err);
+    }
+    lb_streams_close(&s);
+    *n_rules = c->options->n_rules + chosen;
+    report->budget_seconds = lb_now() - before;
+    return status;
+}
+
+static lbrt_status convert_fitted(calib_job *c, const char *path, const lb_convert_options *options, lb_calib_report *report,
+                                  lbrt_error *err)
+{
+    const lb_convert_calib calib = { calib_factor, calib_packed, c };
+    lb_convert_options o = *options;
+    o.calib = &calib;
+    o.progress = calib_progress;
+    o.tensor = calib_tensor;
+    o.user = c;
+    c->streams.tick = calib_tick;
+    c->streams.tick_user = c;
+    LB_TRY(lb_convert(c->source, path, &o, &c->a, err));
+    c->streams.tick = NULL;
+    report->tokens = c->streams.n_fitted;
+    report->seconds = c->streams.seconds;
+    lb_streams_divergence(&c->streams, &report->kl, &report->scored);
+    return LBRT_OK;
+}
+
+static lbrt_status calibrate(calib_job *c, const char *path, lbrt_model *original, const lbrt_token *tokens, size_t n_tokens,
+                             lb_calib_report *report, lbrt_error *err)
+{
+    const uint32_t trained = c->source->hparams.n_context;
+    const uint32_t context = c->how->n_context ? c->how->n_context : trained < 512 ? trained : 512;
+    const size_t rules_bytes = (c->options->n_rules + c->source->n_tensors) * sizeof(lb_convert_rule);
+    lb_convert_options options = *c->options;
+    lb_convert_rule *rules = NULL;
+    lbrt_status s = LBRT_OK;
+    if (c->how->budget_bytes || c->how->budget_bits > 0.0) {
+        rules = (lb_convert_rule *)lb_alloc(&c->a, rules_bytes);
+        LB_FAIL_IF(!rules, err, LBRT_ERR_MEMORY, "out of memory");
+        c->span = budget_share;
+        s = choose_formats(c, original, tokens, n_tokens, context, rules, &options.n_rules, report, err);
+        options.rules = rules;
+        c->begin += c->span;
+    }
+    c->span = 1.0 - c->begin;
+    if (s == LBRT_OK) {
+        s = lb_streams_open(&c->streams, original, false, options.threads, tokens, n_tokens, context, &c->a, err);
+    }
+    s = s == LBRT_OK ? convert_fitted(c, path, &options, report, err) : s;
+    lb_free(&c->a, rules, rules_bytes);
+    return s;
+}
+
+lbrt_status lb_convert_calibrated(const lb_source *source, const char *path, const lb_convert_options *options,
+                                  const lb_calib_options *given, const lbrt_allocator *a, lb_calib_report *report, lbrt_error *err)
+{
+    lbrt_model *original = NULL;
+    lbrt_token *tokens = NULL;
+    size_t n_tokens = 0;
+    lb_calib_options how = *given;
+    how.n_tokens = how.n_tokens ? how.n_tokens : LB_CALIB_TOKENS;
+    how.damping = how.damping < 0 ? 0.1 : how.damping;
+    how.shift = how.shift < 0 ? 1.0 : how.shift;
+    *report = (lb_calib_report){ .kl = NAN, .predicted = NAN };
+    LB_FAIL_IF(!source->tokens, err, LBRT_ERR_ARGUMENT, "calibration needs a model with a tokenizer");
+    calib_job job = { .how = &how, .a = *a, .source = source, .options = options, .span = copy_share };
+    lb_map map = { NULL, 0 };
+    lbrt_status s = open_original(&job, path, &map, &original, err);
+    job.begin = copy_share;
+    s = s == LBRT_OK ? read_tokens(original, &how, a, &tokens, &n_tokens, err) : s;
+    report->text_tokens = n_tokens;
+    s = s == LBRT_OK ? calibrate(&job, path, original, tokens, lb_min(n_tokens, how.n_tokens), report, err) : s;
+    drop_factors(&job);
+    lb_streams_close(&job.streams);
+    lb_free(a, tokens, n_tokens * sizeof *tokens);
+    lbrt_model_close(original);
+    lb_map_close(&map);
+    return s;
+}

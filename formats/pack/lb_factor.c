@@ -1,0 +1,336 @@
+/*
+ * From second moments to what feedback needs: rotation, damping, order of the columns, H = R R', and C H^-1. In binary64, each
+ * number computed by one thread in a fixed order.
+ */
+#include <math.h>
+
+#include "lb_moments.h"
+
+typedef double lb_d2 LB_VECTOR(16);
+
+#define LB_FACTOR_BLOCK 64u
+
+typedef struct factor_job {
+    size_t n, at; /* the block of columns being worked on */
+    double *h, *c;
+    const lb_factor_options *o;
+    const lb_moments *m;
+    const uint32_t *order;
+    double damping; /* what is added */
+    lb_factor *f;
+} factor_job;
+
+static lb_d2 factor_load(const double *p)
+{
+    lb_d2 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* The sum of a_l b_l; n is even */
+static double factor_dot(const double *a, const double *b, size_t n)
+{
+    lb_d2 s0 = {0.0, 0.0}, s1 = s0, s2 = s0, s3 = s0;
+    size_t l = 0;
+    for (; l + 8 <= n; l += 8) {
+        s0 += factor_load(a + l) * factor_load(b + l);
+        s1 += factor_load(a + l + 2) * factor_load(b + l + 2);
+        s2 += factor_load(a + l + 4) * factor_load(b + l + 4);
+        s3 += factor_load(a + l + 6) * factor_load(b + l + 6);
+    }
+    s0 = (s0 + s1) + (s2 + s3);
+    double s = s0[0] + s0[1];
+    for (; l < n; l++) {
+        s += a[l] * b[l];
+    }
+    return s;
+}
+
+/* ---------------------------------------------------------------- the basis */
+
+/* Block Hadamard transform of n rows of `width` numbers, `stride` apart: along the row (stride 1) or across rows */
+static void factor_hadamard(double *x, size_t n, size_t stride, size_t width, const uint8_t *signs, size_t block)
+{
+    const double unit = 1.0 / sqrt((double)block);
+    for (size_t i = 0; i < n; i++) {
+        const double s = signs[i / 8] >> (i % 8) & 1 ? -unit : unit;
+        for (size_t w = 0; w < width; w++) {
+            x[i * stride + w] *= s;
+        }
+    }
+    for (size_t h = 1; h < block; h *= 2) {
+        for (size_t i = 0; i < n; i++) {
+            if (i & h) {
+                continue;
+            }
+            double *a = x + i * stride, *b = a + h * stride;
+            for (size_t w = 0; w < width; w++) {
+                const double u = a[w], v = b[w];
+                a[w] = u + v;
+                b[w] = u - v;
+            }
+        }
+    }
+}
+
+static void factor_rotate_row(void *context, size_t i, unsigned thread)
+{
+    const factor_job *job = (const factor_job *)context;
+    (void)thread;
+    factor_hadamard(job->h + i * job->n, job->n, 1, 1, job->o->signs, job->o->block);
+    if (job->c) {
+        factor_hadamard(job->c + i * job->n, job->n, 1, 1, job->o->signs, job->o->block);
+    }
+}
+
+static void factor_rotate_columns(void *context, size_t i, unsigned thread)
+{
+    const factor_job *job = (const factor_job *)context;
+    (void)thread;
+    factor_hadamard(job->h + 16 * i, job->n, job->n, 16, job->o->signs, job->o->block);
+    if (job->c) {
+        factor_hadamard(job->c + 16 * i, job->n, job->n, 16, job->o->signs, job->o->block);
+    }
+}
+
+/* Row i of the moments, from the half that was summed up, per token */
+static void factor_copy_row(void *context, size_t i, unsigned thread)
+{
+    const factor_job *job = (const factor_job *)context;
+    const size_t n = job->n, from = job->order ? job->order[i] : i;
+    const double unit = 1.0 / (double)job->m->tokens;
+    (void)thread;
+    for (size_t j = 0; j < n; j++) {
+        const size_t to = job->order ? job->order[j] : j;
+        job->h[i * n + j] = job->m->h[from < to ? from * n + to : to * n + from] * unit;
+        if (job->c) {
+            job->c[i * n + j] = job->m->c[from * n + to] * unit;
+        }
+    }
+}
+
+/* Groups by falling mean of the diagonal, columns within them by falling diagonal; ties as they are */
+static void factor_sort(const lb_moments *m, uint32_t *order)
+{
+    const size_t n = m->n, groups = n / LB_GROUP;
+    uint32_t *columns = order;
+    for (size_t g = 0; g < groups; g++) {
+        double mean = 0.0;
+        for (size_t i = 0; i < LB_GROUP; i++) {
+            mean += m->h[(g * LB_GROUP + i) * (n + 1)];
+        }
+        size_t at = g; /* where it goes among those before it; their first columns stand for them */
+        for (; at > 0; at--) {
+            double other = 0.0;
+            const size_t first = columns[(at - 1) * LB_GROUP] / LB_GROUP * LB_GROUP;
+            for (size_t i = 0; i < LB_GROUP; i++) {
+                other += m->h[(first + i) * (n + 1)];
+            }
+            if (other >= mean) {
+                break;
+            }
+            memcpy(columns + at * LB_GROUP, columns + (at - 1) * LB_GROUP, LB_GROUP * sizeof *columns);
+        }
+        for (size_t i = 0; i < LB_GROUP; i++) {
+            const uint32_t column = (uint32_t)(g * LB_GROUP + i);
+            uint32_t *in = columns + at * LB_GROUP;
+            size_t j = i;
+            for (; j > 0 && m->h[in[j - 1] * (n + 1)] < m->h[column * (n + 1)]; j--) {
+                in[j] = in[j - 1];
+            }
+            in[j] = column;
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- H = R R' */
+
+/* The block on the diagonal, from its last column on */
+static bool factor_diagonal(double *h, size_t n, size_t at)
+{
+    for (size_t j = at + LB_FACTOR_BLOCK; j-- > at;) {
+        const size_t behind = at + LB_FACTOR_BLOCK - (j + 1);
+        for (size_t i = j + 1; i-- > at;) {
+            double s = h[i * n + j] - factor_dot(h + i * n + j + 1, h + j * n + j + 1, behind);
+            if (i == j) {
+                if (!(s > 0.0) || s > 1e300) {
+                    return false;
+                }
+                s = sqrt(s);
+            } else {
+                s /= h[j * n + j];
+            }
+            h[i * n + j] = s;
+        }
+    }
+    return true;
+}
+
+/* Columns at .. at + 63 of 16 rows above them */
+static void factor_panel(void *context, size_t item, unsigned thread)
+{
+    const factor_job *job = (const factor_job *)context;
+    const size_t n = job->n, at = job->at;
+    (void)thread;
+    for (size_t i = 16 * item; i < 16 * item + 16; i++) {
+        for (size_t j = at + LB_FACTOR_BLOCK; j-- > at;) {
+            const size_t behind = at + LB_FACTOR_BLOCK - (j + 1);
+            const double s = job->h[i * n + j] - factor_dot(job->h + i * n + j + 1, job->h + j * n + j + 1, behind);
+            job->h[i * n + j] = s / job->h[j * n + j];
+        }
+    }
+}
+
+/* What the block takes from rows 4 i .. 4 i + 3 before it, columns from the row on */
+static void factor_update(void *context, size_t item, unsigned thread)
+{
+    const factor_job *job = (const factor_job *)context;
+    const size_t n = job->n, at = job->at, i = 4 * item;
+    double *h = job->h;
+    (void)thread;
+    for (size_t j = i / 2 * 2; j < at; j += 2) {
+        lb_d2 s[4][2] = {{{0.0, 0.0}}};
+        for (size_t l = at; l < at + LB_FACTOR_BLOCK; l += 2) {
+            const lb_d2 b0 = factor_load(h + j * n + l), b1 = factor_load(h + (j + 1) * n + l);
+            LB_UNROLL
+            for (size_t r = 0; r < 4; r++) {
+                const lb_d2 a = factor_load(h + (i + r) * n + l);
+                s[r][0] += a * b0;
+                s[r][1] += a * b1;
+            }
+        }
+        for (size_t r = 0; r < 4; r++) {
+            h[(i + r) * n + j] -= s[r][0][0] + s[r][0][1];
+            h[(i + r) * n + j + 1] -= s[r][1][0] + s[r][1][1];
+        }
+    }
+}
+
+static bool factor_decompose(factor_job *job, lb_pool *pool)
+{
+    for (size_t at = job->n; at > 0;) {
+        at -= LB_FACTOR_BLOCK;
+        job->at = at;
+        if (!factor_diagonal(job->h, job->n, at)) {
+            return false;
+        }
+        lb_pool_run(pool, factor_panel, job, at / 16);
+        lb_pool_run(pool, factor_update, job, at / 4);
+    }
+    return true;
+}
+
+/* ---------------------------------------------------------------- results */
+
+/* Row i of D = C - H becomes that of D (R R')^-1; the damping does not count as a difference */
+static void factor_solve_row(void *context, size_t i, unsigned thread)
+{
+    const factor_job *job = (const factor_job *)context;
+    const size_t n = job->n;
+    double *y = job->c + i * n;
+    (void)thread;
+    for (size_t j = n; j-- > 0;) { /* z R' = y */
+        y[j] = (y[j] - factor_dot(y + j + 1, job->h + j * n + j + 1, n - j - 1)) / job->h[j * (n + 1)];
+    }
+    for (size_t j = 0; j < n; j++) { /* y R = z */
+        const double v = y[j] / job->h[j * (n + 1)];
+        const double *r = job->h + j * n;
+        y[j] = v;
+        for (size_t l = j + 1; l < n; l++) {
+            y[l] -= v * r[l];
+        }
+    }
+}
+
+static void factor_store_tile(void *context, size_t tile, unsigned thread)
+{
+    const factor_job *job = (const factor_job *)context;
+    const size_t n = job->n;
+    (void)thread;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < LB_TILE_ROWS; j++) {
+            const size_t column = tile * LB_TILE_ROWS + j;
+            job->f->tiles[(tile * n + i) * LB_TILE_ROWS + j] = i <= column ? (float)job->h[i * n + column] : 0.0f;
+            if (job->c) {
+                job->f->shift[(tile * n + i) * LB_TILE_ROWS + j] = (float)(job->o->shift * job->c[i * n + column]);
+            }
+        }
+    }
+    for (size_t j = tile * LB_TILE_ROWS; j < (tile + 1) * LB_TILE_ROWS; j++) {
+        job->f->diagonal[j] = (float)job->h[j * (n + 1)];
+    }
+}
+
+static lbrt_status factor_make(factor_job *job, lb_pool *pool, lbrt_error *err)
+{
+    const size_t n = job->n;
+    lb_pool_run(pool, factor_copy_row, job, n);
+    if (job->o->signs) {
+        lb_pool_run(pool, factor_rotate_row, job, n);
+        lb_pool_run(pool, factor_rotate_columns, job, n / 16);
+    }
+    double mean = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        mean += job->h[i * (n + 1)] / (double)n;
+    }
+    LB_FAIL_IF(!(mean < 1e200), err, LBRT_ERR_NUMERIC, "the calibration text makes activations that are not finite");
+    const double damping = mean > 0.0 ? job->o->damping * mean : 1.0;
+    if (job->c) {
+        for (size_t i = 0; i < n * n; i++) {
+            job->c[i] -= job->h[i];
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        job->h[i * (n + 1)] += damping;
+    }
+    LB_FAIL_IF(!factor_decompose(job, pool), err, LBRT_ERR_NUMERIC, "second moments that are not positive definite");
+    if (job->c) {
+        lb_pool_run(pool, factor_solve_row, job, n);
+    }
+    lb_pool_run(pool, factor_store_tile, job, n / LB_TILE_ROWS);
+    return LBRT_OK;
+}
+
+lbrt_status lb_factor_open(lb_factor *f, const lb_moments *m, const lb_factor_options *o, lb_pool *pool, const lbrt_allocator *a,
+                           lbrt_error *err)
+{
+    const size_t n = m->n;
+    const bool cross = m->c && o->shift > 0.0;
+    *f = (lb_factor){.n = n, .a = *a};
+    f->tiles = (float *)lb_alloc(a, n * n * sizeof(float));
+    f->shift = cross ? (float *)lb_alloc(a, n * n * sizeof(float)) : NULL;
+    f->diagonal = (float *)lb_alloc(a, n * sizeof(float));
+    f->order = o->sort ? (uint32_t *)lb_alloc(a, n * sizeof(uint32_t)) : NULL;
+    factor_job job = {.n = n, .o = o, .m = m, .order = f->order, .f = f};
+    job.h = (double *)lb_alloc(a, n * n * sizeof(double));
+    job.c = cross ? (double *)lb_alloc(a, n * n * sizeof(double)) : NULL;
+    lbrt_status s = LBRT_OK;
+    if (!f->tiles || !f->diagonal || !job.h || (cross && (!f->shift || !job.c)) || (o->sort && !f->order)) {
+        s = lb_fail(err, LBRT_ERR_MEMORY, "out of memory for the second moments of %zu columns", n);
+    } else if (m->tokens == 0) {
+        s = lb_fail(err, LBRT_ERR_ARGUMENT, "second moments of no tokens");
+    } else {
+        if (o->sort) {
+            factor_sort(m, f->order);
+        }
+        s = factor_make(&job, pool, err);
+    }
+    lb_free(a, job.h, n * n * sizeof(double));
+    lb_free(a, job.c, n * n * sizeof(double));
+    if (s != LBRT_OK) {
+        lb_factor_close(f);
+    }
+    return s;
+}
+
+void lb_factor_close(lb_factor *f)
+{
+    const size_t n = f->n;
+    if (n) {
+        lb_free(&f->a, f->tiles, n * n * sizeof(float));
+        lb_free(&f->a, f->shift, n * n * sizeof(float));
+        lb_free(&f->a, f->diagonal, n * sizeof(float));
+        lb_free(&f->a, f->order, n * sizeof(uint32_t));
+    }
+    *f = (lb_factor){.n = 0};
+}
