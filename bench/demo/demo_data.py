@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""Writes the demo model's training data: conversations from a grammar, a tokenizer trained on them, and rows of token ids.
+
+    demo_data.py --out FOLDER [--rows 40000] [--seed 1]       tokenizer.json, train_*.npy, valid_*.npy
+    demo_data.py --heldout FILE                               the evaluation's prompts (bench/demo/heldout.txt)
+    demo_data.py --show N                                     N conversations as text
+
+A row is 513 tokens of whole conversations, the last one cut; flags say which tokens the assistant wrote. Evaluation and training share
+no number family, no pair of story hero and plot, and no wording that the grammar marks with '!'.
+"""
+import argparse, json, os, random
+import numpy as np
+import demo_bpe
+from demo_stories import Story
+from demo_talk import counting, fact, memory, noise, outside, sums, talk, too_hard
+
+TIME, VOCAB = 512, 2048
+REQUESTS = ["Tell me a story about {x}.", "A story about {x}, please.", "Can you tell me a story about {x}?", "Tell a story about {x}.", "Write a story about {x}.",
+            "I want a story about {x}.", "Do you know a story about {x}?", "story about {x}", "Please tell me something about {x}, as a story.", "Make up a story about {x}.",
+            "I would like to hear a story about {x}.", "tell me a short story about {x}", "Write a short story about {x}.", "a tale of {x}", "Tell me a tale about {x}.",
+            "Give me a story with {x}.", "tell a tale with {x}", "Once more, a story about {x}.", "How about a story about {x}?", "now a story about {x}",
+            "Let me hear a story about {x}.", "Tell me about {x} in a story.", "a story with {x}", "!I wish for a story about {x}.", "!Could I hear a story about {x}?"]
+ANY = ["Tell me a story.", "A story, please.", "Can you tell me a story?", "story", "Tell me something.", "I am bored.", "Do you know a story?", "Write a story.", "Make up a story.",
+       "tell a story please", "Tell me a short story.", "I want a story.", "Entertain me.", "Yes, a story.", "yes please", "a story", "Give me a story.", "!May I hear a story?"]
+ANOTHER = ["Tell me another one.", "Another one, please.", "another story", "One more.", "again", "Tell me a different story.", "more", "Next story.", "!Let me hear the next one."]
+NO_STORY = "I have not told you a story yet. Shall I?"
+
+
+def pick(rng, wordings, unseen=False):
+    return rng.choice([x for x in wordings if x.startswith("!") == unseen]).lstrip("!")
+
+
+def as_typed(rng, text):
+    """As people write: without capitals, marks, or care."""
+    r = rng.random()
+    if r < 0.1 and text[-1] in "?.":
+        text = rng.choice(["Please, {}", "Hi, {}", "Hello! {}", "ok, {}", "And {}", "So, {}", "{} please", "{} Please.", "Well, {}"]).format(text if rng.random() < 0.5 else text[0].lower() + text[1:])
+    if rng.random() < 0.35:
+        text = text.lower()
+    if rng.random() < 0.35 and len(text) > 2:
+        text = text.rstrip("?.!")
+    if rng.random() < 0.03 and len(text) > 8 and not any(c.isupper() or c.isdigit() for c in text[1:]):
+        i = rng.randrange(len(text) - 1)
+        text = rng.choice([text[:i] + text[i + 1:], text[:i] + text[i + 1] + text[i] + text[i + 2:], text[:i] + text[i] + text[i:]])
+    return text
+
+
+def request(rng, story, after, unseen=False):
+    if not unseen and rng.random() < 0.2:
+        return pick(rng, ANOTHER if after and rng.random() < 0.6 else ANY)
+    return pick(rng, REQUESTS, unseen).format(x=story.subject())
+
+
+def conversation(rng, held=False):
+    """[(user, assistant)...]; held: only what the evaluation asks."""
+    out, story, owed = [], None, []
+    for _ in range(rng.choice([1, 1, 2, 3, 4, 5, 6, 8, 10])):
+        r = rng.random()
+        if owed and r < 0.4:
+            new = [owed.pop()]
+        elif story and r < 0.45:
+            new = []
+            for _ in range(rng.choice([1, 2, 3])):
+                new.append(story.ask() if rng.random() < 0.9 else story.ask_unknown())
+        else:
+            k = rng.choices("story sum fact outside talk counting hard memory noise nostory".split(), [28, 18, 17, 10, 6, 5, 4, 6, 3, 1.5])[0]
+            if k == "story":
+                story_before, story = story, Story(rng, held)
+                new = [(request(rng, story, story_before is not None), story.text)]
+            elif k == "nostory":
+                other = Story(rng, held)
+                new = [(other.ask()[0], NO_STORY)] if story is None else [story.ask()]
+            elif k == "memory":
+                told, asked = memory(rng)
+                new = [told]
+                owed.append(asked)
+            else:
+                new = {"sum": lambda: sums(rng, held), "fact": lambda: fact(rng), "outside": lambda: outside(rng), "talk": lambda: talk(rng),
+                       "counting": lambda: counting(rng), "hard": lambda: too_hard(rng), "noise": lambda: noise(rng)}[k]()
+        out += [(as_typed(rng, q), answer) for q, answer in new]
+    return out
+
+
+def held_out_prompts(rng):
+    """[(kind, [earlier exchanges], prompt, the right answer)]; the answer to a story is what its perplexity is measured on."""
+    out = []
+    for i in range(160):
+        (q, answer), = sums(rng, held=True, unseen=i % 2 == 1)
+        out.append(("sum" if "+" in answer else "difference", [], q, answer))
+    for i in range(240):
+        s = Story(rng, held=True)
+        q, answer = s.ask(unseen=i % 3 == 2)
+        out.append(("question" if i % 3 < 2 else "question-new-words", [(request(rng, s, False), s.text)], q, answer))
+    for i in range(40):
+        s = Story(rng, held=True)
+        q, answer = s.ask_unknown(unseen=i % 2 == 1)
+        out.append(("not-in-story", [(request(rng, s, False), s.text)], q, answer))
+    for i in range(80):
+        s = Story(rng, held=True)
+        out.append(("story", [], request(rng, s, False, unseen=i % 2 == 1), s.text))
+    facts = {}
+    while len(facts) < 45:
+        (q, answer), = fact(rng, unseen=True)
+        facts[q] = answer
+    out += [("fact", [], q, answer) for q, answer in facts.items()]
+    for i in range(60):
+        (q, answer), = outside(rng, unseen=True)
+        out.append(("outside", [], q, answer))
+    for i in range(30):
+        (q, answer), = too_hard(rng, unseen=True)
+        out.append(("too-hard", [], q, answer))
+    for i in range(30):
+        told, (q, answer) = memory(rng)
+        out.append(("memory", [told, (fact(rng) if i % 2 else talk(rng))[0]], q, answer))
+    for i in range(20):
+        (q, answer), = talk(rng, unseen=True)
+        out.append(("talk", [], q, answer))
+    return out
+
+
+def rows_of(rng, encoder, n, held):
+    """Rows of 513 ids and their flags."""
+    bos, end, user, assistant = (encoder.special[f"<|{x}|>"] for x in ("bos", "end", "user", "assistant"))
+    system = encoder.special["<|system|>"]
+    rows, flags = np.zeros((n, TIME + 1), np.uint16), np.zeros((n, TIME + 1), np.uint8)
+    for i in range(n):
+        ids, written = [], []
+        while len(ids) < TIME + 1:
+            ids.append(bos)
+            written.append(0)
+            if rng.random() < 0.04:
+                text = encoder.encode(rng.choice(["You are a helpful assistant.", "You are a friendly storyteller.", "Answer briefly.", "Be kind."]))
+                ids += [system] + text + [end]
+                written += [0] * (len(text) + 2)
+            begin = len(ids) - 1
+            for q, answer in conversation(rng, held):
+                q, answer = encoder.encode(q), encoder.encode(answer)
+                if len(ids) - begin + len(q) + len(answer) + 4 > TIME:
+                    break
+                ids += [user] + q + [end, assistant] + answer + [end]
+                written += [0] * (len(q) + 3) + [1] * (len(answer) + 1)
+        rows[i], flags[i] = ids[:TIME + 1], written[:TIME + 1]
+    return rows, flags
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--out")
+    p.add_argument("--rows", type=int, default=40000)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--heldout")
+    p.add_argument("--show", type=int)
+    o = p.parse_args()
+    if o.show:
+        rng = random.Random(o.seed)
+        for _ in range(o.show):
+            print("\n".join(f"> {q}\n{answer}" for q, answer in conversation(rng)), "\n")
+    if o.heldout:
+        with open(o.heldout, "w") as f:
+            for kind, before, q, answer in held_out_prompts(random.Random(o.seed + 1000)):
+                f.write(f"# {kind}\n" + "".join(f"U {x}\nA {y}\n" for x, y in before) + f"U {q}\nE {answer}\n\n")
+    if o.out:
+        os.makedirs(o.out, exist_ok=True)
+        rng = random.Random(o.seed)
+        text = "\n".join(q + "\n" + answer for _ in range(20000) for q, answer in conversation(rng))
+        tok = demo_bpe.tokenizer_json(demo_bpe.train(text, VOCAB))
+        with open(os.path.join(o.out, "tokenizer.json"), "w") as f:
+            json.dump(tok, f, ensure_ascii=False)
+        encoder = demo_bpe.Encoder(tok)
+        for name, n, held, seed in (("valid", 96, True, o.seed + 1), ("train", o.rows, False, o.seed + 2)):
+            rows, flags = rows_of(random.Random(seed), encoder, n, held)
+            np.save(os.path.join(o.out, name + "_rows.npy"), rows)
+            np.save(os.path.join(o.out, name + "_flags.npy"), flags)
+            print(f"{name}: {n} rows, {100 * flags.mean():.0f}% of the tokens are the assistant's; {len(encoder.vocab) + 5} tokens")
+
+
+if __name__ == "__main__":
+    main()
