@@ -24,7 +24,7 @@ TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TESTS    := $(patsubst tests/test_%.c,%,$(sort $(wildcard tests/test_*.c)))
 
-all: $(BUILD)/liblbrt.a $(BUILD)/liblbrt.so $(PROGRAMS:%=$(BUILD)/%)
+all: $(BUILD)/liblbrt.a $(BUILD)/liblbrt.so $(PROGRAMS:%=$(BUILD)/%) $(BUILD)/demo-score
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -46,7 +46,8 @@ $(BUILD)/lbrt-convert: $(BUILD)/obj/formats/lbrt-convert.o $(BUILD)/obj/formats/
 $(BUILD)/lbrt-info: $(BUILD)/obj/formats/lbrt-info.o $(BUILD)/liblbrt.a
 $(BUILD)/lbrt-bench: $(BUILD)/obj/bench/lbrt-bench.o $(BUILD)/obj/bench/lb_kernel_bench.o $(BUILD)/obj/bench/lb_machine.o $(BUILD)/liblbrt-tools.a $(BUILD)/liblbrt.a
 $(BUILD)/lbrt-eval: $(BUILD)/obj/bench/lbrt-eval.o $(BUILD)/liblbrt.a
-$(PROGRAMS:%=$(BUILD)/%):
+$(BUILD)/demo-score: $(BUILD)/obj/bench/demo/demo-score.o $(BUILD)/liblbrt.a
+$(PROGRAMS:%=$(BUILD)/%) $(BUILD)/demo-score:
 	$(CC) $(CFLAGS) -pthread $^ -o $@ $(LDLIBS)
 
 # ---- tests: one runner; a file tests/test_NAME.c defines test_NAME() and is found here ----
@@ -76,27 +77,36 @@ bench: all
 	@test -f $(BUILD)/models/bench-q4.lbrt || $(BUILD)/lbrt-convert --synth tinyllama-1.1b --format q4 $(BUILD)/models/bench-q4.lbrt
 	$(BUILD)/lbrt-bench $(BUILD)/models/bench-q4.lbrt
 
+# The small model that lies in the repository: talk to it, or see how many held-out prompts it answers.
+demo: $(BUILD)/chat
+	@$(RUN) $(BUILD)/chat bench/demo/demo.lbrt
+
+demo-score: $(BUILD)/demo-score
+	@$(RUN) $(BUILD)/demo-score bench/demo/demo.lbrt
+
 $(BUILD)/lbrt.pc: Makefile include/lbrt.h
 	@printf 'prefix=%s\nincludedir=$${prefix}/include\nlibdir=$${prefix}/lib\n\nName: lbrt\nDescription: low-bit language model runtime\nVersion: %s\nCflags: -I$${includedir}\nLibs: -L$${libdir} -llbrt\nLibs.private: -pthread -lm\n' '$(PREFIX)' '$(VERSION)' > $@
 
 install: all $(BUILD)/lbrt.pc
-	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/lbrt
 	install -m 644 include/lbrt.h $(DESTDIR)$(PREFIX)/include/
 	install -m 644 $(BUILD)/liblbrt.a $(DESTDIR)$(PREFIX)/lib/
 	install -m 755 $(BUILD)/liblbrt.so $(DESTDIR)$(PREFIX)/lib/liblbrt.so.0
 	ln -sf liblbrt.so.0 $(DESTDIR)$(PREFIX)/lib/liblbrt.so
 	install -m 644 $(BUILD)/lbrt.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/
 	install -m 755 $(PROGRAMS:%=$(BUILD)/%) $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 bench/demo/demo.lbrt $(DESTDIR)$(PREFIX)/share/lbrt/
 
 clean:
 	rm -rf build build-*
 
 help:
 	@echo 'make            libraries and programs into build/'
+	@echo 'make demo       talk to the small model in bench/demo (make demo-score: how well it answers)'
 	@echo 'make test       all tests (ONLY=name runs one file)'
 	@echo 'make bench      tokens per second of a 1.1B model of random weights'
 	@echo 'make asan ubsan tsan   the tests under a sanitizer'
 	@echo 'make install PREFIX=/usr/local [DESTDIR=]'
 
-.PHONY: all test asan ubsan tsan bench install clean help
+.PHONY: all demo demo-score test asan ubsan tsan bench install clean help
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -2,6 +2,7 @@
  * chat: talk to a model in a terminal. Uses the public header only; read it as an example of an application.
  */
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -228,6 +229,28 @@ static lbrt_token *format_history(const chat_state *c, const chat_history *h, si
     return tokens;
 }
 
+static void history_drop(chat_history *h, size_t at, size_t n)
+{
+    for (size_t i = at; i < at + n; i++) {
+        free((void *)(uintptr_t)h->messages[i].content);
+    }
+    memmove(h->messages + at, h->messages + at + n, (h->n - at - n) * sizeof *h->messages);
+    h->n -= n;
+}
+
+/* The conversation as tokens. If it leaves less than a quarter of the context for the answer, the oldest exchanges are forgotten. */
+static lbrt_token *fit_history(const chat_state *c, chat_history *h, size_t *n)
+{
+    const size_t room = lbrt_session_capacity(c->session), keep = c->o->system ? 1 : 0;
+    lbrt_token *tokens = format_history(c, h, n);
+    while (*n + room / 4 > room && h->n >= keep + 3) {
+        history_drop(h, keep, 2);
+        free(tokens);
+        tokens = format_history(c, h, n);
+    }
+    return tokens;
+}
+
 static void converse(chat_state *c)
 {
     lbrt_model_info info = LBRT_MODEL_INFO_INIT;
@@ -261,9 +284,7 @@ static void converse(chat_state *c)
         }
         if (strcmp(line, "/new") == 0) {
             size_t keep = formatted && c->o->system ? 1 : 0;
-            while (h.n > keep) {
-                free((void *)(uintptr_t)h.messages[--h.n].content);
-            }
+            history_drop(&h, keep, h.n - keep);
             c->n_held = 0;
             continue;
         }
@@ -271,7 +292,7 @@ static void converse(chat_state *c)
         lbrt_token *tokens;
         if (formatted) {
             history_add(&h, "user", line);
-            tokens = format_history(c, &h, &n);
+            tokens = fit_history(c, &h, &n);
         } else {
             tokens = tokenize(c->model, line, LBRT_TOKENIZE_BOS, &n);
         }
@@ -282,15 +303,13 @@ static void converse(chat_state *c)
             if (s == LBRT_OK || s == LBRT_CANCELLED) {
                 history_add(&h, "assistant", a.text ? a.text : "");
             } else {
-                free((void *)(uintptr_t)h.messages[--h.n].content); /* the turn did not happen */
+                history_drop(&h, h.n - 1, 1); /* the turn did not happen */
             }
         }
         free(tokens);
         free(a.text);
     }
-    while (h.n) {
-        free((void *)(uintptr_t)h.messages[--h.n].content);
-    }
+    history_drop(&h, 0, h.n);
     free(h.messages);
     free(line);
 }
@@ -320,6 +339,27 @@ static lbrt_adapter *attach_adapter(const lbrt_model *model, lbrt_session *sessi
     return a;
 }
 
+/*
+ * The demo model, for a chat that is given none: beside the sources that this program was built from (BUILD/chat, bench/demo/demo.lbrt),
+ * or where `make install` put both (PREFIX/bin/chat, PREFIX/share/lbrt/demo.lbrt). NULL if it is in neither place.
+ */
+static const char *find_demo(const char *argv0, char *path, size_t cap)
+{
+    static const char *const places[] = { "../bench/demo/demo.lbrt", "../share/lbrt/demo.lbrt" };
+    char folder[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", folder, sizeof folder - 1); /* Linux; elsewhere the name that it was called by */
+    snprintf(folder + (n > 0 ? n : 0), sizeof folder - (size_t)(n > 0 ? n : 0), "%s", n > 0 ? "" : argv0);
+    char *slash = strrchr(folder, '/');
+    for (size_t i = 0; slash && i < sizeof places / sizeof places[0]; i++) {
+        slash[1] = 0;
+        int length = snprintf(path, cap, "%s%s", folder, places[i]);
+        if (length > 0 && (size_t)length < cap && access(path, R_OK) == 0) {
+            return path;
+        }
+    }
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
     chat_options o = { .sampling = LBRT_SAMPLING_INIT };
@@ -344,9 +384,17 @@ int main(int argc, char **argv)
         { "--lora", NULL, LB_ARG_STRINGS, &o.adapters, "FILE[:S]", "attach an adapter (.lbrt), scaled by S (default 1); repeatable" },
         { "--stats", NULL, LB_ARG_FLAG, &o.stats, NULL, "show speed and memory after each answer" },
     };
-    const lb_usage usage = { program, "[options] MODEL.lbrt", "Talks to a language model.", args, sizeof args / sizeof args[0], 1, 1 };
+    const lb_usage usage = { program, "[options] [MODEL.lbrt]",
+                             "Talks to a language model. Without MODEL: to the demo model of lbrt, bench/demo/demo.lbrt.", args,
+                             sizeof args / sizeof args[0], 0, 1 };
+    char demo[PATH_MAX + 64];
     const char *path;
-    lb_args_parse(&usage, argc, argv, &path);
+    if (lb_args_parse(&usage, argc, argv, &path) == 0) {
+        path = find_demo(argv[0], demo, sizeof demo);
+        if (!path) {
+            lb_usage_fail(&usage, "no model is given, and the demo model is not beside this program");
+        }
+    }
     o.sampling.seed = seed != UINT64_MAX ? seed : (uint64_t)time(NULL);
 
     lbrt_error err;

@@ -63,7 +63,7 @@ def conversation(rng, held=False):
             for _ in range(rng.choice([1, 2, 3])):
                 new.append(story.ask() if rng.random() < 0.9 else story.ask_unknown())
         else:
-            k = rng.choices("story sum fact outside talk counting hard memory noise nostory".split(), [28, 18, 17, 10, 6, 5, 4, 6, 3, 1.5])[0]
+            k = rng.choices("story sum fact outside talk counting hard memory noise nostory".split(), [26, 36, 16, 8, 5, 8, 4, 5, 2, 1.5])[0]
             if k == "story":
                 story_before, story = story, Story(rng, held)
                 new = [(request(rng, story, story_before is not None), story.text)]
@@ -75,7 +75,7 @@ def conversation(rng, held=False):
                 new = [told]
                 owed.append(asked)
             else:
-                new = {"sum": lambda: sums(rng, held), "fact": lambda: fact(rng), "outside": lambda: outside(rng), "talk": lambda: talk(rng),
+                new = {"sum": lambda: [x for _ in range(rng.choice([1, 2, 3])) for x in sums(rng, held)], "fact": lambda: fact(rng), "outside": lambda: outside(rng), "talk": lambda: talk(rng),
                        "counting": lambda: counting(rng), "hard": lambda: too_hard(rng), "noise": lambda: noise(rng)}[k]()
         out += [(as_typed(rng, q), answer) for q, answer in new]
     return out

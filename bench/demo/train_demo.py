@@ -171,11 +171,11 @@ def batch_of(rows, flags, bos, user_weight):
 
 
 def orthogonal(g):
-    """The nearest (semi-)orthogonal matrix, roughly: five Newton-Schulz steps with Muon's coefficients."""
+    """The nearest (semi-)orthogonal matrix, roughly: four Newton-Schulz steps with Muon's coefficients."""
     x = (g / (g.norm() + 1e-7)).to(BF)
     tall = x.shape[0] > x.shape[1]
     x = x.t().contiguous() if tall else x
-    for _ in range(5):
+    for _ in range(4):
         a = x @ x.t()
         x = 3.4445 * x + (-4.7750 * a + 2.0315 * (a @ a)) @ x
     return (x.t() if tall else x).float()
