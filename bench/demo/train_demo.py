@@ -79,30 +79,36 @@ class SwiGlu(torch.autograd.Function):
 
 
 class Attention(torch.autograd.Function):
-    """Rows of q, k, v -> rows of attention outputs; `start` is where each position's conversation begins."""
+    """Rows of q, k, v -> rows of attention outputs; parts: (row, begin, end) of each conversation, which sees only itself."""
     @staticmethod
-    def forward(ctx, qkv, start, cosine, sine):
-        b, t = start.shape
-        h, hd = Shape.heads, Shape.head_dim
-        dims, scale = [n_(b), n_(t), n_(h), n_(hd)], f_(hd ** -0.5)
-        q, k, v = (torch.empty(b * h, t, hd, dtype=BF) for _ in range(3))
-        K.rope_split(*dims, scale, at(cosine), at(sine), at(qkv), at(q), at(k), at(v))
-        p = torch.bmm(q, k.transpose(1, 2))
-        K.softmax_forward(n_(b), n_(h), n_(t), at(start), at(p))
-        ctx.save_for_backward(q, k, v, p, start, cosine, sine)
-        o = torch.bmm(p, v)
-        return o.view(b, h, t, hd).transpose(1, 2).reshape(b * t, h * hd)
+    def forward(ctx, qkv, parts, cosine, sine):
+        t, h, hd = Shape.time, Shape.heads, Shape.head_dim
+        b = qkv.shape[0] // t
+        q, k, v, o = (torch.empty(b, h, t, hd, dtype=BF) for _ in range(4))
+        K.rope_split(n_(b), n_(t), n_(h), n_(hd), f_(hd ** -0.5), at(cosine), at(sine), at(qkv), at(q), at(k), at(v))
+        ps = []
+        for r, i, j in parts:
+            p = torch.bmm(q[r, :, i:j], k[r, :, i:j].transpose(1, 2))
+            K.softmax_forward(n_(h), n_(j - i), at(p))
+            o[r, :, i:j] = torch.bmm(p, v[r, :, i:j])
+            ps.append(p)
+        ctx.save_for_backward(q, k, v, cosine, sine)
+        ctx.parts, ctx.ps = parts, ps
+        return o.transpose(1, 2).reshape(b * t, h * hd)
 
     @staticmethod
     def backward(ctx, do):
-        q, k, v, p, start, cosine, sine = ctx.saved_tensors
-        b, t = start.shape
-        h, hd = Shape.heads, Shape.head_dim
-        do = do.view(b, t, h, hd).transpose(1, 2).reshape(b * h, t, hd)
-        dv = torch.bmm(p.transpose(1, 2), do).contiguous()
-        dp = torch.bmm(do, v.transpose(1, 2)).contiguous()
-        K.softmax_backward(n_(b), n_(h), n_(t), at(start), at(p), at(dp))
-        dq, dk = torch.bmm(dp, k).contiguous(), torch.bmm(dp.transpose(1, 2), q).contiguous()
+        q, k, v, cosine, sine = ctx.saved_tensors
+        b, h, t, hd = q.shape
+        do = do.view(b, t, h, hd).transpose(1, 2).contiguous()
+        dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+        for (r, i, j), p in zip(ctx.parts, ctx.ps):
+            g = do[r, :, i:j]
+            dv[r, :, i:j] = torch.bmm(p.transpose(1, 2), g)
+            dp = torch.bmm(g, v[r, :, i:j].transpose(1, 2))
+            K.softmax_backward(n_(h), n_(j - i), at(p), at(dp))
+            dq[r, :, i:j] = torch.bmm(dp, k[r, :, i:j])
+            dk[r, :, i:j] = torch.bmm(dp.transpose(1, 2), q[r, :, i:j])
         d = torch.empty(b * t, 3 * h * hd, dtype=BF)
         K.rope_merge(n_(b), n_(t), n_(h), n_(hd), f_(hd ** -0.5), at(cosine), at(sine), at(dq), at(dk), at(dv), at(d))
         return d, None, None, None
@@ -147,13 +153,13 @@ def rotations():
     return torch.cos(t * f).contiguous(), torch.sin(t * f).contiguous()
 
 
-def forward(w, tokens, start, rot):
+def forward(w, tokens, parts, rot):
     """Logits (bfloat16) of a batch [b][t]."""
     m = lambda x, name: x @ w[name].to(BF).t()
     x = w["embed"][tokens.view(-1).long()]
     for l in range(Shape.layers):
         h = Norm.apply(x, w[f"{l}.norm1"])
-        x = x + m(Attention.apply(m(h, f"{l}.qkv"), start, *rot), f"{l}.o")
+        x = x + m(Attention.apply(m(h, f"{l}.qkv"), parts, *rot), f"{l}.o")
         h = Norm.apply(x, w[f"{l}.norm2"])
         x = x + m(SwiGlu.apply(m(h, f"{l}.gu")), f"{l}.down")
     return m(Norm.apply(x, w["norm"]), "embed")
@@ -165,9 +171,11 @@ def batch_of(rows, flags, bos, user_weight):
     flag = torch.from_numpy(flags[:, 1:].astype(np.float32))
     weight = user_weight + (1 - user_weight) * flag
     weight[target == bos] = 0
-    places = torch.arange(tokens.shape[1], dtype=torch.int32).expand(tokens.shape)
-    start = torch.where(tokens == bos, places, torch.zeros_like(places)).cummax(1).values.to(torch.int32).contiguous()
-    return tokens, target.view(-1), weight.reshape(-1).contiguous(), start
+    parts = []
+    for r in range(len(tokens)):
+        begins = [0] + [i for i in (tokens[r] == bos).nonzero().view(-1).tolist() if i] + [Shape.time]
+        parts += [(r, i, j) for i, j in zip(begins, begins[1:])]
+    return tokens, target.view(-1), weight.reshape(-1).contiguous(), parts
 
 
 def orthogonal(g):
@@ -309,8 +317,8 @@ def main():
         total = count = 0.0
         with torch.no_grad():
             for i in range(0, len(vrows), o.batch):
-                tokens, target, weight, start = batch_of(vrows[i:i + o.batch], vflags[i:i + o.batch], bos, 0.0)
-                logits = forward(w, tokens, start, rot)
+                tokens, target, weight, parts = batch_of(vrows[i:i + o.batch], vflags[i:i + o.batch], bos, 0.0)
+                logits = forward(w, tokens, parts, rot)
                 total += K.cross_entropy(n_(logits.shape[0]), n_(logits.shape[1]), at(logits), at(target), at(weight))
                 count += float(weight.sum())
         return total / count
@@ -319,9 +327,9 @@ def main():
     while done < o.steps:
         t0 = time.time()
         i = done * o.batch
-        tokens, target, weight, start = batch_of(rows[i:i + o.batch], flags[i:i + o.batch], bos, o.user_weight)
+        tokens, target, weight, parts = batch_of(rows[i:i + o.batch], flags[i:i + o.batch], bos, o.user_weight)
         weight /= weight.sum()
-        loss = Loss.apply(forward(w, tokens, start, rot), target, weight)
+        loss = Loss.apply(forward(w, tokens, parts, rot), target, weight)
         loss.backward()
         done += 1
         seen += tokens.numel()

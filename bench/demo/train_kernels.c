@@ -1,7 +1,7 @@
 /*
  * The elementwise parts of the demo model's training step, for one thread: bfloat16 activations, a float32 residual stream.
  * Compiled and called by train_demo.py; matrix products stay in PyTorch. Layouts: rows of N = batch * time positions; q, k, v by head,
- * [batch][head][time][head_dim]; scores [batch][head][time][time].
+ * [batch][head][time][head_dim]; scores [head][time][time] of one conversation.
  */
 #include <math.h>
 #include <stdint.h>
@@ -119,42 +119,41 @@ void rope_merge(long batch, long time, long heads, long hd, float scale, const f
     }
 }
 
-/* In place. Position t of row b sees from[b][t] .. t: its own conversation only. */
-void softmax_forward(long batch, long heads, long time, const int32_t *from, bf16 *p)
+/* In place, causal: row t of each head's [time][time] sees columns 0 .. t. */
+void softmax_forward(long heads, long time, bf16 *p)
 {
     float e[4096];
-    for (long r = 0; r < batch * heads * time; r++, p += time) {
-        long b = r / (heads * time), t = r % time, a = from[b * time + t];
+    for (long r = 0; r < heads * time; r++, p += time) {
+        long t = r % time;
         float max = -1e30f, sum = 0;
-        for (long i = a; i <= t; i++) {
+        for (long i = 0; i <= t; i++) {
             e[i] = widen(p[i]);
             max = e[i] > max ? e[i] : max;
         }
-        for (long i = a; i <= t; i++) {
+        for (long i = 0; i <= t; i++) {
             e[i] = expf(e[i] - max);
             sum += e[i];
         }
-        memset(p, 0, (size_t)time * sizeof *p);
-        for (long i = a; i <= t; i++) {
+        for (long i = 0; i <= t; i++) {
             p[i] = narrow(e[i] / sum);
         }
+        memset(p + t + 1, 0, (size_t)(time - 1 - t) * sizeof *p);
     }
 }
 
 /* dp in place: what the scores get. */
-void softmax_backward(long batch, long heads, long time, const int32_t *from, const bf16 *p, bf16 *dp)
+void softmax_backward(long heads, long time, const bf16 *p, bf16 *dp)
 {
-    for (long r = 0; r < batch * heads * time; r++, p += time, dp += time) {
-        long b = r / (heads * time), t = r % time, a = from[b * time + t];
+    for (long r = 0; r < heads * time; r++, p += time, dp += time) {
+        long t = r % time;
         float dot = 0;
-        for (long i = a; i <= t; i++) {
+        for (long i = 0; i <= t; i++) {
             dot += widen(p[i]) * widen(dp[i]);
         }
-        memset(dp, 0, (size_t)a * sizeof *dp);
-        memset(dp + t + 1, 0, (size_t)(time - 1 - t) * sizeof *dp);
-        for (long i = a; i <= t; i++) {
+        for (long i = 0; i <= t; i++) {
             dp[i] = narrow(widen(p[i]) * (widen(dp[i]) - dot));
         }
+        memset(dp + t + 1, 0, (size_t)(time - 1 - t) * sizeof *dp);
     }
 }
 
