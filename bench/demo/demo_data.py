@@ -2,6 +2,7 @@
 """Writes the demo model's training data: conversations from a grammar, a tokenizer trained on them, and rows of token ids.
 
     demo_data.py --out FOLDER [--rows 40000] [--seed 1]       tokenizer.json, train_*.npy, valid_*.npy
+    demo_data.py --out FOLDER --phase 2 --tokenizer FILE      the same for the second phase, with the first one's tokenizer
     demo_data.py --heldout FILE                               the evaluation's prompts (bench/demo/heldout.txt)
     demo_data.py --show N                                     N conversations as text
 
@@ -12,7 +13,7 @@ import argparse, json, os, random
 import numpy as np
 import demo_bpe
 from demo_stories import Story
-from demo_talk import counting, fact, memory, noise, outside, sums, talk, too_hard
+from demo_talk import counting, fact, memory, noise, outside, repeat, sums, talk, too_hard
 
 TIME, VOCAB = 512, 2048
 REQUESTS = ["Tell me a story about {x}.", "A story about {x}, please.", "Can you tell me a story about {x}?", "Tell a story about {x}.", "Write a story about {x}.",
@@ -30,12 +31,12 @@ def pick(rng, wordings, unseen=False):
     return rng.choice([x for x in wordings if x.startswith("!") == unseen]).lstrip("!")
 
 
-def as_typed(rng, text):
+def as_typed(rng, text, phase):
     """As people write: without capitals, marks, or care."""
     r = rng.random()
     if r < 0.1 and text[-1] in "?.":
         text = rng.choice(["Please, {}", "Hi, {}", "Hello! {}", "ok, {}", "And {}", "So, {}", "{} please", "{} Please.", "Well, {}"]).format(text if rng.random() < 0.5 else text[0].lower() + text[1:])
-    if rng.random() < 0.35:
+    if rng.random() < (0.1 if phase == 2 and text[1:] != text[1:].lower() else 0.35):
         text = text.lower()
     if rng.random() < 0.35 and len(text) > 2:
         text = text.rstrip("?.!")
@@ -51,19 +52,26 @@ def request(rng, story, after, unseen=False):
     return pick(rng, REQUESTS, unseen).format(x=story.subject())
 
 
-def conversation(rng, held=False):
+# What is said how often. The first phase is mostly sums, which take longest to learn; the second mostly what must be looked up in the
+# conversation, which the first hardly taught.
+KINDS = "story sum fact outside talk counting hard memory noise nostory repeat".split()
+PHASES = {1: (0.45, [26, 36, 16, 8, 5, 8, 4, 5, 2, 1.5, 0]), 2: (0.75, [30, 14, 14, 5, 5, 3, 4, 12, 1, 1.5, 18])}
+
+
+def conversation(rng, held=False, phase=1):
     """[(user, assistant)...]; held: only what the evaluation asks."""
+    asking, weights = PHASES[phase]
     out, story, owed = [], None, []
     for _ in range(rng.choice([1, 1, 2, 3, 4, 5, 6, 8, 10])):
         r = rng.random()
         if owed and r < 0.4:
             new = [owed.pop()]
-        elif story and r < 0.45:
+        elif story and r < asking:
             new = []
             for _ in range(rng.choice([1, 2, 3])):
                 new.append(story.ask() if rng.random() < 0.9 else story.ask_unknown())
         else:
-            k = rng.choices("story sum fact outside talk counting hard memory noise nostory".split(), [26, 36, 16, 8, 5, 8, 4, 5, 2, 1.5])[0]
+            k = rng.choices(KINDS, weights)[0]
             if k == "story":
                 story_before, story = story, Story(rng, held)
                 new = [(request(rng, story, story_before is not None), story.text)]
@@ -76,8 +84,8 @@ def conversation(rng, held=False):
                 owed.append(asked)
             else:
                 new = {"sum": lambda: [x for _ in range(rng.choice([1, 2, 3])) for x in sums(rng, held)], "fact": lambda: fact(rng), "outside": lambda: outside(rng), "talk": lambda: talk(rng),
-                       "counting": lambda: counting(rng), "hard": lambda: too_hard(rng), "noise": lambda: noise(rng)}[k]()
-        out += [(as_typed(rng, q), answer) for q, answer in new]
+                       "counting": lambda: counting(rng), "hard": lambda: too_hard(rng), "noise": lambda: noise(rng), "repeat": lambda: repeat(rng)}[k]()
+        out += [(q if q.endswith(answer) else as_typed(rng, q, phase), answer) for q, answer in new]
     return out
 
 
@@ -118,7 +126,7 @@ def held_out_prompts(rng):
     return out
 
 
-def rows_of(rng, encoder, n, held):
+def rows_of(rng, encoder, n, held, phase):
     """Rows of 513 ids and their flags."""
     bos, end, user, assistant = (encoder.special[f"<|{x}|>"] for x in ("bos", "end", "user", "assistant"))
     system = encoder.special["<|system|>"]
@@ -133,7 +141,7 @@ def rows_of(rng, encoder, n, held):
                 ids += [system] + text + [end]
                 written += [0] * (len(text) + 2)
             begin = len(ids) - 1
-            for q, answer in conversation(rng, held):
+            for q, answer in conversation(rng, held, phase):
                 q, answer = encoder.encode(q), encoder.encode(answer)
                 if len(ids) - begin + len(q) + len(answer) + 4 > TIME:
                     break
@@ -148,13 +156,15 @@ def main():
     p.add_argument("--out")
     p.add_argument("--rows", type=int, default=40000)
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--phase", type=int, choices=PHASES, default=1)
+    p.add_argument("--tokenizer")
     p.add_argument("--heldout")
     p.add_argument("--show", type=int)
     o = p.parse_args()
     if o.show:
         rng = random.Random(o.seed)
         for _ in range(o.show):
-            print("\n".join(f"> {q}\n{answer}" for q, answer in conversation(rng)), "\n")
+            print("\n".join(f"> {q}\n{answer}" for q, answer in conversation(rng, phase=o.phase)), "\n")
     if o.heldout:
         with open(o.heldout, "w") as f:
             for kind, before, q, answer in held_out_prompts(random.Random(o.seed + 1000)):
@@ -162,13 +172,17 @@ def main():
     if o.out:
         os.makedirs(o.out, exist_ok=True)
         rng = random.Random(o.seed)
-        text = "\n".join(q + "\n" + answer for _ in range(20000) for q, answer in conversation(rng))
-        tok = demo_bpe.tokenizer_json(demo_bpe.train(text, VOCAB))
+        if o.tokenizer:
+            with open(o.tokenizer) as f:
+                tok = json.load(f)
+        else:
+            text = "\n".join(q + "\n" + answer for _ in range(20000) for q, answer in conversation(rng))
+            tok = demo_bpe.tokenizer_json(demo_bpe.train(text, VOCAB))
         with open(os.path.join(o.out, "tokenizer.json"), "w") as f:
             json.dump(tok, f, ensure_ascii=False)
         encoder = demo_bpe.Encoder(tok)
         for name, n, held, seed in (("valid", 96, True, o.seed + 1), ("train", o.rows, False, o.seed + 2)):
-            rows, flags = rows_of(random.Random(seed), encoder, n, held)
+            rows, flags = rows_of(random.Random(seed), encoder, n, held, o.phase)
             np.save(os.path.join(o.out, name + "_rows.npy"), rows)
             np.save(os.path.join(o.out, name + "_flags.npy"), flags)
             print(f"{name}: {n} rows, {100 * flags.mean():.0f}% of the tokens are the assistant's; {len(encoder.vocab) + 5} tokens")

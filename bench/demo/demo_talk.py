@@ -227,6 +227,14 @@ def memory(rng):
             (rng.choice(["What is my {0} called?", "What is the name of my {0}?", "Do you remember the name of my {0}?"]).format(pet), f"Your {pet} is called {name}.")]
 
 
+def repeat(rng):
+    """Saying again: nothing teaches a model to copy as quickly."""
+    words = [rng.choice([made_up_name(rng), made_up_name(rng).lower(), rng.choice(THINGS), rng.choice(ANIMALS), rng.choice(COLOURS), rng.choice(GIRLS + BOYS)])
+             for _ in range(rng.randint(1, 7))]
+    text = " ".join(words)
+    return [(rng.choice(["Repeat after me: {}", "Say: {}", "Repeat: {}", "Please repeat: {}", "say {}", "Echo: {}"]).format(text), text)]
+
+
 # ---- what it does not know
 
 PEOPLE = ("Einstein|Newton|Mozart|Shakespeare|Napoleon|Cleopatra|Darwin|Plato|Bach|Picasso|Caesar|Columbus|Goethe|Beethoven|Aristotle|Galileo|the president|the king of Spain"

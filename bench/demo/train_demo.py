@@ -270,9 +270,12 @@ def main():
     global K
     a = argparse.ArgumentParser(description=__doc__)
     a.add_argument("--data", required=True, help="folder that demo_data.py wrote")
+    a.add_argument("--then", metavar="FOLDER", help="data for the steps after --switch")
+    a.add_argument("--switch", type=int, default=1 << 30, help="how many steps --data is used for, if there is --then")
     a.add_argument("--out", required=True, help="folder for checkpoints, the curve and the exported model")
     a.add_argument("--steps", type=int, required=True)
     a.add_argument("--decay", type=int, default=None, help="steps of falling learning rate at the end (default: 40%% of all)")
+    a.add_argument("--until", type=int, help="stop after this step; the next run goes on from there")
     a.add_argument("--batch", type=int, default=16, help="rows of 512 tokens in a step")
     a.add_argument("--lr", type=float, default=0.02)
     a.add_argument("--adam-lr", type=float, default=0.004)
@@ -300,8 +303,10 @@ def main():
     bos = {t["content"]: t["id"] for t in json.load(open(tokenizer))["added_tokens"]}["<|bos|>"]
     rows, flags = (np.load(os.path.join(o.data, f"train_{n}.npy"), mmap_mode="r") for n in ("rows", "flags"))
     vrows, vflags = (np.load(os.path.join(o.data, f"valid_{n}.npy")) for n in ("rows", "flags"))
-    if len(rows) < o.steps * o.batch:
-        sys.exit(f"{o.steps} steps need {o.steps * o.batch} rows, the data has {len(rows)}")
+    rows2, flags2 = (np.load(os.path.join(o.then, f"train_{n}.npy"), mmap_mode="r") for n in ("rows", "flags")) if o.then else (rows[:0], flags[:0])
+    need, need2 = min(o.steps, o.switch) * o.batch, max(0, o.steps - o.switch) * o.batch
+    if len(rows) < need or len(rows2) < need2:
+        sys.exit(f"{o.steps} steps need {need} and {need2} rows, the data have {len(rows)} and {len(rows2)}")
     decay = o.decay if o.decay is not None else o.steps * 2 // 5
     rot = rotations()
     curve = open(os.path.join(o.out, "curve.csv"), "a")
@@ -324,10 +329,12 @@ def main():
         return total / count
 
     smooth, saved = None, time.time()
-    while done < o.steps:
+    until = min(o.until or o.steps, o.steps)
+    while done < until:
         t0 = time.time()
-        i = done * o.batch
-        tokens, target, weight, parts = batch_of(rows[i:i + o.batch], flags[i:i + o.batch], bos, o.user_weight)
+        first = done < o.switch
+        i = (done if first else done - o.switch) * o.batch
+        tokens, target, weight, parts = batch_of((rows if first else rows2)[i:i + o.batch], (flags if first else flags2)[i:i + o.batch], bos, o.user_weight)
         weight /= weight.sum()
         loss = Loss.apply(forward(w, tokens, parts, rot), target, weight)
         loss.backward()
@@ -336,12 +343,12 @@ def main():
         opt.step(w, done, min(1.0, done / 30, (o.steps - done + 1) / decay))
         smooth = loss.item() if smooth is None else 0.95 * smooth + 0.05 * loss.item()
         seconds += time.time() - t0
-        if done % 50 == 0 or done == o.steps:
-            v = valid() if done % 200 == 0 or done == o.steps else None
+        if done % 50 == 0 or done == until:
+            v = valid() if done % 200 == 0 or done == until else None
             curve.write(f"{done},{seen},{smooth:.4f},{'' if v is None else f'{v:.4f}'},{seconds:.0f}\n")
             curve.flush()
             print(f"{time.strftime('%H:%M:%S')} step {done} loss {smooth:.4f} valid {v} {seen / seconds:.0f} tokens/s", flush=True)
-        if time.time() - saved > 180 or done == o.steps:
+        if time.time() - saved > 180 or done == until:
             save()
             saved = time.time()
     export(w, os.path.join(o.out, "hf"), tokenizer)
