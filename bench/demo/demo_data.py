@@ -2,7 +2,7 @@
 """Writes the demo model's training data: conversations from a grammar, a tokenizer trained on them, and rows of token ids.
 
     demo_data.py --out FOLDER [--rows 40000] [--seed 1]       tokenizer.json, train_*.npy, valid_*.npy
-    demo_data.py --out FOLDER --phase 2 --tokenizer FILE      the same for the second phase, with the first one's tokenizer
+    demo_data.py --out FOLDER --phase 2 --tokenizer FILE      the same for a later phase, with the first one's tokenizer
     demo_data.py --heldout FILE                               the evaluation's prompts (bench/demo/heldout.txt)
     demo_data.py --show N                                     N conversations as text
 
@@ -36,7 +36,7 @@ def as_typed(rng, text, phase):
     r = rng.random()
     if r < 0.1 and text[-1] in "?.":
         text = rng.choice(["Please, {}", "Hi, {}", "Hello! {}", "ok, {}", "And {}", "So, {}", "{} please", "{} Please.", "Well, {}"]).format(text if rng.random() < 0.5 else text[0].lower() + text[1:])
-    if rng.random() < (0.1 if phase == 2 and text[1:] != text[1:].lower() else 0.35):
+    if rng.random() < (0.1 if phase > 1 and text[1:] != text[1:].lower() else 0.35):
         text = text.lower()
     if rng.random() < 0.35 and len(text) > 2:
         text = text.rstrip("?.!")
@@ -53,9 +53,10 @@ def request(rng, story, after, unseen=False):
 
 
 # What is said how often. The first phase is mostly sums, which take longest to learn; the second mostly what must be looked up in the
-# conversation, which the first hardly taught.
+# conversation, which the first hardly taught; the third has both in balance.
 KINDS = "story sum fact outside talk counting hard memory noise nostory repeat".split()
-PHASES = {1: (0.45, [26, 36, 16, 8, 5, 8, 4, 5, 2, 1.5, 0]), 2: (0.75, [30, 14, 14, 5, 5, 3, 4, 12, 1, 1.5, 18])}
+PHASES = {1: (0.45, [26, 36, 16, 8, 5, 8, 4, 5, 2, 1.5, 0]), 2: (0.75, [30, 14, 14, 5, 5, 3, 4, 12, 1, 1.5, 18]),
+          3: (0.75, [30, 38, 18, 4, 8, 3, 4, 3, 1, 1, 2])}
 
 
 def conversation(rng, held=False, phase=1):
