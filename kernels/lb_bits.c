@@ -44,7 +44,7 @@ unsigned lb_bits_code(const lb_bits_format *f, const uint8_t *codes, size_t r, s
     if (f->vectors == 0) {
         unsigned code = 0;
         for (unsigned b = 0; b < f->bits; b++) {
-            code |= (codes[lb_bits_plane_at(f, r, c) + 64 * b] >> c % 8 & 1u) << b;
+            code |= ((unsigned)codes[lb_bits_plane_at(f, r, c) + 64 * b] >> c % 8 & 1u) << b;
         }
         return code;
     }
@@ -68,7 +68,7 @@ void lb_bits_put_group(const lb_bits_format *f, uint8_t *codes, size_t group, co
             const size_t c = i / 64 * 4 + i % 4;
             for (unsigned b = 0; b < f->bits; b++) {
                 uint8_t *at = to + lb_bits_plane_at(f, i % 64 / 4, c) + 64 * b;
-                *at = (uint8_t)(*at | (code[i / 64][i % 64] >> b & 1u) << c % 8);
+                *at = (uint8_t)(*at | ((unsigned)code[i / 64][i % 64] >> b & 1u) << c % 8);
             }
         }
         return;
