@@ -31,6 +31,7 @@ typedef struct calib_job {
     double done, share; /* of all weights: those that are packed, those that read the place at work */
     unsigned runs;      /* through all tokens since the place was reached */
     double begin, span; /* of the progress: the phase at work */
+    lb_calib_report *report;
 } calib_job;
 
 /*
@@ -263,7 +264,9 @@ static lbrt_status choose_formats(calib_job *c, lbrt_model *original, const lbrt
         o.bytes = how->budget_bytes - overhead;
     }
     size_t chosen = 0;
-    memcpy(rules, c->options->rules, c->options->n_rules * sizeof *rules);
+    if (c->options->n_rules) {
+        memcpy(rules, c->options->rules, c->options->n_rules * sizeof *rules);
+    }
     lbrt_status status = lb_streams_open(&s, original, true, c->options->threads, tokens, lb_min(n_tokens, LB_BUDGET_TOKENS), context,
                                          &c->a, err);
     if (status == LBRT_OK) {
@@ -275,10 +278,17 @@ static lbrt_status choose_formats(calib_job *c, lbrt_model *original, const lbrt
     return status;
 }
 
+static void calib_done(void *user)
+{
+    calib_job *c = (calib_job *)user;
+    c->streams.tick = NULL;
+    lb_streams_divergence(&c->streams, &c->report->kl, &c->report->scored);
+}
+
 static lbrt_status convert_fitted(calib_job *c, const char *path, const lb_convert_options *options, lb_calib_report *report,
                                   lbrt_error *err)
 {
-    const lb_convert_calib calib = { calib_factor, calib_packed, c };
+    const lb_convert_calib calib = { calib_factor, calib_packed, calib_done, c };
     lb_convert_options o = *options;
     o.calib = &calib;
     o.progress = calib_progress;
@@ -286,11 +296,10 @@ static lbrt_status convert_fitted(calib_job *c, const char *path, const lb_conve
     o.user = c;
     c->streams.tick = calib_tick;
     c->streams.tick_user = c;
+    c->report = report;
     LB_TRY(lb_convert(c->source, path, &o, &c->a, err));
-    c->streams.tick = NULL;
     report->tokens = c->streams.n_fitted;
     report->seconds = c->streams.seconds;
-    lb_streams_divergence(&c->streams, &report->kl, &report->scored);
     return LBRT_OK;
 }
 

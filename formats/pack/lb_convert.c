@@ -825,6 +825,9 @@ lbrt_status lb_convert(const lb_source *source, const char *path, const lb_conve
         if (s == LBRT_OK) {
             s = lb_writer_open(&j.writer, path, a, err);
             s = s == LBRT_OK ? convert_all(&j) : s;
+            if (s == LBRT_OK && options->calib) {
+                options->calib->done(options->calib->user);
+            }
             lb_writer_abort(&j.writer);
             lb_pool_stop(j.pool);
         }

@@ -28,12 +28,14 @@ typedef struct lb_convert_tensor_report {
  * packed, `factor` is asked for the second moments of its input, in a basis (lb_factor_options: signs, block and sort are
  * filled in); *out NULL: pack it without. The factor lives until a tensor with another input is asked for. Afterwards `packed` takes
  * the whole tensor over: its tiles, terms->parts->data, are then the callee's, to be freed with the conversion's allocator;
- * the bytes of its transform live as long as the conversion.
+ * the bytes of its transform live as long as the conversion. `done` is called when the file is complete: the last moment at which
+ * packed tensors with transforms may be used.
  */
 struct lb_tensor;
 typedef struct lb_convert_calib {
     lbrt_status (*factor)(void *user, const char *tensor, const lb_factor_options *basis, const lb_factor **out, lbrt_error *err);
     lbrt_status (*packed)(void *user, const char *name, const struct lb_tensor *tensor, lbrt_error *err);
+    void (*done)(void *user);
     void *user;
 } lb_convert_calib;
 
