@@ -1,0 +1,141 @@
+/* With calibration: a whole matrix at a time, packed with error feedback where its format can. */
+#include "lb_convert_job.h"
+
+static void read_item(void *context, size_t item, unsigned thread)
+{
+    lb_convert_job *j = (lb_convert_job *)context;
+    lb_job_result *result = &j->results[thread];
+    const uint64_t row = (uint64_t)item * LB_TILE_ROWS, n = j->rows - row < LB_TILE_ROWS ? j->rows - row : LB_TILE_ROWS;
+    float *rows = j->matrix + row * j->packed_cols;
+    if (result->status == LBRT_OK) {
+        result->status = j->source->read_rows(j->source, j->tensor, row, n, rows, &result->error);
+    }
+    for (uint64_t r = n; r-- > 0 && !j->rotation;) { /* lb_job_rotate_rows fills them up too */
+        memmove(rows + r * j->packed_cols, rows + r * j->cols, (size_t)j->cols * sizeof(float));
+        memset(rows + r * j->packed_cols + j->cols, 0, (size_t)(j->packed_cols - j->cols) * sizeof(float));
+    }
+    if (j->rotation) {
+        lb_job_rotate_rows(j, rows, n);
+    }
+}
+
+static void feedback_item(void *context, size_t item, unsigned thread)
+{
+    lb_convert_job *j = (lb_convert_job *)context;
+    const uint64_t row = (uint64_t)item * LB_FEEDBACK_ROWS, n = j->rows - row < LB_FEEDBACK_ROWS ? j->rows - row : LB_FEEDBACK_ROWS;
+    lb_feedback_pack(j->format, j->factor, j->kernels, j->matrix + row * j->packed_cols, j->packed_cols, (size_t)n,
+                     j->tiles + item * (LB_FEEDBACK_ROWS / LB_TILE_ROWS) * j->tile_bytes,
+                     j->scratch + thread * lb_feedback_bytes(j->packed_cols), &j->feedback[item]);
+}
+
+/* The whole matrix in memory, 64 rows at a time in work on each thread */
+static lbrt_status pack_with_feedback(lb_convert_job *j, const char *name)
+{
+    const size_t n_tiles = (size_t)((j->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS), items = (n_tiles + 3) / 4;
+    const size_t scratch_bytes = j->threads * lb_feedback_bytes(j->packed_cols);
+    size_t floats, matrix_bytes;
+    LB_FAIL_IF(!lb_mul_size(n_tiles * LB_TILE_ROWS, j->packed_cols, &floats) || !lb_mul_size(floats, sizeof(float), &matrix_bytes),
+               j->err, LBRT_ERR_MEMORY, "out of memory");
+    j->matrix = (float *)lb_alloc(&j->a, matrix_bytes);
+    j->scratch = (unsigned char *)lb_alloc(&j->a, scratch_bytes);
+    lbrt_status s = LBRT_OK;
+    if (!j->matrix || !j->scratch) {
+        s = lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory for %s: %zu bytes", name, matrix_bytes);
+    } else {
+        lb_pool_run(j->pool, read_item, j, n_tiles);
+        s = lb_job_status(j);
+        if (s == LBRT_OK) {
+            lb_pool_run(j->pool, feedback_item, j, items);
+            s = lb_writer_data(&j->writer, j->tiles, n_tiles * j->tile_bytes);
+            j->done += j->rows * j->cols;
+            lb_job_progress(j, name);
+        }
+    }
+    lb_free(&j->a, j->matrix, matrix_bytes);
+    lb_free(&j->a, j->scratch, scratch_bytes);
+    return s;
+}
+
+/* Whoever calibrates goes on with the tensor as it is packed. */
+static lbrt_status hand_over(lb_convert_job *j, const char *name, size_t tiles_bytes)
+{
+    lb_term term = { .kind = LB_TERM_PACKED, .n_rows = j->rows, .n_cols = j->cols, .n_parts = 1 };
+    term.parts[0] = (lb_part){ .format = j->format->id,
+                               .rows = j->rows,
+                               .cols = j->packed_cols,
+                               .data = j->tiles,
+                               .bytes = tiles_bytes,
+                               .tile_bytes = j->tile_bytes };
+    if (j->rotation) {
+        term.transform = (lb_transform_ref){ .kind = LB_TRANSFORM_HADAMARD,
+                                             .block = j->rotation->block,
+                                             .n = j->rotation->n,
+                                             .data = j->rotation->bytes,
+                                             .bytes = LB_ROTATION_HEAD + j->rotation->n / 8 };
+    }
+    const lb_tensor tensor = { .name = name,
+                               .name_bytes = (unsigned)strlen(name),
+                               .n_terms = 1,
+                               .rows = j->rows,
+                               .cols = j->cols,
+                               .terms = &term };
+    j->tiles = NULL;
+    return j->options->calib->packed(j->options->calib->user, name, &tensor, j->err);
+}
+
+static lbrt_status find_factor(lb_convert_job *j, const char *name)
+{
+    const lb_convert_calib *calib = j->options->calib;
+    if (!calib || !lb_feedback_can(j->format->id)) {
+        return LBRT_OK;
+    }
+    const lb_factor_options basis = { .signs = j->rotation ? j->rotation->bytes + LB_ROTATION_HEAD : NULL,
+                                      .block = j->rotation ? j->rotation->block : 0,
+                                      .sort = !j->rotation };
+    LB_TRY(calib->factor(calib->user, name, &basis, &j->factor, j->err));
+    LB_FAIL_IF(j->factor && j->factor->n != lb_round_up(j->packed_cols, LB_K_ALIGN), j->err, LBRT_ERR_FORMAT,
+               "%s does not fit its input", name);
+    return LBRT_OK;
+}
+
+/* The tensor in the file, packed into j->tiles. */
+static lbrt_status pack_matrix(lb_convert_job *j, const lb_source_tensor *t)
+{
+    lb_writer_tensor(&j->writer, t->name, t->rows, t->cols, 1);
+    lb_writer_term(&j->writer, LB_TERM_PACKED, j->rotation ? &j->rotation->written : NULL, 0, t->rows, 0, t->cols);
+    LB_TRY(lb_writer_part(&j->writer, j->format->id, t->rows, j->rotation ? j->packed_cols : t->cols));
+    LB_TRY(j->factor ? pack_with_feedback(j, t->name) : lb_job_pack(j, t->name, 0, t->rows));
+    return lb_writer_part_end(&j->writer);
+}
+
+lbrt_status lb_job_calibrated(lb_convert_job *j, const lb_source_tensor *t)
+{
+    LB_TRY(find_factor(j, t->name));
+    j->packed_cols = j->factor ? j->factor->n : j->packed_cols;
+    j->tile_bytes = j->format->tile_bytes(j->packed_cols);
+    const size_t n_tiles = (size_t)((t->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS), items = (n_tiles + 3) / 4;
+    const size_t tiles_bytes = n_tiles * j->tile_bytes;
+    j->row_buffer_floats = lb_round_up(j->packed_cols * (LB_TILE_ROWS + 1), 16);
+    const size_t rows_bytes = j->threads * j->row_buffer_floats * sizeof(float);
+    j->tiles = (unsigned char *)lb_alloc(&j->a, tiles_bytes);
+    j->row_buffers = (float *)lb_alloc(&j->a, rows_bytes);
+    j->feedback = (lb_feedback_error *)lb_alloc_zero(&j->a, items, sizeof *j->feedback);
+    lbrt_status s = LBRT_OK;
+    if (!j->tiles || !j->row_buffers || !j->feedback) {
+        s = lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory");
+    } else {
+        s = pack_matrix(j, t);
+        s = s == LBRT_OK ? hand_over(j, t->name, tiles_bytes) : s;
+    }
+    if (s == LBRT_OK) {
+        const bool lossy = j->format->id == LB_W_TERN && !t->ternary;
+        lb_job_report(j, t->name, j->format->name, tiles_bytes,
+                      lossy           ? "is not ternary: rounding it to tern destroys the model's quality"
+                      : lb_job_was_pruned(j) ? "was not 2:4 sparse: pruning it costs much quality"
+                                      : NULL);
+    }
+    lb_free(&j->a, j->tiles, tiles_bytes);
+    lb_free(&j->a, j->row_buffers, rows_bytes);
+    lb_free(&j->a, j->feedback, items * sizeof *j->feedback);
+    return s;
+}

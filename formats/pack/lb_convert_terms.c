@@ -1,0 +1,219 @@
+/* Layers of more than one term: a format and a sparse term, rows of two formats, a format and a low-rank term. */
+#include "lb_convert_job.h"
+
+#include "lb_lowrank.h"
+
+/* ---- a sparse term beside a format ---- */
+
+size_t lb_terms_outlier_lines(const lb_convert_job *j, const lb_source_tensor *t)
+{
+    const bool wanted = j->options->outliers > 0.0f && strchr(t->name, '.') && !t->ternary && j->format->reads != LB_READS_F32 &&
+                        !lb_convert_rotates(j->format, t->name) && t->cols <= 65536;
+    const size_t lines = wanted ? (size_t)((double)t->cols * (double)j->options->outliers / 100.0 + 0.5) : 0;
+    return lb_min(lines, (size_t)t->cols);
+}
+
+lbrt_status lb_terms_outliers(lb_convert_job *j, const lb_source_tensor *t, size_t lines, uint64_t *bytes)
+{
+    const size_t sparse_bytes = (size_t)((t->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS) * 64 * lines;
+    j->sparse = (unsigned char *)lb_alloc(&j->a, sparse_bytes);
+    j->sparse_lines = lines;
+    LB_FAIL_IF(!j->sparse, j->err, LBRT_ERR_MEMORY, "out of memory");
+    lb_writer_tensor(&j->writer, t->name, t->rows, t->cols, 2);
+    lb_writer_term(&j->writer, LB_TERM_PACKED, NULL, 0, t->rows, 0, t->cols);
+    lbrt_status s = lb_writer_part(&j->writer, j->format->id, t->rows, t->cols);
+    s = s == LBRT_OK ? lb_job_pack(j, t->name, 0, t->rows) : s;
+    s = s == LBRT_OK ? lb_writer_part_end(&j->writer) : s;
+    s = s == LBRT_OK ? lb_writer_term(&j->writer, LB_TERM_SPARSE, NULL, 0, t->rows, 0, t->cols) : s;
+    s = s == LBRT_OK ? lb_writer_part(&j->writer, LB_W_NONE, t->rows, t->cols) : s;
+    s = s == LBRT_OK ? lb_writer_data(&j->writer, j->sparse, sparse_bytes) : s;
+    s = s == LBRT_OK ? lb_writer_part_end(&j->writer) : s;
+    lb_free(&j->a, j->sparse, sparse_bytes);
+    j->sparse = NULL;
+    *bytes += sparse_bytes;
+    return s;
+}
+
+/* ---- rows of two formats ---- */
+
+#define SALIENT_BLOCK 64u /* rows; terms begin at multiples of it */
+
+bool lb_terms_wants_salient(const lb_convert_job *j, const lb_source_tensor *t)
+{
+    return j->options->salient_rows > 0.0f && strchr(t->name, '.') && !t->ternary && j->format->reads != LB_READS_F32 &&
+           j->format->bits < 8.0 && !lb_convert_rotates(j->format, t->name);
+}
+
+static void choose_format(lb_convert_job *j, const lb_wformat_info *f)
+{
+    j->format = f;
+    j->pack = lb_packer(f->id);
+    j->tile_bytes = f->tile_bytes(j->packed_cols);
+}
+
+/* Squared error of each block of rows as packed in the job's format: one item is one block, so threads do not matter. */
+typedef struct salient_job {
+    lb_convert_job *j;
+    double *errors;
+    unsigned char *tiles; /* one per thread */
+} salient_job;
+
+static void measure_block(void *context, size_t block, unsigned thread)
+{
+    salient_job *s = (salient_job *)context;
+    lb_convert_job *j = s->j;
+    lb_job_result result = { .status = LBRT_OK };
+    float *rows = j->row_buffers + thread * j->row_buffer_floats;
+    const uint64_t end = (block + 1) * SALIENT_BLOCK < j->rows ? (block + 1) * SALIENT_BLOCK : j->rows;
+    for (uint64_t row = block * SALIENT_BLOCK; row < end && result.status == LBRT_OK; row += LB_TILE_ROWS) {
+        const uint64_t n = end - row < LB_TILE_ROWS ? end - row : LB_TILE_ROWS;
+        void *tile = s->tiles + thread * j->tile_bytes;
+        result.status = j->source->read_rows(j->source, j->tensor, row, n, rows, &result.error);
+        if (result.status == LBRT_OK) {
+            j->pack(rows, j->packed_cols, (size_t)n, j->packed_cols, NULL, tile);
+            lb_job_measure_tile(j, rows, n, tile, rows + LB_TILE_ROWS * j->packed_cols, &result);
+        }
+    }
+    s->errors[block] = result.errors;
+    if (result.status != LBRT_OK) {
+        j->results[thread] = result;
+    }
+}
+
+/* Marks the blocks with the largest errors (errors[i] < 0: chosen). */
+static void choose_blocks(const lb_convert_job *j, double *errors, size_t n_blocks)
+{
+    size_t n = (size_t)((double)n_blocks * (double)j->options->salient_rows / 100.0 + 0.5);
+    n = n > 127 ? 127 : n > n_blocks ? n_blocks : n; /* 255 terms */
+    for (; n > 0; n--) {
+        size_t best = n_blocks;
+        for (size_t i = 0; i < n_blocks; i++) {
+            if (errors[i] >= 0.0 && (best == n_blocks || errors[i] > errors[best])) {
+                best = i;
+            }
+        }
+        if (best < n_blocks) {
+            errors[best] = -1.0;
+        }
+    }
+}
+
+static size_t run_of(const double *errors, size_t n_blocks, size_t from)
+{
+    size_t to = from + 1;
+    while (to < n_blocks && (errors[to] < 0.0) == (errors[from] < 0.0)) {
+        to++;
+    }
+    return to;
+}
+
+static lbrt_status write_runs(lb_convert_job *j, const lb_source_tensor *t, const double *errors, size_t n_blocks, uint64_t *bytes)
+{
+    const lb_wformat_info *base = j->format, *fine = lb_wformat_find(LB_W_Q8);
+    unsigned n_terms = 0;
+    for (size_t i = 0; i < n_blocks; i = run_of(errors, n_blocks, i)) {
+        n_terms++;
+    }
+    LB_TRY(lb_writer_tensor(&j->writer, t->name, t->rows, t->cols, n_terms));
+    for (size_t i = 0, to; i < n_blocks; i = to) {
+        to = run_of(errors, n_blocks, i);
+        const uint64_t row0 = i * SALIENT_BLOCK, end = to * SALIENT_BLOCK < t->rows ? to * SALIENT_BLOCK : t->rows;
+        choose_format(j, errors[i] < 0.0 ? fine : base);
+        *bytes += (end - row0 + LB_TILE_ROWS - 1) / LB_TILE_ROWS * j->tile_bytes;
+        lb_writer_term(&j->writer, LB_TERM_PACKED, NULL, row0, end - row0, 0, t->cols);
+        LB_TRY(lb_writer_part(&j->writer, j->format->id, end - row0, t->cols));
+        LB_TRY(lb_job_pack(j, t->name, row0, end - row0));
+        LB_TRY(lb_writer_part_end(&j->writer));
+    }
+    choose_format(j, base);
+    return LBRT_OK;
+}
+
+/* Called with row_buffers and tiles in place; tiles have room for a block of q8. */
+lbrt_status lb_terms_salient(lb_convert_job *j, const lb_source_tensor *t, uint64_t *bytes)
+{
+    const size_t n_blocks = (size_t)((t->rows + SALIENT_BLOCK - 1) / SALIENT_BLOCK), tiles_bytes = j->threads * j->tile_bytes;
+    salient_job job = { .j = j, .errors = (double *)lb_alloc_zero(&j->a, n_blocks, sizeof(double)),
+                        .tiles = (unsigned char *)lb_alloc(&j->a, tiles_bytes) };
+    lbrt_status s = LBRT_OK;
+    if (!job.errors || !job.tiles) {
+        s = lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory");
+    } else {
+        lb_pool_run(j->pool, measure_block, &job, n_blocks);
+        s = lb_job_status(j);
+        choose_blocks(j, job.errors, n_blocks);
+        s = s == LBRT_OK ? write_runs(j, t, job.errors, n_blocks, bytes) : s;
+    }
+    lb_free(&j->a, job.errors, n_blocks * sizeof(double));
+    lb_free(&j->a, job.tiles, tiles_bytes);
+    return s;
+}
+
+/* ---- low-rank terms ---- */
+
+/* Not for embedding and head, for what loses nothing, and for rotated inputs, whose errors look like noise. */
+bool lb_terms_wants_lowrank(const lb_convert_job *j, const lb_source_tensor *t)
+{
+    const size_t rank = j->options->lowrank;
+    return rank > 0 && strchr(t->name, '.') && !t->ternary && j->format->reads != LB_READS_F32 && !lb_convert_rotates(j->format, t->name) &&
+           rank < t->rows && rank < t->cols;
+}
+
+/* Rows of a factor as f16; element (row, col) is x[row * by_row + col * by_col]. */
+static lbrt_status write_factor(lb_convert_job *j, const float *x, size_t rows, size_t cols, size_t by_row, size_t by_col)
+{
+    const size_t tile_bytes = lb_wformat_find(LB_W_F16)->tile_bytes(cols), row_bytes = LB_TILE_ROWS * cols * sizeof(float);
+    void *tile = lb_alloc(&j->a, tile_bytes);
+    float *buffer = (float *)lb_alloc(&j->a, row_bytes);
+    lbrt_status s = tile && buffer ? lb_writer_part(&j->writer, LB_W_F16, rows, cols) : lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory");
+    for (size_t row = 0; row < rows && s == LBRT_OK; row += LB_TILE_ROWS) {
+        const size_t n = lb_min(LB_TILE_ROWS, rows - row);
+        for (size_t i = 0; i < n * cols; i++) {
+            buffer[i] = x[(row + i / cols) * by_row + i % cols * by_col];
+        }
+        lb_pack_f16(buffer, cols, n, cols, NULL, tile);
+        s = lb_writer_data(&j->writer, tile, tile_bytes);
+    }
+    s = s == LBRT_OK ? lb_writer_part_end(&j->writer) : s;
+    lb_free(&j->a, tile, tile_bytes);
+    lb_free(&j->a, buffer, row_bytes);
+    return s;
+}
+
+lbrt_status lb_terms_lowrank(lb_convert_job *j, const lb_source_tensor *t)
+{
+    lb_lowrank l = { .format = j->format,
+                     .rows = (size_t)t->rows,
+                     .cols = (size_t)t->cols,
+                     .rank = j->options->lowrank,
+                     .pool = j->pool,
+                     .threads = j->threads,
+                     .allocator = j->a };
+    const size_t tile_bytes = j->format->tile_bytes(l.cols), n_tiles = (l.rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
+    LB_TRY(lb_lowrank_begin(&l, j->err));
+    lbrt_status s = j->source->read_rows(j->source, j->tensor, 0, t->rows, l.w, j->err);
+    if (s == LBRT_OK) {
+        lb_lowrank_fit(&l);
+        lb_writer_tensor(&j->writer, t->name, t->rows, t->cols, 2);
+        lb_writer_term(&j->writer, LB_TERM_PACKED, NULL, 0, t->rows, 0, t->cols);
+        lb_writer_part(&j->writer, j->format->id, t->rows, t->cols);
+        lb_writer_data(&j->writer, l.tiles, n_tiles * tile_bytes);
+        lb_writer_part_end(&j->writer);
+        s = lb_writer_term(&j->writer, LB_TERM_CHAIN, NULL, 0, t->rows, 0, t->cols);
+        s = s == LBRT_OK ? write_factor(j, l.a, l.rows, l.rank, l.rank, 1) : s;
+        s = s == LBRT_OK ? write_factor(j, l.b, l.rank, l.cols, 1, l.rank) : s;
+    }
+    lb_lowrank_end(&l);
+    j->done += t->rows * t->cols;
+    if (s == LBRT_OK) {
+        const lb_wformat_info *f16 = lb_wformat_find(LB_W_F16);
+        j->results[0].squares = 1.0;
+        j->results[0].errors = l.error;
+        lb_job_report(j, t->name, j->format->name,
+                      n_tiles * (tile_bytes + f16->tile_bytes(l.rank)) +
+                          (l.rank + LB_TILE_ROWS - 1) / LB_TILE_ROWS * f16->tile_bytes(l.cols),
+                      NULL);
+        lb_job_progress(j, t->name);
+    }
+    return s;
+}
