@@ -24,7 +24,7 @@ TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TESTS    := $(patsubst tests/test_%.c,%,$(sort $(wildcard tests/test_*.c)))
 
-all: $(BUILD)/liblbrt.a $(BUILD)/liblbrt.so $(PROGRAMS:%=$(BUILD)/%) $(BUILD)/demo-score
+all: $(BUILD)/liblbrt.a $(BUILD)/liblbrt.so $(PROGRAMS:%=$(BUILD)/%) $(BUILD)/demo-score $(BUILD)/demo-unpack
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -47,7 +47,8 @@ $(BUILD)/lbrt-info: $(BUILD)/obj/formats/lbrt-info.o $(BUILD)/liblbrt.a
 $(BUILD)/lbrt-bench: $(BUILD)/obj/bench/lbrt-bench.o $(BUILD)/obj/bench/lb_kernel_bench.o $(BUILD)/obj/bench/lb_machine.o $(BUILD)/liblbrt-tools.a $(BUILD)/liblbrt.a
 $(BUILD)/lbrt-eval: $(BUILD)/obj/bench/lbrt-eval.o $(BUILD)/liblbrt.a
 $(BUILD)/demo-score: $(BUILD)/obj/bench/demo/demo-score.o $(BUILD)/liblbrt.a
-$(PROGRAMS:%=$(BUILD)/%) $(BUILD)/demo-score:
+$(BUILD)/demo-unpack: $(BUILD)/obj/bench/demo/demo-unpack.o $(BUILD)/liblbrt.a
+$(PROGRAMS:%=$(BUILD)/%) $(BUILD)/demo-score $(BUILD)/demo-unpack:
 	$(CC) $(CFLAGS) -pthread $^ -o $@ $(LDLIBS)
 
 # ---- tests: one runner; a file tests/test_NAME.c defines test_NAME() and is found here ----

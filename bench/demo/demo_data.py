@@ -5,15 +5,16 @@
     demo_data.py --out FOLDER --phase 2 --tokenizer FILE      the same for a later phase, with the first one's tokenizer
     demo_data.py --heldout FILE                               the evaluation's prompts (bench/demo/heldout.txt)
     demo_data.py --show N                                     N conversations as text
+    demo_data.py --overlap N [--phase 6]                      how many of the held-out prompts N conversations for training say
 
 A row is 513 tokens of whole conversations, the last one cut; flags say which tokens the assistant wrote. Evaluation and training share
-no number family, no pair of story hero and plot, and no wording that the grammar marks with '!'.
+no number family, no pair of story hero and plot, and no wording that the grammar marks with '!', from phase 5 on not even by chance.
 """
-import argparse, json, os, random
+import argparse, json, os, random, re
 import numpy as np
-import demo_bpe
-from demo_stories import Story
-from demo_talk import counting, fact, memory, noise, outside, repeat, sums, talk, too_hard
+import demo_bpe, demo_wordings
+from demo_stories import COMMON, NOT_SAID, PLOTS, Story
+from demo_talk import FACTS, OUTSIDE, SUM, TALK, counting, fact, memory, noise, outside, repeat, sums, talk, too_hard
 
 TIME, VOCAB = 512, 2048
 REQUESTS = ["Tell me a story about {x}.", "A story about {x}, please.", "Can you tell me a story about {x}?", "Tell a story about {x}.", "Write a story about {x}.",
@@ -54,14 +55,49 @@ def request(rng, story, after, unseen=False):
 
 # What is said how often. The first phase is mostly sums, which take longest to learn; the second mostly what must be looked up in the
 # conversation, which the first hardly taught; the third has both in balance.
+# The fourth goes on from the third; the fifth says everything in many more words (demo_wordings.py) and asks more about each story;
+# the sixth has more sums again.
 KINDS = "story sum fact outside talk counting hard memory noise nostory repeat".split()
 PHASES = {1: (0.45, [26, 36, 16, 8, 5, 8, 4, 5, 2, 1.5, 0]), 2: (0.75, [30, 14, 14, 5, 5, 3, 4, 12, 1, 1.5, 18]),
-          3: (0.75, [30, 38, 18, 4, 8, 3, 4, 3, 1, 1, 2])}
+          3: (0.75, [30, 38, 18, 4, 8, 3, 4, 3, 1, 1, 2]),
+          4: (0.85, [36, 16, 20, 5, 9, 2, 5, 4, 1, 2, 3]), 5: (0.85, [30, 12, 34, 7, 12, 2, 6, 4, 1, 2, 2]),
+          6: (0.85, [30, 22, 28, 9, 9, 2, 6, 6, 1, 2, 5])}
+STORY_WEIGHT = 30 # percent of what a token of an answer counts, from phase 5 on: what happens in a story nobody can foresee
+
+
+def plain(text):
+    return re.sub(r"[^a-z0-9+*/%={} -]", "", text.lower()).strip()
+
+
+def held_wordings():
+    """What matches a question in words that are kept for the evaluation."""
+    kept = [(x, r".+") for q, _ in [q for p in PLOTS.values() for q in p[2]] + COMMON + FACTS + TALK for x in q] + [(x, r".+") for x in NOT_SAID + OUTSIDE]
+    kept += [(x, r"[a-z0-9+*/%-]+") for x in SUM]
+    return re.compile("|".join(re.sub(r"{\w*}", slot.replace("\\", "\\\\"), re.sub(r"([+*])", r"\\\1", plain(x))) for x, slot in kept if x.startswith("!")))
+
+
+HELD_WORDINGS = held_wordings()
+
+
+def as_said(rng, text):
+    """The same question in a frame, or with small words left out or put in."""
+    r = rng.random()
+    if r < 0.12:
+        text = rng.choice(demo_wordings.AROUND).format(text if rng.random() < 0.5 else text[0].lower() + text[1:])
+    elif r < 0.3:
+        words = [x for x in text.split(" ") if x.lower() not in demo_wordings.SMALL or rng.random() < 0.5]
+        text = " ".join(words) if len(words) > 1 else text
+    elif r < 0.36:
+        words = text.split(" ")
+        words.insert(rng.randint(1, len(words)), rng.choice(demo_wordings.FILLERS))
+        text = " ".join(words)
+    return text
 
 
 def conversation(rng, held=False, phase=1):
-    """[(user, assistant)...]; held: only what the evaluation asks."""
+    """[(user, assistant, is it a story?)...]; held: only what the evaluation asks."""
     asking, weights = PHASES[phase]
+    more = phase >= 5
     out, story, owed = [], None, []
     for _ in range(rng.choice([1, 1, 2, 3, 4, 5, 6, 8, 10])):
         r = rng.random()
@@ -69,8 +105,8 @@ def conversation(rng, held=False, phase=1):
             new = [owed.pop()]
         elif story and r < asking:
             new = []
-            for _ in range(rng.choice([1, 2, 3])):
-                new.append(story.ask() if rng.random() < 0.9 else story.ask_unknown())
+            for _ in range(rng.choice([2, 3, 4] if more else [1, 2, 3])):
+                new.append(story.ask(more=more) if rng.random() < 0.9 else story.ask_unknown(more=more))
         else:
             k = rng.choices(KINDS, weights)[0]
             if k == "story":
@@ -78,15 +114,22 @@ def conversation(rng, held=False, phase=1):
                 new = [(request(rng, story, story_before is not None), story.text)]
             elif k == "nostory":
                 other = Story(rng, held)
-                new = [(other.ask()[0], NO_STORY)] if story is None else [story.ask()]
+                new = [(other.ask(more=more)[0], NO_STORY)] if story is None else [story.ask(more=more)]
             elif k == "memory":
                 told, asked = memory(rng)
                 new = [told]
                 owed.append(asked)
             else:
-                new = {"sum": lambda: [x for _ in range(rng.choice([1, 2, 3])) for x in sums(rng, held)], "fact": lambda: fact(rng), "outside": lambda: outside(rng), "talk": lambda: talk(rng),
-                       "counting": lambda: counting(rng), "hard": lambda: too_hard(rng), "noise": lambda: noise(rng), "repeat": lambda: repeat(rng)}[k]()
-        out += [(q if q.endswith(answer) else as_typed(rng, q, phase), answer) for q, answer in new]
+                new = {"sum": lambda: [x for _ in range(rng.choice([1, 2, 3])) for x in sums(rng, held, more=more)], "fact": lambda: fact(rng, more=more), "outside": lambda: outside(rng, more=more),
+                       "talk": lambda: talk(rng, more=more),
+                       "counting": lambda: counting(rng), "hard": lambda: too_hard(rng, more=more), "noise": lambda: noise(rng), "repeat": lambda: repeat(rng)}[k]()
+        for q, answer in new:
+            while not q.endswith(answer):
+                said = as_typed(rng, as_said(rng, q) if more else q, phase)
+                if not more or not HELD_WORDINGS.fullmatch(plain(said)):
+                    q = said
+                    break
+            out.append((q, answer, story is not None and answer == story.text))
     return out
 
 
@@ -142,14 +185,26 @@ def rows_of(rng, encoder, n, held, phase):
                 ids += [system] + text + [end]
                 written += [0] * (len(text) + 2)
             begin = len(ids) - 1
-            for q, answer in conversation(rng, held, phase):
+            for q, answer, told in conversation(rng, held, phase):
                 q, answer = encoder.encode(q), encoder.encode(answer)
                 if len(ids) - begin + len(q) + len(answer) + 4 > TIME:
                     break
                 ids += [user] + q + [end, assistant] + answer + [end]
-                written += [0] * (len(q) + 3) + [1] * (len(answer) + 1)
+                written += [0] * (len(q) + 3) + [STORY_WEIGHT if told and phase >= 5 else 100] * (len(answer) + 1)
         rows[i], flags[i] = ids[:TIME + 1], written[:TIME + 1]
     return rows, flags
+
+
+def overlap(n, seed, phase):
+    """Prints per kind how many of the held-out prompts are said, in any context, in n conversations for training."""
+    said, rng = set(), random.Random(seed)
+    for _ in range(n):
+        said.update(plain(q) for q, _, _ in conversation(rng, phase=phase))
+    asked = {}
+    for kind, _, q, _ in held_out_prompts(random.Random(1001)):
+        asked.setdefault(kind, set()).add(plain(q))
+    for kind, prompts in asked.items():
+        print(f"{kind:20} {len(prompts & said):3} of {len(prompts):3} different prompts")
 
 
 def main():
@@ -161,11 +216,14 @@ def main():
     p.add_argument("--tokenizer")
     p.add_argument("--heldout")
     p.add_argument("--show", type=int)
+    p.add_argument("--overlap", type=int)
     o = p.parse_args()
     if o.show:
         rng = random.Random(o.seed)
         for _ in range(o.show):
-            print("\n".join(f"> {q}\n{answer}" for q, answer in conversation(rng, phase=o.phase)), "\n")
+            print("\n".join(f"> {q}\n{answer}" for q, answer, _ in conversation(rng, phase=o.phase)), "\n")
+    if o.overlap:
+        overlap(o.overlap, o.seed, o.phase)
     if o.heldout:
         with open(o.heldout, "w") as f:
             for kind, before, q, answer in held_out_prompts(random.Random(o.seed + 1000)):
@@ -177,7 +235,7 @@ def main():
             with open(o.tokenizer) as f:
                 tok = json.load(f)
         else:
-            text = "\n".join(q + "\n" + answer for _ in range(20000) for q, answer in conversation(rng))
+            text = "\n".join(q + "\n" + answer for _ in range(20000) for q, answer, _ in conversation(rng))
             tok = demo_bpe.tokenizer_json(demo_bpe.train(text, VOCAB))
         with open(os.path.join(o.out, "tokenizer.json"), "w") as f:
             json.dump(tok, f, ensure_ascii=False)
@@ -186,7 +244,7 @@ def main():
             rows, flags = rows_of(random.Random(seed), encoder, n, held, o.phase)
             np.save(os.path.join(o.out, name + "_rows.npy"), rows)
             np.save(os.path.join(o.out, name + "_flags.npy"), flags)
-            print(f"{name}: {n} rows, {100 * flags.mean():.0f}% of the tokens are the assistant's; {len(encoder.vocab) + 5} tokens")
+            print(f"{name}: {n} rows, {100 * (flags > 0).mean():.0f}% of the tokens are the assistant's; {len(encoder.vocab) + 5} tokens")
 
 
 if __name__ == "__main__":

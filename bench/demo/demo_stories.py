@@ -4,6 +4,8 @@ Templates: {slot} is filled, (a|b|c) picks one. A question that begins with '!' 
 """
 import re
 
+import demo_wordings
+
 GIRLS = "Mia Anna Lily Emma Zoe Ruby Nora Clara Lucy Ella Ivy Rosa Tilda Maya Sara Lena Daisy Holly Nina Greta Alma Hanna Jane Kira Olga".split()
 BOYS = "Tom Ben Max Leo Sam Jack Finn Otto Paul Hugo Oscar Emil Noah Theo Ned Carl Luke Adam Toby Ravi Omar Ivan Felix Anton Mats".split()
 PETS_F = "Pip Luna Bella Dot Mimi Coco Flora Pearl Misty Poppy Tilly Hazel Fern Wren Suki".split()
@@ -260,14 +262,14 @@ class Story:
         about = fill(self.rng, self.about, s)
         return about[:1].lower() + about[1:]
 
-    def ask(self, unseen=False):
-        """A question and its answer; unseen: in words that are kept for the evaluation."""
+    def ask(self, unseen=False, more=False):
+        """A question and its answer; unseen: in words that are kept for the evaluation; more: also in those of demo_wordings.py."""
         q, answer = self.rng.choice(self.questions + COMMON if self.rng.random() < 0.5 else self.questions)
-        q = [x for x in q if x.startswith("!") == unseen]
+        q = [x for x in q if x.startswith("!") == unseen] + (demo_wordings.STORY[answer] if more else [])
         return fill(self.rng, self.rng.choice(q).lstrip("!"), self.s), fill(self.rng, answer, self.s)
 
-    def ask_unknown(self, unseen=False):
-        q = self.rng.choice([x for x in NOT_SAID if x.startswith("!") == unseen])
+    def ask_unknown(self, unseen=False, more=False):
+        q = self.rng.choice([x for x in NOT_SAID if x.startswith("!") == unseen] + (demo_wordings.NOT_SAID if more else []))
         return fill(self.rng, q.lstrip("!"), self.s), "The story does not say that."
 
 

@@ -3,6 +3,9 @@
 Each function returns one or more exchanges (what the user writes, the answer). Wordings that begin with '!' are for the evaluation only.
 """
 import random
+import re
+
+import demo_wordings
 from demo_stories import ANIMALS, BOYS, COLOURS, GIRLS, THINGS, a, made_up_name
 
 WORDS = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen "
@@ -18,23 +21,28 @@ STORY_PLUS = ["I have {} {}s and get {} more. How many do I have?", "There are {
 STORY_MINUS = ["I have {} {}s and give away {}. How many are left?", "There are {} {}s and {} go away. How many are left?"]
 
 
-def pick(rng, wordings, unseen):
-    return rng.choice([x for x in wordings if x.startswith("!") == unseen]).lstrip("!")
+def pick(rng, wordings, unseen, more=()):
+    return rng.choice([x for x in wordings if x.startswith("!") == unseen] + list(more)).lstrip("!")
 
 
-def sums(rng, held=False, unseen=False):
+def more_of(wordings, answer):
+    """The list in demo_wordings.py that belongs to an answer, by the answer's beginning."""
+    return next(v for k, v in wordings.items() if answer.startswith(k))
+
+
+def sums(rng, held=False, unseen=False, more=False):
     while True:
         x = rng.randint(0, 20)
         y = rng.randint(0, 20 - x)
         if ((min(x, y), max(x, y)) in HELD_PAIRS) == held:
             break
-    minus = rng.random() < 0.4
+    minus = rng.random() < (0.55 if more else 0.4)
     left, sign, right, result = (x + y, "-", x, y) if minus else (x, "+", y, x + y)
     answer = f"{left} {sign} {right} = {result}."
     r = rng.random()
     if r < 0.12 and not unseen:
         return [(rng.choice(STORY_MINUS if minus else STORY_PLUS).format(left, rng.choice(THINGS + ANIMALS), right), answer)]
-    q = pick(rng, SUM, unseen)
+    q = pick(rng, SUM, unseen, demo_wordings.SUMS if more else ())
     if r < 0.35:
         return [(q.format(WORDS[left], "minus" if minus else "plus", WORDS[right]), answer)]
     if r < 0.45:
@@ -46,8 +54,8 @@ def sums(rng, held=False, unseen=False):
 TOO_HARD = "I only add and subtract numbers up to twenty."
 
 
-def too_hard(rng, unseen=False):
-    q = pick(rng, SUM, unseen)
+def too_hard(rng, unseen=False, more=False):
+    q = pick(rng, SUM, unseen, demo_wordings.SUMS if more else ())
     r = rng.random()
     if r < 0.35:
         big = rng.randint(21, 99) if rng.random() < 0.6 else rng.randint(100, 9999)
@@ -180,11 +188,11 @@ FACTS = [
 ]
 
 
-def fact(rng, unseen=False):
+def fact(rng, unseen=False, more=False):
     while True:
         q, answer = rng.choice(FACTS)
         if any(x.startswith("!") == unseen for x in q):
-            return [(pick(rng, q, unseen), answer)]
+            return [(pick(rng, q, unseen, more_of(demo_wordings.FACTS, answer) if more else ()), answer)]
 
 
 TALK = [
@@ -206,9 +214,9 @@ TALK = [
 ]
 
 
-def talk(rng, unseen=False):
+def talk(rng, unseen=False, more=False):
     q, answers = rng.choice(TALK)
-    return [(pick(rng, q, unseen), rng.choice(answers))]
+    return [(pick(rng, q, unseen, more_of(demo_wordings.TALK, answers[0]) if more else ()), rng.choice(answers))]
 
 
 def memory(rng):
@@ -268,10 +276,10 @@ OUTSIDE = [
 DO_NOT_KNOW = "I do not know that. I can tell a story, do sums to twenty, or talk about lbrt."
 
 
-def outside(rng, unseen=False):
+def outside(rng, unseen=False, more=False):
     land, land2 = rng.sample(LANDS, 2)
     matter, matter2 = rng.sample(MATTERS, 2)
-    q = pick(rng, OUTSIDE, unseen).format(land=land, land2=land2, who=rng.choice(PEOPLE), matter=matter, matter2=matter2, year=rng.randint(1000, 2100))
+    q = pick(rng, OUTSIDE, unseen, demo_wordings.OUTSIDE if more else ()).format(land=land, land2=land2, who=rng.choice(PEOPLE), matter=matter, matter2=matter2, year=rng.randint(1000, 2100))
     return [(q[:1].upper() + q[1:], DO_NOT_KNOW)]
 
 

@@ -147,14 +147,32 @@ def make_weights(seed):
     return {k: t.requires_grad_() for k, t in w.items()}
 
 
+def read_weights(path, w):
+    """Fills w from what demo-unpack wrote of a packed model."""
+    names = {"tok_embed": "embed", "out_norm": "norm"}
+    pieces = {}
+    with open(path, "rb") as f:
+        for line in iter(f.readline, b""):
+            name, rows, cols = line.decode().split()
+            data = np.frombuffer(f.read(4 * int(rows) * int(cols)), np.float32).reshape(int(rows), int(cols))
+            pieces[names.get(name, name)] = torch.from_numpy(data.copy())
+    for l in range(Shape.layers):
+        p = {k: pieces[f"layers.{l}.{k}"] for k in "attn_norm attn_q attn_k attn_v attn_o ffn_norm ffn_gate ffn_up ffn_down".split()}
+        pieces.update({f"{l}.norm1": p["attn_norm"], f"{l}.qkv": torch.cat([p["attn_q"], p["attn_k"], p["attn_v"]]), f"{l}.o": p["attn_o"],
+                       f"{l}.norm2": p["ffn_norm"], f"{l}.gu": torch.cat([p["ffn_gate"], p["ffn_up"]]), f"{l}.down": p["ffn_down"]})
+    with torch.no_grad():
+        for k in w:
+            w[k].copy_(pieces[k].view(w[k].shape))
+
+
 def rotations():
     t = torch.arange(Shape.time).float()[:, None]
     f = Shape.theta ** (-torch.arange(0, Shape.head_dim, 2).float() / Shape.head_dim)[None]
     return torch.cos(t * f).contiguous(), torch.sin(t * f).contiguous()
 
 
-def forward(w, tokens, parts, rot):
-    """Logits (bfloat16) of a batch [b][t]."""
+def forward(w, tokens, parts, rot, keep):
+    """Logits (bfloat16) at the positions `keep` of a batch [b][t]."""
     m = lambda x, name: x @ w[name].to(BF).t()
     x = w["embed"][tokens.view(-1).long()]
     for l in range(Shape.layers):
@@ -162,20 +180,21 @@ def forward(w, tokens, parts, rot):
         x = x + m(Attention.apply(m(h, f"{l}.qkv"), parts, *rot), f"{l}.o")
         h = Norm.apply(x, w[f"{l}.norm2"])
         x = x + m(SwiGlu.apply(m(h, f"{l}.gu")), f"{l}.down")
-    return m(Norm.apply(x, w["norm"]), "embed")
+    return m(Norm.apply(x.index_select(0, keep), w["norm"]), "embed")
 
 
 def batch_of(rows, flags, bos, user_weight):
     rows = torch.from_numpy(rows.astype(np.int32))
     tokens, target = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
-    flag = torch.from_numpy(flags[:, 1:].astype(np.float32))
-    weight = user_weight + (1 - user_weight) * flag
+    weight = torch.from_numpy(flags[:, 1:].astype(np.float32) / 100).clamp(min=user_weight)
     weight[target == bos] = 0
     parts = []
     for r in range(len(tokens)):
         begins = [0] + [i for i in (tokens[r] == bos).nonzero().view(-1).tolist() if i] + [Shape.time]
         parts += [(r, i, j) for i, j in zip(begins, begins[1:])]
-    return tokens, target.view(-1), weight.reshape(-1).contiguous(), parts
+    target, weight = target.view(-1), weight.reshape(-1)
+    keep = weight.nonzero().view(-1)
+    return tokens, target[keep].contiguous(), weight[keep].contiguous(), parts, keep
 
 
 def orthogonal(g):
@@ -282,12 +301,15 @@ def main():
     a.add_argument("--weight-decay", type=float, default=0.05)
     a.add_argument("--user-weight", type=float, default=0.1, help="what a token of the user's side counts in the loss")
     a.add_argument("--seed", type=int, default=1)
+    a.add_argument("--init", metavar="FILE", help="begin with these weights (of demo-unpack), not with random ones")
     a.add_argument("--export", metavar="FOLDER", help="only write the checkpoint in --out as a Hugging Face folder")
     o = a.parse_args()
     torch.set_num_threads(1)
     os.makedirs(o.out, exist_ok=True)
     K = load_kernels(o.out)
     w = make_weights(o.seed)
+    if o.init:
+        read_weights(o.init, w)
     opt = Optimiser(w, o.lr, o.adam_lr, o.weight_decay)
     point, done, seconds, seen = os.path.join(o.out, "checkpoint.pt"), 0, 0.0, 0
     if os.path.exists(point):
@@ -322,8 +344,8 @@ def main():
         total = count = 0.0
         with torch.no_grad():
             for i in range(0, len(vrows), o.batch):
-                tokens, target, weight, parts = batch_of(vrows[i:i + o.batch], vflags[i:i + o.batch], bos, 0.0)
-                logits = forward(w, tokens, parts, rot)
+                tokens, target, weight, parts, keep = batch_of(vrows[i:i + o.batch], vflags[i:i + o.batch] // 100 * 100, bos, 0.0)
+                logits = forward(w, tokens, parts, rot, keep)
                 total += K.cross_entropy(n_(logits.shape[0]), n_(logits.shape[1]), at(logits), at(target), at(weight))
                 count += float(weight.sum())
         return total / count
@@ -334,9 +356,9 @@ def main():
         t0 = time.time()
         first = done < o.switch
         i = (done if first else done - o.switch) * o.batch
-        tokens, target, weight, parts = batch_of((rows if first else rows2)[i:i + o.batch], (flags if first else flags2)[i:i + o.batch], bos, o.user_weight)
+        tokens, target, weight, parts, keep = batch_of((rows if first else rows2)[i:i + o.batch], (flags if first else flags2)[i:i + o.batch], bos, o.user_weight)
         weight /= weight.sum()
-        loss = Loss.apply(forward(w, tokens, parts, rot), target, weight)
+        loss = Loss.apply(forward(w, tokens, parts, rot, keep), target, weight)
         loss.backward()
         done += 1
         seen += tokens.numel()
