@@ -94,6 +94,27 @@ typedef struct lbrt_allocator {
 /* Receives one line of text without newline; called on the thread that makes the call into lbrt. */
 typedef void (*lbrt_log_fn)(void *user, const char *line);
 
+/*
+ * Told how far a long call is: `done` of `total`, rising, the last time with done == total. Bytes while a model is read or verified; tokens in a
+ * prompt of several. Called on the thread that makes the call into lbrt. Return false to stop: the call then returns CANCELLED.
+ */
+typedef bool (*lbrt_progress_fn)(void *user, uint64_t done, uint64_t total);
+
+/*
+ * The host's threads instead of a session's own: calls task(context, i) once for every i of 0 .. n - 1, on any threads, at the same time or
+ * one after the other, and returns when all have returned (with the usual ordering of memory: what they wrote is seen by the caller, what the
+ * caller wrote before by them). Called on the thread that makes the call into lbrt, some ten times per layer; what it leaves
+ * out is done by the caller. The bits of results do not depend on it.
+ */
+typedef void (*lbrt_task_fn)(void *context, size_t i);
+typedef void (*lbrt_parallel_fn)(void *user, size_t n, lbrt_task_fn task, void *context);
+
+/*
+ * Reads at most `bytes` bytes (never 0) at `offset` of a model into buffer and returns how many, fewer if it likes; 0 at the end, below 0 for an
+ * error. Called on the thread that makes the call into lbrt, with rising offsets.
+ */
+typedef int64_t (*lbrt_read_fn)(void *user, uint64_t offset, void *buffer, size_t bytes);
+
 /* ---------------------------------------------------------------- models */
 
 typedef struct lbrt_model lbrt_model;
@@ -113,8 +134,11 @@ typedef struct lbrt_model_options {
      * activations, but those on rotated inputs (tcq formats); below 0: nowhere. Part of the arithmetic: it changes the bits of logits.
      */
     float outlier_threshold;
+
+    lbrt_progress_fn progress; /* of reading (LBRT_SOURCE_READ, or a file that cannot be mapped), then of verifying; NULL: none */
+    void *progress_user;
 } lbrt_model_options;
-#define LBRT_MODEL_OPTIONS_INIT { sizeof(lbrt_model_options), NULL, NULL, NULL, NULL, false, 0.0f }
+#define LBRT_MODEL_OPTIONS_INIT { sizeof(lbrt_model_options), NULL, NULL, NULL, NULL, false, 0.0f, NULL, NULL }
 
 /*
  * Opens a .lbrt file by mapping it. options and err may be NULL. Errors: IO, FORMAT, UNSUPPORTED, CHECKSUM, MEMORY.
@@ -126,6 +150,31 @@ LBRT_API lbrt_status lbrt_model_open(const char *path, const lbrt_model_options 
 /* The same from memory that the caller keeps alive and unchanged until lbrt_model_close; data must be 64-byte aligned. */
 LBRT_API lbrt_status lbrt_model_open_memory(const void *data, size_t bytes,
                                             const lbrt_model_options *options, lbrt_model **out,
+                                            lbrt_error *err);
+
+/* Where a model is, for lbrt_model_open_source and lbrt_model_plan. */
+typedef enum lbrt_source_kind {
+    LBRT_SOURCE_PATH = 0,   /* a file by name: path, offset, bytes */
+    LBRT_SOURCE_MEMORY = 1, /* memory, bytes: as lbrt_model_open_memory */
+    LBRT_SOURCE_FD = 2,     /* an open regular file: fd, offset, bytes. It stays the caller's, and may be closed after the call */
+    LBRT_SOURCE_READ = 3    /* read, read_user, bytes: copied into memory of the allocator, once and in order */
+} lbrt_source_kind;
+
+typedef struct lbrt_source {
+    size_t size; /* sizeof(lbrt_source) */
+    lbrt_source_kind kind;
+    int fd;
+    const char *path;
+    const void *memory;
+    uint64_t offset; /* where in the file the model begins. Mapped if this is a multiple of 64, else copied into memory */
+    uint64_t bytes;  /* of the model; for files 0: up to the file's end */
+    lbrt_read_fn read;
+    void *read_user;
+} lbrt_source;
+#define LBRT_SOURCE_INIT { sizeof(lbrt_source), LBRT_SOURCE_PATH, -1, NULL, NULL, 0, 0, NULL, NULL }
+
+/* lbrt_model_open from anywhere. Further errors: CANCELLED, by the progress callback. */
+LBRT_API lbrt_status lbrt_model_open_source(const lbrt_source *source, const lbrt_model_options *options, lbrt_model **out,
                                             lbrt_error *err);
 
 /* Closes a model. All of its sessions must have been freed. NULL is allowed. */
@@ -242,13 +291,38 @@ typedef struct lbrt_session_options {
     uint32_t n_threads;              /* 0: 16; never more than the processors that this process may run on */
     uint32_t n_logits;               /* how many positions of one lbrt_feed keep their logits; 0: 1 */
     lbrt_kv_format kv_key, kv_value;
+
+    uint32_t n_hidden;     /* how many positions of one feed keep their hidden state (lbrt_hidden); 0: none */
+    uint32_t n_embeddings; /* how many of the positions held may be embeddings (lbrt_feed_embeddings); 0: none */
+    lbrt_progress_fn progress; /* of feeding two tokens or more; NULL: none */
+    void *progress_user;
+    lbrt_parallel_fn parallel; /* computes in the host's threads, in n_threads tasks at most (then not limited by the processors, if
+                                  given); no thread is started. NULL: threads of the session's own */
+    void *parallel_user;
 } lbrt_session_options;
 #define LBRT_SESSION_OPTIONS_INIT \
-    { sizeof(lbrt_session_options), NULL, 0, 0, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT }
+    { sizeof(lbrt_session_options), NULL, 0, 0, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT, 0, 0, NULL, NULL, NULL, NULL }
 
 /* The exact number of bytes that a session of these options allocates (thread stacks aside). */
 LBRT_API lbrt_status lbrt_session_bytes(const lbrt_model *model, const lbrt_session_options *options,
                                         size_t *bytes, lbrt_error *err);
+
+typedef struct lbrt_memory_plan {
+    size_t size;            /* in: sizeof(lbrt_memory_plan) */
+    uint64_t mapped_bytes;  /* of the file, mapped: shared between processes, and the system may drop and read them again */
+    uint64_t model_bytes;   /* taken from the model's allocator while the model is open; with a copied model the copy too */
+    uint64_t opening_bytes; /* the most that is taken from it at any time while the model is opened, model_bytes included */
+    uint64_t session_bytes; /* taken from the session's allocator by each session of these options (thread stacks aside) */
+} lbrt_memory_plan;
+#define LBRT_MEMORY_PLAN_INIT { sizeof(lbrt_memory_plan), 0, 0, 0, 0 }
+
+/*
+ * What a model and a session will take, exactly, before any weight is read: only the tables in front of the weights are looked at. Either
+ * options may be NULL. Takes at most opening_bytes (less the copy) from the allocator meanwhile and gives all back. Errors: as
+ * lbrt_model_open_source and lbrt_session_create.
+ */
+LBRT_API lbrt_status lbrt_model_plan(const lbrt_source *source, const lbrt_model_options *model, const lbrt_session_options *session,
+                                     lbrt_memory_plan *plan, lbrt_error *err);
 
 /* Errors: ARGUMENT, MEMORY, THREAD, UNSUPPORTED (a KV format this version lacks). options may be NULL. */
 LBRT_API lbrt_status lbrt_session_create(const lbrt_model *model, const lbrt_session_options *options,
@@ -269,10 +343,24 @@ LBRT_API size_t lbrt_session_capacity(const lbrt_session *session);
 LBRT_API lbrt_status lbrt_feed(lbrt_session *session, const lbrt_token *tokens, size_t n);
 
 /*
+ * The same with n embeddings in place of tokens: n rows of dim floats, which go where a token's row of the embedding matrix would (soft prompts,
+ * other modalities). Feeding a token's own row gives the same bits as feeding the token. The session keeps them, in room that n_embeddings of its
+ * options gives, and uses them again where a cache of codes must compute tokens again; rewind, fork, save and restore know them. A repeat
+ * penalty does not concern them. Errors: as lbrt_feed, STATE (more than n_embeddings), ARGUMENT (a number that is not finite).
+ */
+LBRT_API lbrt_status lbrt_feed_embeddings(lbrt_session *session, const float *rows, size_t n);
+
+/*
  * The logits of a position of the last lbrt_feed, n_vocab floats: back 0 is its last token, 1 the one before. NULL if
  * there are none. They belong to the session; the next lbrt_feed, rewind or restore ends them.
  */
 LBRT_API const float *lbrt_logits(const lbrt_session *session, size_t back);
+
+/*
+ * The hidden state of a position of the last feed, dim floats: what the head turns into logits, after the last norm. As lbrt_logits, for the
+ * last n_hidden positions, but neither saved nor forked.
+ */
+LBRT_API const float *lbrt_hidden(const lbrt_session *session, size_t back);
 
 /* Forgets all tokens after the first `length`. STATE if the session holds fewer. Logits are gone until the next feed. */
 LBRT_API lbrt_status lbrt_rewind(lbrt_session *session, size_t length);
@@ -319,6 +407,13 @@ LBRT_API lbrt_status lbrt_adapter_detach(lbrt_session *session, const lbrt_adapt
 
 /* ---------------------------------------------------------------- sampling and generation */
 
+/*
+ * May change a copy of the logits (n_vocab floats, -INFINITY forbids a token) before a token is drawn, for constrained output; tokens are all that the
+ * session holds, in place of an embedding -1 or less. Called on the thread that makes the call into lbrt. False: the call returns
+ * CANCELLED. If no finite logit is left, it returns NUMERIC.
+ */
+typedef bool (*lbrt_logits_fn)(void *user, float *logits, size_t n_vocab, const lbrt_token *tokens, size_t n_tokens);
+
 typedef struct lbrt_sampling {
     size_t size;       /* sizeof(lbrt_sampling) */
     float temperature; /* 0: the most likely token, ties to the lower id */
@@ -328,8 +423,10 @@ typedef struct lbrt_sampling {
     float repeat_penalty; /* divides (multiplies) positive (negative) logits of recent tokens; 0 or 1: off */
     uint32_t repeat_last; /* how many recent tokens that concerns; 0: 64 */
     uint64_t seed;        /* the same seed at the same position draws the same number */
+    lbrt_logits_fn logits; /* NULL: they stay as they are */
+    void *logits_user;
 } lbrt_sampling;
-#define LBRT_SAMPLING_INIT { sizeof(lbrt_sampling), 0.0f, 0.0f, 0.0f, 0, 0.0f, 0, 0 }
+#define LBRT_SAMPLING_INIT { sizeof(lbrt_sampling), 0.0f, 0.0f, 0.0f, 0, 0.0f, 0, 0, NULL, NULL }
 
 /* Draws a token from the session's last logits. NULL sampling: greedy. Errors: STATE (no logits), NUMERIC, ARGUMENT. */
 LBRT_API lbrt_status lbrt_sample(lbrt_session *session, const lbrt_sampling *sampling, lbrt_token *out);

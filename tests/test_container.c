@@ -109,7 +109,7 @@ static void cont_round_trip(void)
     lb_container c;
     if (data && LB_CHECK(lb_container_open(&c, data, bytes, a, &err) == LBRT_OK, "%s", err.text)) {
         const lb_tensor *v = lb_container_find(&c, "v"), *m = lb_container_find(&c, "m");
-        LB_CHECK(lb_container_verify(&c, &err) == LBRT_OK, "%s", err.text);
+        LB_CHECK(lb_container_verify(&c, NULL, NULL, &err) == LBRT_OK, "%s", err.text);
         LB_CHECK(c.n_tensors == 2 && v && m && !lb_container_find(&c, "x") && !lb_container_find(&c, ""),
                  "tensors");
         LB_CHECK(v && v->rows == 1 && v->cols == 300 && v->n_terms == 1 &&

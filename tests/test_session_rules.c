@@ -11,6 +11,12 @@
 #include "lb_test.h"
 #include "small_models.h"
 
+#define RULES_OPTIONS(bytes, context, batch, threads, logits, key, value)                                                 \
+    {                                                                                                                     \
+        .size = (bytes), .n_context = (context), .n_batch = (batch), .n_threads = (threads), .n_logits = (logits),        \
+        .kv_key = (key), .kv_value = (value)                                                                              \
+    }
+
 enum { RULES_VOCAB = 288 };
 
 static lbrt_session *rules_session(const lbrt_model *m, uint32_t n_context, uint32_t n_logits)
@@ -468,11 +474,11 @@ static void rules_cancelling(const lbrt_model *m)
 static void rules_memory(void)
 {
     static const lbrt_session_options options[] = {
-        { sizeof(lbrt_session_options), NULL, 0, 0, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT },
-        { sizeof(lbrt_session_options), NULL, 1, 0, 1, 0, LBRT_KV_F32, LBRT_KV_F16 },
-        { sizeof(lbrt_session_options), NULL, 255, 1, 2, 255, LBRT_KV_F16, LBRT_KV_F32 },
-        { sizeof(lbrt_session_options), NULL, 257, 300, 8, 3, LBRT_KV_F16, LBRT_KV_F16 },
-        { sizeof(lbrt_session_options), NULL, 1000, 4096, 3, 40, LBRT_KV_F32, LBRT_KV_F32 },
+        RULES_OPTIONS(sizeof(lbrt_session_options), 0, 0, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT),
+        RULES_OPTIONS(sizeof(lbrt_session_options), 1, 0, 1, 0, LBRT_KV_F32, LBRT_KV_F16),
+        RULES_OPTIONS(sizeof(lbrt_session_options), 255, 1, 2, 255, LBRT_KV_F16, LBRT_KV_F32),
+        RULES_OPTIONS(sizeof(lbrt_session_options), 257, 300, 8, 3, LBRT_KV_F16, LBRT_KV_F16),
+        RULES_OPTIONS(sizeof(lbrt_session_options), 1000, 4096, 3, 40, LBRT_KV_F32, LBRT_KV_F32),
     };
     const lbrt_allocator *a = lb_test_allocator(0);
     const size_t before = lb_test_alloc_alive();
@@ -525,20 +531,20 @@ static void rules_memory(void)
         lbrt_session_options o;
         lbrt_status status;
     } bad[] = {
-        { { 0, NULL, 0, 0, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT }, LBRT_ERR_ARGUMENT },
-        { { sizeof(lbrt_session_options), NULL, 0, 4097, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT },
+        { RULES_OPTIONS(0, 0, 0, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT), LBRT_ERR_ARGUMENT },
+        { RULES_OPTIONS(sizeof(lbrt_session_options), 0, 4097, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT),
           LBRT_ERR_ARGUMENT },
-        { { sizeof(lbrt_session_options), NULL, 0, 0, 257, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT },
+        { RULES_OPTIONS(sizeof(lbrt_session_options), 0, 0, 257, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT),
           LBRT_ERR_ARGUMENT },
-        { { sizeof(lbrt_session_options), NULL, 0, 0, UINT32_MAX, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT },
+        { RULES_OPTIONS(sizeof(lbrt_session_options), 0, 0, UINT32_MAX, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT),
           LBRT_ERR_ARGUMENT },
-        { { sizeof(lbrt_session_options), NULL, 10, 0, 0, 11, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT },
+        { RULES_OPTIONS(sizeof(lbrt_session_options), 10, 0, 0, 11, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT),
           LBRT_ERR_ARGUMENT },
-        { { sizeof(lbrt_session_options), NULL, UINT32_MAX, 0, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT },
+        { RULES_OPTIONS(sizeof(lbrt_session_options), UINT32_MAX, 0, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT),
           LBRT_ERR_ARGUMENT },
-        { { sizeof(lbrt_session_options), NULL, 0, 0, 0, 0, (lbrt_kv_format)77, LBRT_KV_DEFAULT },
+        { RULES_OPTIONS(sizeof(lbrt_session_options), 0, 0, 0, 0, (lbrt_kv_format)77, LBRT_KV_DEFAULT),
           LBRT_ERR_UNSUPPORTED },
-        { { sizeof(lbrt_session_options), NULL, 0, 0, 0, 0, LBRT_KV_DEFAULT, (lbrt_kv_format)-1 },
+        { RULES_OPTIONS(sizeof(lbrt_session_options), 0, 0, 0, 0, LBRT_KV_DEFAULT, (lbrt_kv_format)-1),
           LBRT_ERR_UNSUPPORTED },
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -575,14 +581,8 @@ static void rules_sizes(const lbrt_model *m)
     lb_test_case("option structs of an older, shorter header: what lies behind their size is not read");
     bool used = false;
     const lbrt_allocator poison = { rules_poison_alloc, rules_poison_free, &used };
-    lbrt_session_options o = { offsetof(lbrt_session_options, n_threads),
-                               NULL,
-                               50,
-                               7,
-                               9999,
-                               9999,
-                               (lbrt_kv_format)99,
-                               (lbrt_kv_format)99 };
+    lbrt_session_options o =
+        RULES_OPTIONS(offsetof(lbrt_session_options, n_threads), 50, 7, 9999, 9999, (lbrt_kv_format)99, (lbrt_kv_format)99);
     lbrt_error err = { LBRT_OK, "" };
     lbrt_session *s = NULL;
     LB_CHECK(lbrt_session_create(m, &o, &s, &err) == LBRT_OK && lbrt_session_capacity(s) == 50, "%s",
@@ -596,7 +596,7 @@ static void rules_sizes(const lbrt_model *m)
     sm_tokens(ids, 10, RULES_VOCAB, 8);
     LB_CHECK(lbrt_feed(s, ids, 10) == LBRT_OK, "%s", lbrt_session_error(s));
     lbrt_token greedy = -1, id = -2;
-    lbrt_sampling how = { offsetof(lbrt_sampling, top_p), 0.0f, 7.0f, 7.0f, 7, -7.0f, 7, 7 };
+    lbrt_sampling how = { .size = offsetof(lbrt_sampling, top_p), .top_p = 7.0f, .min_p = 7.0f, .top_k = 7, .repeat_penalty = -7.0f };
     LB_CHECK(lbrt_sample(s, NULL, &greedy) == LBRT_OK && lbrt_sample(s, &how, &id) == LBRT_OK && id == greedy,
              "%s", lbrt_session_error(s));
     lbrt_generation g = { offsetof(lbrt_generation, ignore_end), NULL, 3, true, 12345 };
@@ -610,7 +610,7 @@ static void rules_sizes(const lbrt_model *m)
              "the description");
     info = (lbrt_model_info){ .size = 0 };
     LB_CHECK(lbrt_model_describe(m, &info) == LBRT_ERR_ARGUMENT, "no size");
-    lbrt_model_options mo = { offsetof(lbrt_model_options, isa), NULL, NULL, NULL, "no such level", true, 0.0f };
+    lbrt_model_options mo = { .size = offsetof(lbrt_model_options, isa), .isa = "no such level", .verify = true };
     lbrt_model *other = NULL;
     LB_CHECK(lbrt_model_open(sm_file("micro", "q8"), &mo, &other, &err) == LBRT_OK, "%s", err.text);
     lbrt_model_close(other);

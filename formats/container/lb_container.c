@@ -371,20 +371,110 @@ void lb_container_close(lb_container *c)
     c->n_tensors = 0;
 }
 
-lbrt_status lb_container_verify(const lb_container *c, lbrt_error *err)
+/* ---- verifying ---- */
+
+typedef struct verify_job {
+    lbrt_progress_fn progress;
+    void *user;
+    uint64_t done, total;
+} verify_job;
+
+/* The hash of a piece of DATA, with a word to the host every few megabytes. */
+static lbrt_status verify_piece(verify_job *j, const unsigned char *data, uint64_t bytes, uint64_t checksum, const char *what,
+                                const lb_tensor *t, lbrt_error *err)
 {
-    for (size_t i = 0; i < c->n_tensors; i++) {
-        const lb_tensor *t = &c->tensors[i];
-        for (unsigned j = 0; j < t->n_terms; j++) {
-            const lb_transform_ref *tr = &t->terms[j].transform;
-            LB_FAIL_IF(tr->data && lb_hash64(tr->data, (size_t)tr->bytes) != tr->checksum, err, LBRT_ERR_CHECKSUM,
-                       "the input transform of tensor %.*s is damaged", (int)t->name_bytes, t->name);
-            for (unsigned k = 0; k < t->terms[j].n_parts; k++) {
-                const lb_part *p = &t->terms[j].parts[k];
-                LB_FAIL_IF(lb_hash64(p->data, (size_t)p->bytes) != p->checksum, err, LBRT_ERR_CHECKSUM,
-                           "tensor %.*s is damaged", (int)t->name_bytes, t->name);
+    enum { STEP = 8 << 20 };
+    lb_hash h;
+    lb_hash_begin(&h);
+    for (uint64_t at = 0; at < bytes;) {
+        const size_t n = (size_t)(bytes - at < STEP ? bytes - at : STEP);
+        lb_hash_add(&h, data + at, n);
+        at += n;
+        j->done += n;
+        LB_FAIL_IF(j->progress && j->done < j->total && !j->progress(j->user, j->done, j->total), err, LBRT_CANCELLED, "cancelled");
+    }
+    LB_FAIL_IF(lb_hash_end(&h) != checksum, err, LBRT_ERR_CHECKSUM, "%stensor %.*s is damaged", what, (int)t->name_bytes, t->name);
+    return LBRT_OK;
+}
+
+lbrt_status lb_container_verify(const lb_container *c, lbrt_progress_fn progress, void *user, lbrt_error *err)
+{
+    verify_job j = { .progress = progress, .user = user };
+    for (unsigned pass = 0; pass < 2; pass++) { /* what there is, then what it is */
+        for (size_t i = 0; i < c->n_tensors; i++) {
+            const lb_tensor *t = &c->tensors[i];
+            for (unsigned k = 0; k < t->n_terms; k++) {
+                const lb_transform_ref *tr = &t->terms[k].transform;
+                if (pass) {
+                    LB_TRY(tr->data ? verify_piece(&j, tr->data, tr->bytes, tr->checksum, "the input transform of ", t, err) : LBRT_OK);
+                } else {
+                    j.total += tr->bytes;
+                }
+                for (unsigned p = 0; p < t->terms[k].n_parts; p++) {
+                    const lb_part *part = &t->terms[k].parts[p];
+                    if (pass) {
+                        LB_TRY(verify_piece(&j, part->data, part->bytes, part->checksum, "", t, err));
+                    } else {
+                        j.total += part->bytes;
+                    }
+                }
             }
         }
     }
+    LB_FAIL_IF(progress && !progress(user, j.total, j.total), err, LBRT_CANCELLED, "cancelled");
     return LBRT_OK;
+}
+
+/* ---- skimming ---- */
+
+bool lb_container_skim(const unsigned char *file, size_t bytes, lb_want_fn *want, void *user)
+{
+    const size_t head = lb_min(bytes, LB_FILE_HEADER_BYTES + MAX_SECTIONS * LB_FILE_SECTION_BYTES);
+    if (!want(user, 0, head)) {
+        return false;
+    }
+    lb_section tensors = { NULL, 0 }, data = { NULL, 0 };
+    const uint32_t n = head < LB_FILE_HEADER_BYTES ? 0 : lb_load_u32(file + 12);
+    for (uint32_t i = 0; i < n && LB_FILE_HEADER_BYTES + (i + 1) * LB_FILE_SECTION_BYTES <= head; i++) {
+        const unsigned char *r = file + LB_FILE_HEADER_BYTES + i * LB_FILE_SECTION_BYTES;
+        const uint32_t kind = lb_load_u32(r);
+        const uint64_t offset = lb_load_u64(r + 8), length = lb_load_u64(r + 16);
+        if (offset > bytes || length > bytes - offset) {
+            return true;
+        }
+        const lb_section section = { file + offset, (size_t)length };
+        if (kind == LB_SECTION_DATA) {
+            data = section;
+        } else if (kind == LB_SECTION_META || kind == LB_SECTION_TOKENIZER || kind == LB_SECTION_TENSORS) {
+            if (!want(user, offset, (size_t)length)) {
+                return false;
+            }
+            tensors = kind == LB_SECTION_TENSORS ? section : tensors;
+        }
+    }
+    /* Of transforms the first eight bytes. */
+    lb_cursor at = lb_cursor_of(tensors.data, tensors.bytes);
+    uint32_t n_tensors, zero;
+    if (!lb_read_u32(&at, &n_tensors) || !lb_read_u32(&at, &zero)) {
+        return true;
+    }
+    for (uint32_t i = 0; i < n_tensors; i++) {
+        uint16_t name_bytes, n_terms;
+        if (!lb_cursor_align(&at, 8) || !lb_read_u16(&at, &name_bytes) || !lb_read_u16(&at, &n_terms) || !lb_cursor_take(&at, 20) ||
+            !lb_cursor_take(&at, name_bytes) || !lb_cursor_align(&at, 8)) {
+            return true;
+        }
+        for (unsigned j = 0; j < n_terms; j++) {
+            const unsigned char *term = lb_cursor_take(&at, LB_FILE_TERM_BYTES);
+            if (!term || !lb_cursor_take(&at, lb_load_u16(term + 4) * (size_t)LB_FILE_PART_BYTES)) {
+                return true;
+            }
+            const uint64_t offset = lb_load_u64(term + 40);
+            if (lb_load_u16(term + 2) && data.bytes >= 8 && offset <= data.bytes - 8 &&
+                !want(user, (uint64_t)(data.data - file) + offset, 8)) {
+                return false;
+            }
+        }
+    }
+    return true;
 }

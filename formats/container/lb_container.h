@@ -130,8 +130,16 @@ typedef struct lb_container {
 lbrt_status lb_container_open(lb_container *c, const void *data, size_t bytes, const lbrt_allocator *a, lbrt_error *err);
 void lb_container_close(lb_container *c);
 
-/* Checks every checksum of DATA; the text names the first tensor that does not match. */
-lbrt_status lb_container_verify(const lb_container *c, lbrt_error *err);
+/* Checks every checksum of DATA; the text names the first tensor that does not match. progress (may be NULL) counts bytes. */
+lbrt_status lb_container_verify(const lb_container *c, lbrt_progress_fn progress, void *user, lbrt_error *err);
+
+/*
+ * For those who read a file only as far as opening it needs, weights aside: reports the ranges of a file of `bytes` bytes that lb_container_open
+ * looks at, and whose bytes are there at `file` when `want` has returned true. Stops at anything impossible, which lb_container_open will
+ * name. False: want returned false.
+ */
+typedef bool lb_want_fn(void *user, uint64_t offset, size_t bytes);
+bool lb_container_skim(const unsigned char *file, size_t bytes, lb_want_fn *want, void *user);
 
 /* NULL if there is no tensor of that name. */
 const lb_tensor *lb_container_find(const lb_container *c, const char *name);

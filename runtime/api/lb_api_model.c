@@ -1,50 +1,11 @@
-/* The public calls on models and text. Arguments are checked here, once. */
+/* The public calls on opened models and text. Arguments are checked here, once. */
 #include "../engine/lb_model.h"
-
-#include <math.h>
-
-/* Options of an older, shorter or a newer, longer struct: what both know. */
-static lbrt_status model_options(const lbrt_model_options *in, lbrt_model_options *out, lbrt_error *err)
-{
-    *out = (lbrt_model_options)LBRT_MODEL_OPTIONS_INIT;
-    if (in) {
-        LB_FAIL_IF(in->size == 0, err, LBRT_ERR_ARGUMENT, "model options without their size");
-        memcpy(out, in, lb_min(in->size, sizeof *out));
-    }
-    LB_FAIL_IF(isnan(out->outlier_threshold), err, LBRT_ERR_ARGUMENT, "the outlier threshold is not a number");
-    return LBRT_OK;
-}
 
 static void start_error(lbrt_error *err)
 {
     if (err) {
         *err = (lbrt_error){ LBRT_OK, "" };
     }
-}
-
-lbrt_status lbrt_model_open(const char *path, const lbrt_model_options *options, lbrt_model **out, lbrt_error *err)
-{
-    start_error(err);
-    LB_FAIL_IF(!out, err, LBRT_ERR_ARGUMENT, "no place for the model");
-    *out = NULL;
-    LB_FAIL_IF(!path, err, LBRT_ERR_ARGUMENT, "no path");
-    lbrt_model_options o;
-    LB_TRY(model_options(options, &o, err));
-    lb_map map;
-    LB_TRY(lb_map_open(path, &map, err));
-    return lb_model_build(map.data, map.bytes, &map, &o, out, err);
-}
-
-lbrt_status lbrt_model_open_memory(const void *data, size_t bytes, const lbrt_model_options *options, lbrt_model **out,
-                                   lbrt_error *err)
-{
-    start_error(err);
-    LB_FAIL_IF(!out, err, LBRT_ERR_ARGUMENT, "no place for the model");
-    *out = NULL;
-    LB_FAIL_IF(!data, err, LBRT_ERR_ARGUMENT, "no data");
-    lbrt_model_options o;
-    LB_TRY(model_options(options, &o, err));
-    return lb_model_build((const unsigned char *)data, bytes, NULL, &o, out, err);
 }
 
 lbrt_status lbrt_model_describe(const lbrt_model *m, lbrt_model_info *info)

@@ -29,7 +29,12 @@ lbrt_status lbrt_session_create(const lbrt_model *m, const lbrt_session_options 
     a = (lb_arena){ .base = (unsigned char *)slab };
     lbrt_session *s;
     (void)lb_session_plan(m, options, &a, &s, err); /* the same as above: cannot fail now */
-    lbrt_status started = lb_pool_start(s->exec.pool, s->exec.n_threads, err);
+    lbrt_status started = LBRT_OK;
+    if (s->parallel) {
+        lb_pool_host(s->exec.pool, s->exec.n_threads, s->parallel, s->parallel_user);
+    } else {
+        started = lb_pool_start(s->exec.pool, s->exec.n_threads, err);
+    }
     if (started != LBRT_OK) {
         lb_free(&from, slab, a.bytes);
         return started;
@@ -75,43 +80,66 @@ lbrt_status lb_session_cancelled(lbrt_session *s)
     if (!atomic_exchange(&s->cancel, false)) {
         return LBRT_OK;
     }
-    s->n_logits = 0; /* wherever it was noticed, so that the caller sees one behaviour */
+    s->n_logits = s->n_hidden = 0; /* wherever it was noticed, so that the caller sees one behaviour */
     return lb_fail(&s->error, LBRT_CANCELLED, "cancelled");
 }
 
-lbrt_status lb_session_feed(lbrt_session *s, const lbrt_token *tokens, size_t n)
+static lbrt_status check_room(lbrt_session *s, const void *what, size_t n)
 {
-    LB_FAIL_IF(!tokens || n == 0, &s->error, LBRT_ERR_ARGUMENT, "no tokens");
+    LB_FAIL_IF(!what || n == 0, &s->error, LBRT_ERR_ARGUMENT, "no tokens");
     LB_FAIL_IF(n > s->n_context - s->length, &s->error, LBRT_ERR_CONTEXT_FULL,
                "%zu tokens do not fit: the session holds %zu of %zu", n, s->length, s->n_context);
-    for (size_t i = 0; i < n; i++) {
-        LB_FAIL_IF(tokens[i] < 0 || (uint32_t)tokens[i] >= s->model->hparams.n_vocab, &s->error, LBRT_ERR_ARGUMENT,
-                   "%d is not a token of this model", (int)tokens[i]);
-    }
-    const size_t wanted = lb_min(n, s->n_logits_max);
-    s->n_logits = 0;
+    return LBRT_OK;
+}
+
+/* Of a batch, the tokens whose distance from the end of what is fed is below `wanted`; `back` is that of its last one. */
+static size_t wanted_of(size_t batch, size_t back, size_t wanted)
+{
+    return back < wanted ? lb_min(batch, wanted - back) : 0;
+}
+
+/* Tokens that have been checked; negative ones are rows of s->embedded. */
+static lbrt_status feed_checked(lbrt_session *s, const lbrt_token *tokens, size_t n)
+{
+    const size_t wanted = lb_min(n, s->n_logits_max), wanted_hidden = lb_min(n, s->n_hidden_max);
+    s->n_logits = s->n_hidden = 0;
+    s->feed_total = 0;
     /* After a rewind or a restore a cache of codes may lack the numbers of the newest block: its tokens once more. */
     for (size_t at = lb_kv_resume(&s->kv, s->length); at < s->length;) {
         const size_t batch = lb_min(s->n_batch, s->length - at);
-        if (!lb_forward(s, s->tokens + at, batch, at, 0, 0)) {
+        if (!lb_forward(s, s->tokens + at, batch, at, 0, 0, 0)) {
             return lb_session_cancelled(s);
         }
         at += batch;
     }
+    s->feed_total = n;
     for (size_t at = 0; at < n;) {
-        size_t batch = lb_min(s->n_batch, n - at), end = at + batch;
-        /* Of this batch, the tokens whose distance from the end of the prompt is below `wanted`. */
-        size_t back = n - end;
-        size_t n_logits = back < wanted ? lb_min(batch, wanted - back) : 0;
-        if (!lb_forward(s, tokens + at, batch, s->length + at, n_logits, back)) {
+        const size_t batch = lb_min(s->n_batch, n - at), end = at + batch, back = n - end;
+        s->feed_done = at;
+        if (!lb_forward(s, tokens + at, batch, s->length + at, wanted_of(batch, back, wanted), wanted_of(batch, back, wanted_hidden), back)) {
             return lb_session_cancelled(s);
         }
         at = end;
     }
-    memcpy(s->tokens + s->length, tokens, n * sizeof *tokens);
+    if (n > 1 && s->progress && !s->progress(s->progress_user, n, n)) {
+        atomic_store(&s->cancel, true);
+        return lb_session_cancelled(s);
+    }
+    memmove(s->tokens + s->length, tokens, n * sizeof *tokens);
     s->length += n;
     s->n_logits = wanted;
+    s->n_hidden = wanted_hidden;
     return LBRT_OK;
+}
+
+lbrt_status lb_session_feed(lbrt_session *s, const lbrt_token *tokens, size_t n)
+{
+    LB_TRY(check_room(s, tokens, n));
+    for (size_t i = 0; i < n; i++) {
+        LB_FAIL_IF(tokens[i] < 0 || (uint32_t)tokens[i] >= s->model->hparams.n_vocab, &s->error, LBRT_ERR_ARGUMENT,
+                   "%d is not a token of this model", (int)tokens[i]);
+    }
+    return feed_checked(s, tokens, n);
 }
 
 lbrt_status lbrt_feed(lbrt_session *s, const lbrt_token *tokens, size_t n)
@@ -121,16 +149,54 @@ lbrt_status lbrt_feed(lbrt_session *s, const lbrt_token *tokens, size_t n)
     return lb_session_feed(s, tokens, n);
 }
 
+lbrt_status lbrt_feed_embeddings(lbrt_session *s, const float *rows, size_t n)
+{
+    LB_ENTER(s);
+    LB_TRY(lb_session_cancelled(s));
+    LB_TRY(check_room(s, rows, n));
+    LB_FAIL_IF(n > s->n_embedded_max - s->n_embedded, &s->error, LBRT_ERR_STATE,
+               "%zu embeddings do not fit: the session has room for %zu (n_embeddings of its options) and holds %zu", n, s->n_embedded_max,
+               s->n_embedded);
+    const size_t dim = s->model->hparams.dim;
+    for (size_t i = 0; i < n * dim; i++) {
+        LB_FAIL_IF(!(rows[i] >= -3.4e38f && rows[i] <= 3.4e38f), &s->error, LBRT_ERR_ARGUMENT, "number %zu of embedding %zu is not finite",
+                   i % dim, i / dim);
+    }
+    /* Behind what the session holds: if this fails, nothing of it counts. */
+    for (size_t i = 0; i < n; i++) {
+        memcpy(s->embedded + (s->n_embedded + i) * s->x_stride, rows + i * dim, dim * sizeof *rows);
+        s->tokens[s->length + i] = -1 - (lbrt_token)(s->n_embedded + i);
+    }
+    LB_TRY(feed_checked(s, s->tokens + s->length, n));
+    s->n_embedded += n;
+    return LBRT_OK;
+}
+
+const float *lbrt_hidden(const lbrt_session *s, size_t back)
+{
+    return s && back < s->n_hidden ? s->hidden + back * s->x_stride : NULL;
+}
+
 const float *lbrt_logits(const lbrt_session *s, size_t back)
 {
     return s && back < s->n_logits ? s->logits + back * s->logits_stride : NULL;
 }
 
+size_t lb_session_embedded(const lbrt_session *s, size_t length)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < length && n < s->n_embedded; i++) {
+        n += s->tokens[i] < 0;
+    }
+    return n;
+}
+
 static lbrt_status rewind_to(lbrt_session *s, size_t length)
 {
     LB_FAIL_IF(length > s->length, &s->error, LBRT_ERR_STATE, "the session holds %zu tokens, fewer than %zu", s->length, length);
+    s->n_embedded = lb_session_embedded(s, length);
     s->length = length;
-    s->n_logits = 0;
+    s->n_logits = s->n_hidden = 0;
     return LBRT_OK;
 }
 
@@ -152,12 +218,20 @@ lbrt_status lbrt_fork(lbrt_session *s, const lbrt_session *from, size_t length)
     LB_FAIL_IF(length > from->length, &s->error, LBRT_ERR_STATE, "the session holds %zu tokens, fewer than %zu", from->length, length);
     LB_FAIL_IF(length > s->n_context, &s->error, LBRT_ERR_CONTEXT_FULL, "%zu tokens do not fit: the session holds %zu", length,
                s->n_context);
+    const size_t n_embedded = lb_session_embedded(from, length);
+    LB_FAIL_IF(n_embedded > s->n_embedded_max, &s->error, LBRT_ERR_CONTEXT_FULL, "%zu embeddings do not fit: the session has room for %zu",
+               n_embedded, s->n_embedded_max);
     if (s == from) {
         return length == s->length ? LBRT_OK : rewind_to(s, length);
     }
     lb_kv_copy(&s->kv, &from->kv, length);
     memcpy(s->tokens, from->tokens, length * sizeof *s->tokens);
+    if (n_embedded) {
+        memcpy(s->embedded, from->embedded, n_embedded * s->x_stride * sizeof(float));
+    }
+    s->n_embedded = n_embedded;
     s->length = length;
+    s->n_hidden = 0;
     s->n_logits = length == from->length && from->n_logits ? 1 : 0;
     if (s->n_logits) {
         memcpy(s->logits, from->logits, s->model->hparams.n_vocab * sizeof(float));

@@ -12,8 +12,16 @@ lbrt_status lb_session_sample(lbrt_session *s, const lbrt_sampling *in, lbrt_tok
         LB_FAIL_IF(in->size == 0, &s->error, LBRT_ERR_ARGUMENT, "sampling options without their size");
         memcpy(&how, in, lb_min(in->size, sizeof how));
     }
+    const float *logits = s->logits;
+    const size_t n_vocab = s->model->hparams.n_vocab;
+    if (how.logits) {
+        memcpy(s->altered, s->logits, n_vocab * sizeof *s->altered);
+        LB_FAIL_IF(!how.logits(how.logits_user, s->altered, n_vocab, s->tokens, s->length), &s->error, LBRT_CANCELLED,
+                   "the logits function wants no token");
+        logits = s->altered;
+    }
     size_t recent = lb_min(how.repeat_last ? how.repeat_last : DEFAULT_REPEAT_LAST, s->length);
-    return lb_sample_logits(&how, s->exec.k, s->logits, s->model->hparams.n_vocab, s->candidates,
+    return lb_sample_logits(&how, s->exec.k, logits, n_vocab, s->candidates,
                             s->tokens + s->length - recent, recent, s->length, out, &s->error);
 }
 

@@ -8,6 +8,8 @@
 lbrt_status lb_session_cancelled(lbrt_session *s);
 
 lbrt_status lb_session_feed(lbrt_session *s, const lbrt_token *tokens, size_t n);
+/* How many of the first `length` positions are embeddings. */
+size_t lb_session_embedded(const lbrt_session *s, size_t length);
 lbrt_status lb_session_sample(lbrt_session *s, const lbrt_sampling *sampling, lbrt_token *out);
 
 static inline void lb_session_leave(lbrt_session *const *s)

@@ -8,11 +8,24 @@
 
 /* A read-only view of a whole file. */
 typedef struct lb_map {
-    const unsigned char *data; /* page aligned; NULL for an empty file */
+    const unsigned char *data; /* page aligned, but for a range that begins elsewhere; NULL for an empty file */
     size_t bytes;
 } lb_map;
 
 lbrt_status lb_map_open(const char *path, lb_map *out, lbrt_error *err);
+
+/*
+ * A range of a file. Opening: the descriptor of a path, to be closed with lb_file_close. Range: checks that fd is a regular file and the range lies
+ * in it; bytes 0 becomes what is behind offset. Map: offset may be any number. `name` is for messages.
+ */
+lbrt_status lb_file_open(const char *path, int *fd, lbrt_error *err);
+lbrt_status lb_file_range(int fd, const char *name, uint64_t offset, uint64_t *bytes, lbrt_error *err);
+lbrt_status lb_file_map(int fd, const char *name, uint64_t offset, size_t bytes, lb_map *out, lbrt_error *err);
+int64_t lb_file_read(int fd, uint64_t offset, void *buffer, size_t bytes); /* as lbrt_read_fn */
+void lb_file_close(int fd);
+
+/* Address space that is zero and takes memory only where it is written. */
+lbrt_status lb_map_reserve(size_t bytes, lb_map *out, lbrt_error *err);
 void lb_map_close(lb_map *map);
 
 /* Tells the system that the range will be read soon, or not again for a while. Hints: never fail. */

@@ -16,49 +16,96 @@
 #include <sched.h>
 #endif
 
+lbrt_status lb_file_open(const char *path, int *fd, lbrt_error *err)
+{
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    LB_FAIL_IF(*fd < 0, err, LBRT_ERR_IO, "cannot open %s: %s", path, strerror(errno));
+    return LBRT_OK;
+}
+
+lbrt_status lb_file_range(int fd, const char *name, uint64_t offset, uint64_t *bytes, lbrt_error *err)
+{
+    struct stat st;
+    LB_FAIL_IF(fstat(fd, &st) != 0 || !S_ISREG(st.st_mode), err, LBRT_ERR_IO, "%s is not a regular file", name);
+    const uint64_t all = (uint64_t)st.st_size;
+    LB_FAIL_IF(offset > all || *bytes > all - offset, err, LBRT_ERR_IO, "%s has %llu bytes: the range asked for lies behind its end", name,
+               (unsigned long long)all);
+    *bytes = *bytes ? *bytes : all - offset;
+    LB_FAIL_IF(*bytes > SIZE_MAX / 2, err, LBRT_ERR_IO, "%s is too large for this machine's addresses", name);
+    return LBRT_OK;
+}
+
+static size_t page_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+lbrt_status lb_file_map(int fd, const char *name, uint64_t offset, size_t bytes, lb_map *out, lbrt_error *err)
+{
+    *out = (lb_map){ NULL, 0 };
+    if (bytes == 0) {
+        return LBRT_OK;
+    }
+    const size_t before = (size_t)(offset % page_bytes());
+    void *p = mmap(NULL, before + bytes, PROT_READ, MAP_SHARED, fd, (off_t)(offset - before));
+    LB_FAIL_IF(p == MAP_FAILED, err, LBRT_ERR_IO, "cannot map %s: %s", name, strerror(errno));
+    *out = (lb_map){ (const unsigned char *)p + before, bytes };
+    return LBRT_OK;
+}
+
+int64_t lb_file_read(int fd, uint64_t offset, void *buffer, size_t bytes)
+{
+    for (;;) {
+        const ssize_t n = pread(fd, buffer, lb_min(bytes, 1u << 30), (off_t)offset);
+        if (n >= 0 || errno != EINTR) {
+            return n;
+        }
+    }
+}
+
+void lb_file_close(int fd)
+{
+    close(fd);
+}
+
 lbrt_status lb_map_open(const char *path, lb_map *out, lbrt_error *err)
 {
     *out = (lb_map){ NULL, 0 };
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    LB_FAIL_IF(fd < 0, err, LBRT_ERR_IO, "cannot open %s: %s", path, strerror(errno));
-    struct stat st;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        close(fd);
-        return lb_fail(err, LBRT_ERR_IO, "%s is not a regular file", path);
-    }
-    if ((uint64_t)st.st_size > SIZE_MAX / 2) {
-        close(fd);
-        return lb_fail(err, LBRT_ERR_IO, "%s is too large for this machine's addresses", path);
-    }
-    if (st.st_size == 0) {
-        close(fd);
-        return LBRT_OK;
-    }
-    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-    int why = errno;
+    int fd;
+    uint64_t bytes = 0;
+    LB_TRY(lb_file_open(path, &fd, err));
+    lbrt_status s = lb_file_range(fd, path, 0, &bytes, err);
+    s = s == LBRT_OK ? lb_file_map(fd, path, 0, (size_t)bytes, out, err) : s;
     close(fd);
-    LB_FAIL_IF(p == MAP_FAILED, err, LBRT_ERR_IO, "cannot map %s: %s", path, strerror(why));
-    *out = (lb_map){ (const unsigned char *)p, (size_t)st.st_size };
+    return s;
+}
+
+lbrt_status lb_map_reserve(size_t bytes, lb_map *out, lbrt_error *err)
+{
+    *out = (lb_map){ NULL, 0 };
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    LB_FAIL_IF(p == MAP_FAILED, err, LBRT_ERR_MEMORY, "no room for %zu bytes of addresses", bytes);
+    *out = (lb_map){ (const unsigned char *)p, bytes };
     return LBRT_OK;
 }
 
 void lb_map_close(lb_map *map)
 {
     if (map->data) {
-        munmap((void *)(uintptr_t)map->data, map->bytes);
+        const size_t before = (uintptr_t)map->data % page_bytes();
+        munmap((void *)((uintptr_t)map->data - before), before + map->bytes);
     }
     *map = (lb_map){ NULL, 0 };
 }
 
 static void map_advise(const lb_map *map, size_t offset, size_t bytes, int advice)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
     if (!map->data || offset >= map->bytes) {
         return;
     }
-    size_t from = offset / page * page;
-    size_t to = lb_min(map->bytes, offset + lb_min(bytes, map->bytes - offset));
-    (void)madvise((void *)(uintptr_t)(map->data + from), to - from, advice);
+    const uintptr_t from = ((uintptr_t)map->data + offset) / page_bytes() * page_bytes();
+    const uintptr_t to = (uintptr_t)map->data + offset + lb_min(bytes, map->bytes - offset);
+    (void)madvise((void *)from, to - from, advice);
 }
 
 void lb_map_will_need(const lb_map *map, size_t offset, size_t bytes)

@@ -41,6 +41,8 @@ struct lb_pool {
     void *context;
     size_t n_items;
     unsigned n_threads, n_started;
+    lbrt_parallel_fn parallel; /* the host's threads; NULL: workers */
+    void *parallel_user;
     _Atomic bool stop;
     _Atomic unsigned sleeping;        /* workers in cond_wait, or about to be */
     _Atomic bool caller_sleeping;
@@ -143,8 +145,26 @@ static void *worker_main(void *arg)
     }
 }
 
+/* Task i is thread i: its scratch memory is its own, wherever the host runs it. */
+static void host_task(void *context, size_t i)
+{
+    lb_pool *pool = (lb_pool *)context;
+    if (i < pool->n_threads) {
+        pool_items(pool, (unsigned)i);
+    }
+}
+
 void lb_pool_run(lb_pool *pool, lb_task_fn *fn, void *context, size_t n_items)
 {
+    if (pool->parallel && pool->n_threads > 1 && n_items > 1) {
+        pool->fn = fn;
+        pool->context = context;
+        pool->n_items = n_items;
+        atomic_store_explicit(&pool->next_item, 0, memory_order_relaxed);
+        pool->parallel(pool->parallel_user, lb_min(pool->n_threads, n_items), host_task, pool);
+        pool_items(pool, 0); /* what the host left out */
+        return;
+    }
     if (pool->n_started == 0 || n_items <= 1) {
         for (size_t i = 0; i < n_items; i++) {
             fn(context, i, 0);
@@ -179,8 +199,19 @@ void lb_pool_run(lb_pool *pool, lb_task_fn *fn, void *context, size_t n_items)
     }
 }
 
+void lb_pool_host(lb_pool *pool, unsigned n_threads, lbrt_parallel_fn parallel, void *user)
+{
+    memset(pool, 0, lb_pool_bytes(n_threads));
+    pool->n_threads = n_threads;
+    pool->parallel = parallel;
+    pool->parallel_user = user;
+}
+
 void lb_pool_stop(lb_pool *pool)
 {
+    if (pool->parallel) {
+        return;
+    }
     atomic_store(&pool->stop, true);
     pthread_mutex_lock(&pool->mutex);
     pthread_cond_broadcast(&pool->wake);

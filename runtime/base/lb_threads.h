@@ -17,6 +17,9 @@ size_t lb_pool_bytes(unsigned n_threads);
 /* Starts the workers in `memory` (64-byte aligned). On failure nothing is running. */
 lbrt_status lb_pool_start(lb_pool *memory, unsigned n_threads, lbrt_error *err);
 void lb_pool_stop(lb_pool *pool);
+
+/* A pool without threads, whose work is done by the host's: at most n_threads tasks at a time. Cannot fail. */
+void lb_pool_host(lb_pool *memory, unsigned n_threads, lbrt_parallel_fn parallel, void *user);
 unsigned lb_pool_threads(const lb_pool *pool);
 
 /* Item i of a job, on thread `thread` of 0..n-1 (0 is the caller). */

@@ -44,6 +44,10 @@ static void embed_token(void *context, size_t t, unsigned thread)
     (void)thread;
     lb_rope_angles(s->model->rope_frequency, s->model->hparams.rope_dim / 2, job->first + t,
                    s->angles + t * s->model->hparams.rope_dim);
+    if (job->tokens[t] < 0) {
+        memcpy(s->x + t * s->x_stride, s->embedded + (size_t)(-1 - job->tokens[t]) * s->x_stride, s->model->hparams.dim * sizeof(float));
+        return;
+    }
     /* Each token has its own row of `normed` to unpack into. */
     lb_linear_row(&s->model->embed, (size_t)job->tokens[t], s->x + t * s->x_stride, s->normed + t * s->normed_stride);
 }
@@ -197,30 +201,48 @@ static void forward_ffn(forward_job *job)
     next_layer(job, job->layer + 1 < s->model->hparams.n_layers ? &l[1].attn_q : &s->model->head);
 }
 
-/* Final norm and head of the batch's last `n_logits` tokens; the very last goes to row `back`. */
-static void forward_head(forward_job *job, size_t n_logits, size_t back)
+/* Final norm of the batch's last tokens, head of the last `n_logits`; the very last goes to row `back`. */
+static void forward_head(forward_job *job, size_t n_logits, size_t n_hidden, size_t back)
 {
     lbrt_session *s = job->s;
     const lb_hparams *h = &s->model->hparams;
     const lb_linear *head = &s->model->head;
-    for (size_t i = 0; i < n_logits; i++) {
+    for (size_t i = 0; i < lb_max(n_logits, n_hidden); i++) {
         size_t t = job->n - 1 - i;
         float *normed = s->normed + i * s->normed_stride;
         s->exec.k->rmsnorm(normed, s->x + t * s->x_stride, s->model->out_norm, h->dim, h->norm_eps);
-        lb_prep_token(&s->exec, &s->prep, i, normed, h->dim, &head->needs);
+        if (i < n_hidden) {
+            memcpy(s->hidden + (back + i) * s->x_stride, normed, h->dim * sizeof(float));
+        }
+        if (i < n_logits) {
+            lb_prep_token(&s->exec, &s->prep, i, normed, h->dim, &head->needs);
+        }
+    }
+    if (n_logits == 0) {
+        return;
     }
     lb_prepared in = lb_prep_input(&s->prep, n_logits, s->normed, s->normed_stride);
     const lb_product logits = { head, s->logits + back * s->logits_stride, s->logits_stride, 0 };
     lb_linear_run(&s->exec, &logits, 1, &in, false);
 }
 
-bool lb_forward(lbrt_session *s, const lbrt_token *tokens, size_t n, size_t first, size_t n_logits, size_t back)
+/* Between two layers: whether to go on. The host's no is a cancellation like another thread's. */
+static bool forward_goes_on(lbrt_session *s, uint32_t layer, size_t n)
+{
+    if (s->feed_total > 1 && s->progress && layer > 0 &&
+        !s->progress(s->progress_user, s->feed_done + n * layer / s->model->hparams.n_layers, s->feed_total)) {
+        atomic_store(&s->cancel, true);
+    }
+    return !atomic_load_explicit(&s->cancel, memory_order_relaxed);
+}
+
+bool lb_forward(lbrt_session *s, const lbrt_token *tokens, size_t n, size_t first, size_t n_logits, size_t n_hidden, size_t back)
 {
     forward_job job = { .s = s, .tokens = tokens, .n = n, .first = first };
     lb_kv_begin(&s->kv, first);
     each_token(&job, embed_token);
     for (uint32_t i = 0; i < s->model->hparams.n_layers; i++) {
-        if (atomic_load_explicit(&s->cancel, memory_order_relaxed)) {
+        if (!forward_goes_on(s, i, n)) {
             return false;
         }
         job.l = &s->model->layers[i];
@@ -228,9 +250,7 @@ bool lb_forward(lbrt_session *s, const lbrt_token *tokens, size_t n, size_t firs
         forward_attention(&job);
         forward_ffn(&job);
     }
-    if (n_logits) {
-        forward_head(&job, n_logits, back);
-    }
+    forward_head(&job, n_logits, n_hidden, back);
     lb_kv_end(&s->kv, first, n);
     return true;
 }

@@ -25,7 +25,7 @@ static lbrt_status bind_matrix(lb_binder *b, const char *name, size_t rows, size
     LB_FAIL_IF(t->n_terms > (size_t)(b->end - b->next), b->err, LBRT_ERR_FORMAT, "tensor %s is used twice", name);
     LB_TRY(lb_linear_bind(out, t, &b->rules, b->next, b->next_chain, b->err));
     b->next += t->n_terms;
-    b->next_chain += out->n_chains;
+    b->next_chain = out->n_chains ? b->next_chain + out->n_chains : b->next_chain; /* there may be no chains at all */
     for (unsigned i = 0; i < out->n_chains; i++) {
         b->m->mid_stride = lb_max(b->m->mid_stride, lb_chain_stride(&out->chains[i]));
     }
@@ -194,23 +194,38 @@ static void count_weights(lbrt_model *m)
     }
 }
 
-lbrt_status lb_model_build(const unsigned char *data, size_t bytes, lb_map *map, const lbrt_model_options *options,
-                           lbrt_model **out, lbrt_error *err)
+void lb_model_bytes_close(lb_model_bytes *from, const lbrt_allocator *a)
+{
+    lb_map_close(&from->map);
+    lb_free(a, from->copy, from->bytes);
+    *from = (lb_model_bytes){ .data = NULL };
+}
+
+static void log_opened(const lbrt_model *m)
+{
+    if (m->log) {
+        char line[256];
+        lb_format(line, sizeof line, "opened %s (%s): %llu bytes of weights%s, kernels %s", m->hparams.name, m->hparams.architecture,
+                  (unsigned long long)m->weight_bytes, m->copy ? ", copied into memory" : m->map.data ? ", mapped" : "", m->kernels->isa);
+        m->log(m->log_user, line);
+    }
+}
+
+lbrt_status lb_model_build(const lb_model_bytes *from, const lbrt_model_options *options, lbrt_model **out, lbrt_error *err)
 {
     lbrt_allocator a = lb_allocator_or_default(options->allocator);
     lbrt_model *m = (lbrt_model *)lb_alloc_zero(&a, 1, sizeof *m);
     if (!m) {
-        if (map) {
-            lb_map_close(map);
-        }
+        lb_model_bytes lost = *from;
+        lb_model_bytes_close(&lost, &a);
         return lb_fail(err, LBRT_ERR_MEMORY, "out of memory");
     }
     m->allocator = a;
     m->log = options->log;
     m->log_user = options->log_user;
-    if (map) {
-        m->map = *map;
-    }
+    m->map = from->map;
+    m->copy = from->copy;
+    m->copy_bytes = from->copy ? from->bytes : 0;
     const char *isa = options->isa ? options->isa : getenv("LBRT_ISA");
     isa = isa && isa[0] ? isa : NULL;
     m->kernels = lb_kernels_for(isa);
@@ -218,8 +233,8 @@ lbrt_status lb_model_build(const unsigned char *data, size_t bytes, lb_map *map,
     if (!m->kernels) {
         s = lb_fail(err, LBRT_ERR_UNSUPPORTED, "instruction-set level '%s' is unknown, or this CPU lacks it", isa ? isa : "");
     }
-    s = s == LBRT_OK ? lb_container_open(&m->file, data, bytes, &a, err) : s;
-    s = s == LBRT_OK && options->verify ? lb_container_verify(&m->file, err) : s;
+    s = s == LBRT_OK ? lb_container_open(&m->file, from->data, from->bytes, &a, err) : s;
+    s = s == LBRT_OK && options->verify ? lb_container_verify(&m->file, options->progress, options->progress_user, err) : s;
     char kind[8];
     if (s == LBRT_OK && lb_meta_string(&m->file, "adapter", kind, sizeof kind)) {
         s = lb_fail(err, LBRT_ERR_FORMAT, "the file is an adapter, not a model");
@@ -243,6 +258,7 @@ lbrt_status lb_model_build(const unsigned char *data, size_t bytes, lb_map *map,
     }
     count_weights(m);
     count_needs(m);
+    log_opened(m);
     *out = m;
     return LBRT_OK;
 }
@@ -260,5 +276,6 @@ void lbrt_model_close(lbrt_model *m)
     lb_free(&a, m->chains, m->n_chains * sizeof *m->chains);
     lb_container_close(&m->file);
     lb_map_close(&m->map);
+    lb_free(&a, m->copy, m->copy_bytes);
     lb_free(&a, m, sizeof *m);
 }

@@ -18,7 +18,9 @@ typedef struct lb_layer {
 
 struct lbrt_model {
     lbrt_allocator allocator;
-    lb_map map; /* empty if the model was opened from memory */
+    lb_map map;  /* empty if the model was not mapped */
+    void *copy;  /* of the allocator, where the bytes were read instead; else NULL */
+    size_t copy_bytes;
     lb_container file;
     lb_hparams hparams;
     const lb_kernels *kernels;
@@ -43,8 +45,18 @@ struct lbrt_model {
     void *log_user;
 };
 
-/* Builds a model on a container's bytes; map (may be NULL) is closed with the model, on failure too. */
-lbrt_status lb_model_build(const unsigned char *data, size_t bytes, lb_map *map, const lbrt_model_options *options,
-                           lbrt_model **out, lbrt_error *err);
+/* The bytes of a model, and what has to be given back with it: a map, or memory of the model's allocator, or neither. */
+typedef struct lb_model_bytes {
+    const unsigned char *data;
+    size_t bytes;
+    lb_map map;
+    void *copy;
+} lb_model_bytes;
+
+/* Gives the bytes back. */
+void lb_model_bytes_close(lb_model_bytes *from, const lbrt_allocator *a);
+
+/* Builds a model on a container's bytes, which it owns from here on, on failure too. options are complete. */
+lbrt_status lb_model_build(const lb_model_bytes *from, const lbrt_model_options *options, lbrt_model **out, lbrt_error *err);
 
 #endif /* LB_MODEL_H */

@@ -34,12 +34,15 @@ static lbrt_status settle_options(const lbrt_model *m, const lbrt_session_option
     LB_FAIL_IF(o->n_batch > MAX_BATCH, err, LBRT_ERR_ARGUMENT, "a batch of %u tokens, at most %u", o->n_batch, (unsigned)MAX_BATCH);
     o->n_batch = (uint32_t)lb_min(o->n_batch, o->n_context);
     o->n_threads = o->n_threads ? o->n_threads : DEFAULT_MAX_THREADS;
+    const bool hosts = o->parallel && in->n_threads;
     LB_FAIL_IF(o->n_threads > LB_MAX_THREADS, err, LBRT_ERR_ARGUMENT, "%u threads, at most %u", o->n_threads,
                (unsigned)LB_MAX_THREADS);
-    o->n_threads = (uint32_t)lb_min(o->n_threads, lb_cpu_count()); /* more would only take turns */
+    o->n_threads = hosts ? o->n_threads : (uint32_t)lb_min(o->n_threads, lb_cpu_count()); /* more would only take turns */
     o->n_logits = o->n_logits ? o->n_logits : 1;
     LB_FAIL_IF(o->n_logits > o->n_context, err, LBRT_ERR_ARGUMENT, "logits of %u positions in a context of %u", o->n_logits,
                o->n_context);
+    LB_FAIL_IF(o->n_hidden > o->n_context || o->n_embeddings > o->n_context, err, LBRT_ERR_ARGUMENT,
+               "hidden states of %u and embeddings of %u positions in a context of %u", o->n_hidden, o->n_embeddings, o->n_context);
     LB_FAIL_IF(!lb_kv_format_of(o->kv_key) || !lb_kv_format_of(o->kv_value), err, LBRT_ERR_UNSUPPORTED,
                "this version lacks KV cache format %d/%d", (int)o->kv_key, (int)o->kv_value);
     return LBRT_OK;
@@ -73,6 +76,9 @@ static void layout_activations(lbrt_session *s, const lbrt_model *m, lb_arena *a
     s->logits = take_rows(a, s->n_logits_max, s->logits_stride);
     s->candidates = (lb_candidate *)lb_arena_take(a, h->n_vocab, sizeof(lb_candidate));
     s->tokens = (lbrt_token *)lb_arena_take(a, s->n_context, sizeof(lbrt_token));
+    s->embedded = take_rows(a, s->n_embedded_max, s->x_stride);
+    s->hidden = take_rows(a, s->n_hidden_max, s->x_stride);
+    s->altered = n * s->ffn_stride >= s->logits_stride ? s->gate : take_rows(a, 1, s->logits_stride);
 }
 
 lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *options, lb_arena *a, lbrt_session **out,
@@ -88,6 +94,12 @@ lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *opt
     s.n_context = o.n_context;
     s.n_batch = o.n_batch;
     s.n_logits_max = o.n_logits;
+    s.n_hidden_max = o.n_hidden;
+    s.n_embedded_max = o.n_embeddings;
+    s.progress = o.progress;
+    s.progress_user = o.progress_user;
+    s.parallel = o.parallel;
+    s.parallel_user = o.parallel_user;
     s.exec.k = m->kernels;
     s.exec.n_threads = o.n_threads;
     s.exec.pool = (lb_pool *)lb_arena_take(a, 1, lb_pool_bytes(o.n_threads));

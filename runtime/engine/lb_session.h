@@ -47,7 +47,9 @@ struct lbrt_session {
 
     size_t n_context, n_batch, n_logits_max;
     size_t length;          /* tokens held */
-    lbrt_token *tokens;     /* [n_context] */
+    lbrt_token *tokens;     /* [n_context]; -1 - i: row i of embedded */
+    size_t n_embedded, n_embedded_max;
+    float *embedded;        /* [n_embedded_max][x_stride]: what was fed instead of tokens, in the order of positions */
 
     lb_kv kv;
 
@@ -69,7 +71,17 @@ struct lbrt_session {
     size_t logits_stride;
     size_t n_logits;        /* rows that are valid; row i is `back` i */
 
+    float *hidden;          /* [n_hidden_max][x_stride]: what the head read */
+    size_t n_hidden, n_hidden_max; /* as n_logits */
+
     struct lb_candidate *candidates; /* [n_vocab], for the sampler */
+    float *altered;                  /* [n_vocab]: logits that the host may change; shares memory with gate if that is large enough */
+
+    lbrt_progress_fn progress; /* NULL: nobody wants to know */
+    void *progress_user;
+    size_t feed_done, feed_total; /* of the feed at work, for progress; feed_total 0: it is not told */
+    lbrt_parallel_fn parallel;    /* NULL: a pool of our own */
+    void *parallel_user;
 
     lb_tap_fn *tap; /* NULL: nobody looks */
     void *tap_user;
@@ -81,9 +93,10 @@ lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *o, 
 
 /*
  * The transformer: n (1..n_batch) tokens at positions first.. through all layers; keys and values go into the cache. Logits of the last
- * n_logits of them are written to rows 0.. (row i for the i-th from the end, counted from `back`). False if cancelled.
+ * n_logits of them are written to rows 0.. (row i for the i-th from the end, counted from `back`), hidden states of the last n_hidden likewise.
+ * False if cancelled.
  */
-bool lb_forward(lbrt_session *s, const lbrt_token *tokens, size_t n, size_t first, size_t n_logits, size_t back);
+bool lb_forward(lbrt_session *s, const lbrt_token *tokens, size_t n, size_t first, size_t n_logits, size_t n_hidden, size_t back);
 
 /*
  * One half of one layer, attention or feed-forward, on rows 0..n-1 (n <= n_batch) of s->x, which are tokens at positions 0.. of an
