@@ -15,7 +15,7 @@ RUN     ?=
 
 LIB_SRC  := $(wildcard kernels/*.c kernels/*/*.c formats/container/*.c runtime/*/*.c)
 TOOL_SRC := $(wildcard formats/import/*.c formats/pack/*.c formats/calib/*.c)
-TEST_SRC := $(wildcard tests/*.c)
+TEST_SRC := $(wildcard tests/*.c tests/fuzz/*.c)
 PROGRAMS := chat lbrt-convert lbrt-info lbrt-bench lbrt-eval
 VERSION  := $(shell awk '/define LBRT_VERSION_(MAJOR|MINOR|PATCH)/ { printf "%s%s", s, $$3; s = "." }' include/lbrt.h)
 
@@ -73,6 +73,28 @@ ubsan:
 tsan:
 	$(MAKE) BUILD=build-tsan CFLAGS="-O1 -g -fsanitize=thread" test
 
+# ---- fuzzing (clang): make fuzz-NAME SECONDS=60; tests/fuzz/README.md ----
+
+SECONDS ?= 60
+FUZZ_BASE := tests/fuzz/lb_fuzz.c tests/hand_file.c tests/make_models.c tests/small_models.c
+FUZZ_MAKE = $(MAKE) BUILD=build-fuzz CC=clang CFLAGS="-O1 -g -DLB_DEBUG -DLB_FUZZER -fno-omit-frame-pointer \
+	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined"
+FUZZ_LIBS := $(FUZZ_BASE:%.c=$(BUILD)/obj/%.o) $(BUILD)/liblbrt-tools.a $(BUILD)/liblbrt.a
+
+$(BUILD)/fuzz-bin-%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
+	$(CC) -fsanitize=fuzzer,address,undefined -pthread $^ -o $@ $(LDLIBS)
+$(BUILD)/fuzz_seeds: $(BUILD)/obj/tests/tools/fuzz_seeds.o $(FUZZ_LIBS)
+	$(CC) $(CFLAGS) -pthread $^ -o $@ $(LDLIBS)
+
+fuzz-seeds:
+	$(FUZZ_MAKE) build-fuzz/fuzz_seeds
+	build-fuzz/fuzz_seeds tests/fuzz/corpus
+fuzz-%:
+	$(FUZZ_MAKE) build-fuzz/fuzz-bin-$*
+	@mkdir -p build-fuzz/corpus-$*
+	cd build-fuzz && $(abspath build-fuzz)/fuzz-bin-$* -dict=../tests/fuzz/dict/$*.dict -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 \
+		-print_final_stats=1 $(FUZZ_FLAGS) corpus-$* ../tests/fuzz/corpus/$*
+
 bench: all
 	@mkdir -p $(BUILD)/models
 	@test -f $(BUILD)/models/bench-q4.lbrt || $(BUILD)/lbrt-convert --synth tinyllama-1.1b --format q4 $(BUILD)/models/bench-q4.lbrt
@@ -107,7 +129,8 @@ help:
 	@echo 'make test       all tests (ONLY=name runs one file)'
 	@echo 'make bench      tokens per second of a 1.1B model of random weights'
 	@echo 'make asan ubsan tsan   the tests under a sanitizer'
+	@echo 'make fuzz-NAME  one of the fuzz targets in tests/fuzz, SECONDS=60 (clang)'
 	@echo 'make install PREFIX=/usr/local [DESTDIR=]'
 
-.PHONY: all demo demo-score test asan ubsan tsan bench install clean help
+.PHONY: all demo demo-score test asan ubsan tsan bench install clean help fuzz-seeds
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

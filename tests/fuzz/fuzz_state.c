@@ -1,0 +1,74 @@
+/*
+ * A saved session. The first byte: bit 0 the checksum and the fingerprint are put right, bits 1 to 3 choose the formats of keys and values,
+ * which bit 4 also puts right in the header. What has been restored can be gone on with.
+ */
+#include "../../runtime/base/lb_base.h"
+#include "../hand_file.h"
+#include "lb_fuzz.h"
+
+static struct {
+    lbrt_model *model;
+    lbrt_session *sessions[8];
+} fuzz;
+
+static const lbrt_kv_format fuzz_formats[8][2] = { { LBRT_KV_F16, LBRT_KV_F16 }, { LBRT_KV_F32, LBRT_KV_F32 }, { LBRT_KV_Q8, LBRT_KV_Q8 },
+                                                   { LBRT_KV_Q4, LBRT_KV_Q4 },   { LBRT_KV_Q2, LBRT_KV_Q2 },   { LBRT_KV_Q8, LBRT_KV_Q4 },
+                                                   { LBRT_KV_F16, LBRT_KV_Q2 },  { LBRT_KV_Q4, LBRT_KV_F32 } };
+
+static lbrt_session *fuzz_session(unsigned i)
+{
+    if (!fuzz.model) {
+        static hand_file file; /* the model reads from it as long as the process lives */
+        lbrt_error err = { LBRT_OK, "" };
+        hand_make(&file);
+        lb_fuzz_check(lbrt_model_open_memory(file.data, file.bytes, NULL, &fuzz.model, &err) == LBRT_OK, err.text);
+    }
+    if (!fuzz.sessions[i]) {
+        lbrt_session_options o = LBRT_SESSION_OPTIONS_INIT;
+        o.n_context = 320;
+        o.n_threads = 1;
+        o.kv_key = fuzz_formats[i][0];
+        o.kv_value = fuzz_formats[i][1];
+        lb_fuzz_check(lbrt_session_create(fuzz.model, &o, &fuzz.sessions[i], NULL) == LBRT_OK, "a session");
+    }
+    return fuzz.sessions[i];
+}
+
+LB_FUZZ_TARGET(state)
+{
+    enum { HEADER = 64 };
+    if (bytes == 0) {
+        return 0;
+    }
+    lbrt_session *s = fuzz_session(data[0] >> 1 & 7);
+    unsigned char *state = lb_fuzz_copy(data + 1, bytes - 1), own[HEADER];
+    size_t n = 0;
+    if ((data[0] & 1) && bytes - 1 >= HEADER) {
+        lb_fuzz_check(lbrt_rewind(s, 0) == LBRT_OK && lbrt_state_save(s, own, sizeof own, &n) == LBRT_OK, "an empty state");
+        memcpy(state, own, data[0] & 16 ? 24 : 16);
+        hand_u64(state + 40, lb_hash64(state + HEADER, bytes - 1 - HEADER));
+    }
+    const lbrt_token before[] = { 3, 4 };
+    lb_fuzz_check(lbrt_rewind(s, 0) == LBRT_OK && lbrt_feed(s, before, 2) == LBRT_OK, "a fresh beginning");
+    float logits[HAND_VOCAB];
+    memcpy(logits, lbrt_logits(s, 0), sizeof logits);
+    const lbrt_status status = lbrt_state_restore(s, state, bytes - 1);
+    if (status == LBRT_OK) {
+        const size_t length = lbrt_session_length(s);
+        lb_fuzz_check(length <= lbrt_session_capacity(s), "longer than the session");
+        lb_fuzz_check(length + 2 > lbrt_session_capacity(s) || (lbrt_feed(s, before, 2) == LBRT_OK && lbrt_session_length(s) == length + 2),
+                      "a restored session cannot go on");
+        lbrt_token out;
+        (void)lbrt_sample(s, NULL, &out);
+        const size_t need = lbrt_state_bytes(s);
+        unsigned char *again = malloc(need);
+        lb_fuzz_check(again && lbrt_state_save(s, again, need, &n) == LBRT_OK && n == need, "a restored session cannot be saved");
+        free(again);
+    } else {
+        lb_fuzz_check(lbrt_session_error(s)[0] != 0, "a failure without a sentence");
+        lb_fuzz_check(lbrt_session_length(s) == 2 && lbrt_logits(s, 0) && memcmp(logits, lbrt_logits(s, 0), sizeof logits) == 0,
+                      "a refused state changed the session");
+    }
+    free(state);
+    return 0;
+}

@@ -1,0 +1,202 @@
+/*
+ * Writes the first corpus of the fuzz targets: small valid inputs, made by the same code that makes the tests' models.
+ *     make fuzz-seeds     (fuzz_seeds FOLDER; existing files are replaced)
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "../fuzz/lb_fuzz.h"
+#include "../hand_file.h"
+#include "../make_models.h"
+#include "../small_models.h"
+
+static const char *seed_root;
+
+/* FOLDER/target/name: a byte (if there is one), then the data. */
+static void put(const char *target, const char *name, int first, const void *data, size_t bytes)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/%s", seed_root, target);
+    mkdir(path, 0777);
+    snprintf(path, sizeof path, "%s/%s/%s", seed_root, target, name);
+    mk_blob b = { NULL, 0, 0 };
+    if (first >= 0) {
+        const unsigned char c = (unsigned char)first;
+        mk_put(&b, &c, 1);
+    }
+    mk_put(&b, data, bytes);
+    remove(path);
+    mk_write(path, b.data, b.n);
+    mk_free(&b);
+}
+
+static void seeds_container(void)
+{
+    hand_file f;
+    hand_make(&f);
+    /* The short form: the head, and what is behind the weights. */
+    const size_t gap = 10 * 4096;
+    mk_blob b = { NULL, 0, 0 };
+    mk_put(&b, f.data, 256);
+    mk_put(&b, f.data + gap, f.bytes - gap);
+    put("container", "hand", 1 | 16, b.data, b.n);
+    put("container", "hand-adapter", 1 | 2 | 16, b.data, b.n);
+    b.n = 0;
+    const unsigned char kind[] = { 'l', 'o', 'r', 'a' };
+    hand_add_meta(&f, "adapter", 3, 1, kind, sizeof kind);
+    mk_put(&b, f.data, 256);
+    mk_put(&b, f.data + gap, f.bytes - gap);
+    put("container", "hand-lora", 1 | 2 | 16, b.data, b.n);
+    mk_free(&b);
+    hand_free(&f);
+    static const char *const formats[] = { "q4", "tcq2", "int8" };
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        size_t n;
+        unsigned char *data = sm_load(sm_file(i ? "bits" : "micro", formats[i]), &n);
+        put("container", formats[i], 1 | 4 | 8, data, n);
+        free(data);
+    }
+}
+
+static void seeds_gguf(void)
+{
+    mk_blob b = { NULL, 0, 0 };
+    mk_gguf_model("llama", 0, &b);
+    put("gguf", "llama", -1, b.data, b.n);
+    mk_free(&b);
+    mk_gguf g;
+    memset(&g, 0, sizeof g);
+    mk_gguf_numbers(&g, "qwen3");
+    mk_gguf_vocabulary(&g);
+    mk_gguf_string(&g, "tokenizer.chat_template", "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}");
+    mk_gguf_end(&g, &b);
+    put("gguf", "vocabulary", -1, b.data, b.n);
+    mk_free(&b);
+}
+
+static void seeds_safetensors(void)
+{
+    static const char *const types[] = { "F32", "BF16" };
+    for (size_t i = 0; i < 2; i++) {
+        mk_safetensors s = { { NULL, 0, 0 }, { NULL, 0, 0 } };
+        mk_blob b = { NULL, 0, 0 };
+        mk_st_weights(&s, types[i], NULL, true);
+        mk_st_end(&s, &b);
+        put("safetensors", types[i], -1, b.data, b.n);
+        mk_free(&b);
+    }
+    mk_safetensors s = { { NULL, 0, 0 }, { NULL, 0, 0 } };
+    mk_blob b = { NULL, 0, 0 };
+    mk_st_tensor(&s, "a.weight", "F16", "[2,3]", "123456789012", 12);
+    mk_st_tensor(&s, "b", "I64", "[1]", "12345678", 8);
+    mk_st_end(&s, &b);
+    put("safetensors", "two", -1, b.data, b.n);
+    mk_free(&b);
+}
+
+static void seeds_tokenizer(void)
+{
+    put("tokenizer", "json", 0, mk_tokenizer_json, strlen(mk_tokenizer_json));
+    static const char bpe[] =
+        "{\"normalizer\":{\"type\":\"NFC\"},\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},\"decoder\":{\"type\":\"ByteLevel\"},"
+        "\"added_tokens\":[{\"id\":5,\"content\":\"<|end|>\",\"special\":true,\"lstrip\":false,\"rstrip\":true}],"
+        "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"\xc4\xa0\":2,\"ab\":3,\"\xc4\xa0" "ab\":4},\"merges\":[\"a b\",[\"\xc4\xa0\",\"ab\"]]}}";
+    put("tokenizer", "byte-level", 0, bpe, sizeof bpe - 1);
+    static const char config[] = "{\"add_bos_token\":true,\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"</s>\"},\"chat_template\":"
+                                 "\"{% for m in messages %}{{ m['content'] + eos_token }}{% endfor %}\",\"added_tokens_decoder\":{\"7\":{\"content\":\"<x>\",\"special\":true}}}";
+    put("tokenizer", "config", 1, config, sizeof config - 1);
+    static const char generation[] = "{\"eos_token_id\":[2,3],\"bos_token_id\":1}";
+    put("tokenizer", "generation", 2, generation, sizeof generation - 1);
+    mk_blob b = { NULL, 0, 0 };
+    mk_config("LlamaForCausalLM", ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
+                                  "\"original_max_position_embeddings\":8192}", &b);
+    put("tokenizer", "model-config", 6, b.data, b.n);
+    put("tokenizer", "model-config-ids", 3, b.data, b.n);
+    mk_free(&b);
+    /* ModelProto: pieces { piece = 1, score = 2, type = 3 }, trainer_spec */
+    static const unsigned char spm[] = { 0x0a, 0x0e, 0x0a, 0x05, '<', 'u', 'n', 'k', '>', 0x15, 0, 0, 0, 0, 0x18, 2,
+                                         0x0a, 0x0c, 0x0a, 0x03, '<', 's', '>', 0x15, 0, 0, 0, 0, 0x18, 3,
+                                         0x0a, 0x0d, 0x0a, 0x04, '<', '/', 's', '>', 0x15, 0, 0, 0, 0, 0x18, 3,
+                                         0x0a, 0x0f, 0x0a, 0x06, '<', '0', 'x', '0', 'A', '>', 0x15, 0, 0, 0, 0, 0x18, 6,
+                                         0x0a, 0x0b, 0x0a, 0x04, 0xe2, 0x96, 0x81, 'a', 0x15, 0, 0, 0x80, 0xbf,
+                                         0x12, 0x02, 0x18, 0x01 };
+    put("tokenizer", "sentencepiece", 4, spm, sizeof spm);
+    mk_u32(&b, 3);
+    for (unsigned i = 0; i < 8; i++) {
+        mk_u32(&b, 0);
+        mk_u32(&b, 1 + i % 3);
+        mk_put(&b, &"abcdefghij"[i], 1 + i % 3);
+    }
+    put("tokenizer", "llama2c", 5, b.data, b.n);
+    mk_free(&b);
+}
+
+static void seeds_template(void)
+{
+    static const char *const texts[] = {
+        "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}",
+        "{{ bos_token }}{%- for m in messages %}{%- if loop.first and m.role == 'system' -%}[S]{{ m.content | trim }}[/S]{%- elif m['role'] == \"user\" %}"
+        "[I]{{ m.content.strip() }}[/I]{%- else %}{{ m.content ~ eos_token }}{%- endif %}{%- endfor %}",
+        "{%- set ns = namespace(found=false) -%}{% if messages[0]['role'] == 'system' %}{% set sys = messages[0]['content'] %}{% set rest = messages[1:] %}"
+        "{% else %}{% set sys = '' %}{% set rest = messages %}{% endif %}{% for m in rest %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+        "{{ raise_exception('order') }}{% endif %}{% set ns.found = true %}{{ m.content | upper }}{% endfor %}",
+        "{# a comment #}{% for i in range(3) %}{{ i + 1 }}{% if not loop.last %}, {% endif %}{% endfor %}"
+        "{{ 'a,b'.split(',')[-1] if messages is defined and messages | length > 1 else 'x' }}{% macro %}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char name[8] = { 't', (char)('0' + i) };
+        put("template", name, 8 | 16 | 3, texts[i], strlen(texts[i]));
+    }
+}
+
+static void seeds_state(void)
+{
+    static const lbrt_kv_format formats[8][2] = { { LBRT_KV_F16, LBRT_KV_F16 }, { LBRT_KV_F32, LBRT_KV_F32 }, { LBRT_KV_Q8, LBRT_KV_Q8 },
+                                                  { LBRT_KV_Q4, LBRT_KV_Q4 },   { LBRT_KV_Q2, LBRT_KV_Q2 } };
+    hand_file f;
+    hand_make(&f);
+    lbrt_model *m = NULL;
+    lb_fuzz_check(lbrt_model_open_memory(f.data, f.bytes, NULL, &m, NULL) == LBRT_OK, "the model");
+    for (unsigned i = 0; i < 5; i++) {
+        lbrt_session_options o = LBRT_SESSION_OPTIONS_INIT;
+        o.n_context = 320;
+        o.kv_key = formats[i][0];
+        o.kv_value = formats[i][1];
+        lbrt_session *s = NULL;
+        lb_fuzz_check(lbrt_session_create(m, &o, &s, NULL) == LBRT_OK, "a session");
+        lbrt_token ids[150];
+        for (unsigned j = 0; j < 150; j++) {
+            ids[j] = (lbrt_token)(j * 7 % HAND_VOCAB);
+        }
+        lb_fuzz_check(lbrt_feed(s, ids, i < 2 ? 5 : 150) == LBRT_OK, "feed");
+        size_t n = lbrt_state_bytes(s);
+        unsigned char *state = malloc(n);
+        lb_fuzz_check(state && lbrt_state_save(s, state, n, &n) == LBRT_OK, "save");
+        char name[8] = { 's', (char)('0' + i) };
+        put("state", name, (int)(1 | i << 1 | 16), state, n);
+        free(state);
+        lbrt_session_free(s);
+    }
+    lbrt_model_close(m);
+    hand_free(&f);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: fuzz_seeds FOLDER\n");
+        return 2;
+    }
+    seed_root = argv[1];
+    mkdir(seed_root, 0777);
+    seeds_container();
+    seeds_gguf();
+    seeds_safetensors();
+    seeds_tokenizer();
+    seeds_template();
+    seeds_state();
+    return 0;
+}
