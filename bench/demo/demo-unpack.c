@@ -46,7 +46,7 @@ int main(int argc, char **argv)
     lbrt_error err;
     const lbrt_allocator a = lb_allocator_or_default(NULL);
     if (lb_map_open(words[0], &map, &err) != LBRT_OK || lb_container_open(&c, map.data, map.bytes, &a, &err) != LBRT_OK ||
-        lb_container_verify(&c, &err) != LBRT_OK) {
+        lb_container_verify(&c, NULL, NULL, &err) != LBRT_OK) {
         lb_program_fail(program, "%s: %s", words[0], err.text);
     }
     FILE *out = fopen(words[1], "wb");
