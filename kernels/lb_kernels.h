@@ -101,7 +101,7 @@ typedef enum lb_wformat {
  *                  u8 position[16][4], then values: s24q8 u8 code[4][16][4], s24q4 u8 code[2][16][4]. Vector j = 0..3 is columns
  *                  8 j .. 8 j + 7 of the group: byte (r, i) of it is the value of row r that lies in quad 2 j + i / 2 at the column
  *                  that bits 2 j and 2 j + 1 of position (r, i) name; of the two of a quad the first has the smaller column
- *                  (equal ones have no meaning). s24q4: vector j is in the low (even j) or high nibbles of line j / 2
+ *                  (of equal columns both count: every byte is valid). s24q4: vector j is in the low (even j) or high nibbles of line j / 2
  *                  weight = row_scale * mini(scale[c / 64]) * (s24q8: code - 128, code in 1..255; s24q4: code - 8)
  * Zero points of q4 are in half steps, dense where they are likely: integers only would cost 10 % of squared error.
  * Columns past the true ones have codes of no meaning; activations there are zero.

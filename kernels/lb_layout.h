@@ -70,7 +70,7 @@ LB_ALWAYS_INLINE size_t lb_s24_tile_bytes(size_t k, size_t lines)
     return lb_s24_codes_at(k) + lb_round_up64(k) / LB_GROUP * lb_s24_group_bytes(lines);
 }
 
-/* The integer weight of row r, column c; 0 where none is stored */
+/* The integer weight of row r, column c: the sum of what is stored for it */
 LB_ALWAYS_INLINE int lb_s24_weight_at(const void *tile, size_t k, size_t lines, size_t r, size_t c)
 {
     const uint8_t *group = (const uint8_t *)tile + lb_s24_codes_at(k) + c / LB_GROUP * lb_s24_group_bytes(lines);
@@ -78,8 +78,8 @@ LB_ALWAYS_INLINE int lb_s24_weight_at(const void *tile, size_t k, size_t lines, 
     int weight = 0;
     for (size_t i = at; i < at + 2; i++) {
         if ((group[i] >> (2 * j) & 3u) == c % 4) {
-            weight = lines == LB_S24Q8_LINES ? group[64 + 64 * j + i] - 128
-                                             : (group[64 + 64 * (j / 2) + i] >> (j % 2 * 4) & 15) - 8;
+            weight += lines == LB_S24Q8_LINES ? group[64 + 64 * j + i] - 128
+                                              : (group[64 + 64 * (j / 2) + i] >> (j % 2 * 4) & 15) - 8;
         }
     }
     return weight;

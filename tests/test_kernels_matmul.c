@@ -50,9 +50,9 @@ static void fill_weights(const mm_case *c, const lb_wformat_info *f, uint8_t *w)
         for (size_t i = codes; i < bytes; i++) {
             const bool high = c->data == MM_MAX || (c->data == MM_ALTERNATING && i / 64 % 2 != 0);
             const bool low = c->data == MM_MIN || (c->data == MM_ALTERNATING && i / 64 % 2 == 0);
-            if (sparse && (i - codes) % lb_s24_group_bytes(lines) < 64) { /* positions: the first of two is smaller */
+            if (sparse && (i - codes) % lb_s24_group_bytes(lines) < 64) { /* positions: the first of two is smaller, but in wild data */
                 static const uint8_t pairs[6][2] = {{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}};
-                for (size_t j = 0; i % 2 == 0 && j < 4; j++) {
+                for (size_t j = 0; c->data != MM_WILD && i % 2 == 0 && j < 4; j++) {
                     const uint8_t *pair = pairs[test_below(6)];
                     for (size_t h = 0; h < 2; h++) {
                         tile[i + h] = (uint8_t)((j == 0 ? 0 : tile[i + h]) | pair[h] << (2 * j));

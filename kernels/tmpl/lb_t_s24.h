@@ -5,7 +5,8 @@
  * A vector of values is 16 rows x 2 quads x 2 values. With one token the activations go to the values: a table of 16 bytes
  * has the activations of 4 quads (2 vectors), the index of byte (r, i) is the value's position + 4 * (its quad in the table), and
  * one lookup and one dot product do 8 columns of 16 rows: half of the multiplications, and no weight is ever expanded.
- * With many tokens the values go to their places in a dense panel (scatter2), which is multiplied as that of any other format.
+ * With many tokens the values go to their places in a dense panel (scatter2), which is multiplied as that of any other format. A place
+ * holds one value only: tiles in which both values of a quad name the same column, as no packer writes, go the way of one token.
  *
  * Dot products want unsigned codes: sum of w * x = sum of code * x - bias * sum of x, where x are the activations that this
  * row selects; the second sum is a dot product with a constant.
@@ -93,6 +94,29 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_s24_gemv_)(LB_I (*group)(const uint8
 
 /* ---------------------------------------------------------------- many tokens */
 
+/* True if the two values of every quad are in different columns */
+static LB_T_TARGET bool LB_N(lb_t_s24_regular_)(const uint8_t *w, size_t tile_bytes, size_t n_tiles, size_t k, const size_t bytes)
+{
+    uint16_t differ[32];
+    memset(differ, 0xff, sizeof differ);
+    for (size_t i = 0; i < n_tiles; i++) {
+        const uint8_t *group = w + i * tile_bytes + lb_s24_codes_at(k);
+        for (size_t g = 0; g < lb_round_up64(k) / LB_GROUP; g++, group += bytes) {
+            for (size_t j = 0; j < 32; j++) {
+                uint16_t p;
+                memcpy(&p, group + 2 * j, sizeof p);
+                p = (uint16_t)(p ^ p >> 8);
+                differ[j] &= (uint16_t)(p | p >> 1);
+            }
+        }
+    }
+    unsigned all = 0x55;
+    for (size_t j = 0; j < 32; j++) {
+        all &= differ[j];
+    }
+    return all == 0x55;
+}
+
 /* Scales and dense codes of n groups from g on; codes are fill where nothing is stored, and `more` larger than those in the tile */
 LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_s24_dense_)(uint8_t *out, float *scale, const uint8_t *tile, size_t k, size_t g,
                                                         size_t n, const size_t lines, uint8_t fill, uint8_t more)
@@ -138,7 +162,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_s24_dense_)(uint8_t *out, float *sca
     LB_T_TARGET void LB_N(lb_gemm_##name##_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k,              \
                                              const lb_input *x, float *y, size_t y_stride, bool add, void *scratch)   \
     {                                                                                                                 \
-        if (x->n <= LB_T_DIRECT) {                                                                                    \
+        if (x->n <= LB_T_DIRECT || !LB_N(lb_t_s24_regular_)(w, tile_bytes, n_tiles, k, lb_s24_group_bytes(lines))) {  \
             LB_N(lb_t_direct_)(LB_N(lb_gemv_##name##_), w, tile_bytes, n_tiles, k, x, y, y_stride, add);              \
             return;                                                                                                   \
         }                                                                                                             \
