@@ -103,13 +103,14 @@ int main(int argc, char **argv)
     float salient = 0.0f, outliers = 0.0f;
     uint32_t calib_tokens = 0;
     const char *calib = NULL, *budget = NULL;
-    bool formats = false, shapes = false, verbose = false, quiet = false, json = false;
+    bool sparse = false, formats = false, shapes = false, verbose = false, quiet = false, json = false;
     const lb_arg args[] = {
         { "--format", "-f", LB_ARG_STRING, &format, "F", "weight format of the linear layers (default q4; f16 for adapters); see --formats" },
         { "--tensor", NULL, LB_ARG_STRINGS, &tensors, "GLOB=F", "format of the tensors whose name matches; repeatable, the last match wins" },
         { "--outliers", NULL, LB_ARG_FLOAT, &outliers, "P", "keep P percent of each row's weights, those that the format hurts most, as f16 (SpQR)" },
         { "--salient-rows", NULL, LB_ARG_FLOAT, &salient, "P", "P percent of each layer's rows, in blocks of 64, that the format hurts most become q8" },
         { "--lowrank", NULL, LB_ARG_UINT, &lowrank, "R", "add a low-rank term of rank R to every layer, fitted in turns with the format (LQ-LoRA)" },
+        { "--sparse", NULL, LB_ARG_FLAG, &sparse, NULL, "keep zeros: 2:4 layers as s24q8 or s24q4, others of which more than half is zero as masks and values" },
         { "--tokenizer", NULL, LB_ARG_STRING, &tokenizer, "FILE", "take the tokenizer from this file" },
         { "--synth", NULL, LB_ARG_STRING, &synth, "SHAPE", "random weights at a real model's shape instead of an input; see --shapes" },
         { "--calib", NULL, LB_ARG_STRING, &calib, "TEXT", "run the model on this text and quantize for what its layers read there" },
@@ -206,6 +207,7 @@ int main(int argc, char **argv)
                                          .outliers = outliers,
                                          .salient_rows = salient,
                                          .lowrank = lowrank,
+                                         .sparse = sparse,
                                          .origin = origin_name,
                                          .progress = lb_view_progress,
                                          .tensor = lb_view_tensor,

@@ -17,15 +17,17 @@ static uint64_t tensor_bytes(const lb_tensor *t)
     return bytes;
 }
 
-static const char *part_format(const lb_part *p)
+/* What a term's numbers are */
+static const char *part_format(lb_term_kind kind, const lb_part *p)
 {
     const lb_wformat_info *f = lb_wformat_find((uint32_t)p->format);
-    return f ? f->name : "f16";
+    return f ? f->name : kind == LB_TERM_MASKED ? "q8" : "f16";
 }
 
 static const char *term_kind(lb_term_kind k)
 {
-    return k == LB_TERM_PACKED ? "packed" : k == LB_TERM_CHAIN ? "chain" : k == LB_TERM_SPARSE ? "sparse" : "vector";
+    static const char *const names[] = { "", "packed", "chain", "vector", "sparse", "masked" };
+    return names[k];
 }
 
 static void print_json(const lb_container *c, const lb_hparams *h, const lbrt_model_info *info)
@@ -62,7 +64,7 @@ static void print_json(const lb_container *c, const lb_hparams *h, const lbrt_mo
             for (unsigned k = 0; k < m->n_parts; k++) {
                 const lb_part *p = &m->parts[k];
                 printf("%s{\"format\":\"%s\",\"shape\":[%" PRIu64 ",%" PRIu64 "],\"bytes\":%" PRIu64 ",\"checksum\":\"%016" PRIx64 "\"}",
-                       k ? "," : "", part_format(p), p->rows, p->cols, p->bytes, p->checksum);
+                       k ? "," : "", part_format(m->kind, p), p->rows, p->cols, p->bytes, p->checksum);
             }
             printf("]}");
         }
@@ -90,7 +92,7 @@ static void print_summary(const lb_container *c, const lb_hparams *h, const lbrt
         printf("  made from        %s\n", origin);
     }
     printf("  formats         ");
-    for (uint32_t f = 1; f < LB_W_COUNT; f++) {
+    for (uint32_t f = 0; f < LB_W_COUNT; f++) { /* 0: sparse and masked terms */
         uint64_t bytes = 0;
         for (size_t i = 0; i < c->n_tensors; i++) {
             for (unsigned j = 0; j < c->tensors[i].n_terms; j++) {
@@ -101,7 +103,7 @@ static void print_summary(const lb_container *c, const lb_hparams *h, const lbrt
             }
         }
         if (bytes) {
-            printf(" %s %.2f MB", lb_wformat_find(f)->name, (double)bytes * 1e-6);
+            printf(" %s %.2f MB", f ? lb_wformat_find(f)->name : "sparse", (double)bytes * 1e-6);
         }
     }
     printf("\n");
@@ -114,9 +116,9 @@ static void print_tensors(const lb_container *c)
         printf("%-28.*s %8" PRIu64 " x %-8" PRIu64 " %12" PRIu64 " bytes ", (int)t->name_bytes, t->name, t->rows, t->cols, tensor_bytes(t));
         for (unsigned j = 0; j < t->n_terms; j++) {
             const lb_term *m = &t->terms[j];
-            printf("%s%s %s", j ? " + " : " ", term_kind(m->kind), part_format(&m->parts[0]));
+            printf("%s%s %s", j ? " + " : " ", term_kind(m->kind), part_format(m->kind, &m->parts[0]));
             if (m->kind == LB_TERM_CHAIN) {
-                printf("*%s (rank %" PRIu64 ")", part_format(&m->parts[1]), m->parts[0].cols);
+                printf("*%s (rank %" PRIu64 ")", part_format(m->kind, &m->parts[1]), m->parts[0].cols);
             }
             if (m->n_rows != t->rows) {
                 printf(" rows %" PRIu64 "..%" PRIu64, m->row0, m->row0 + m->n_rows - 1);

@@ -31,6 +31,14 @@
 #define LB_DECLARE_S24(s)                                                                                             \
     lb_matmul_fn lb_gemv_s24q8_##s, lb_gemv_s24q4_##s, lb_gemm_s24q8_##s, lb_gemm_s24q4_##s
 
+/* expand: codes of n quads from their masks; values and at as in lb_kernels.h */
+typedef void lb_masked_expand_fn(uint8_t *codes, const uint8_t *masks, size_t n, const uint8_t *values, size_t n_values, size_t *at);
+typedef void lb_masked_with_fn(lb_masked_expand_fn *expand, const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x,
+                               float *y, size_t y_stride, bool add, void *scratch);
+#define LB_DECLARE_MASKED(s)                                                                                          \
+    lb_matmul_fn lb_masked_##s;                                                                                       \
+    lb_masked_with_fn lb_masked_with_##s
+
 #define LB_DECLARE_INT8(s) lb_matmul_fn lb_gemv_int8_##s, lb_gemm_int8_##s
 
 #define LB_DECLARE_KV(s)                                                                                              \
@@ -56,6 +64,7 @@ LB_DECLARE_TCQ(ref);
 LB_DECLARE_TERN(ref);
 LB_DECLARE_S24(ref);
 LB_DECLARE_INT8(ref);
+LB_DECLARE_MASKED(ref);
 LB_DECLARE_VECTOR(ref);
 LB_DECLARE_HADAMARD(ref);
 LB_DECLARE_KV(ref);

@@ -232,6 +232,15 @@ typedef struct lb_kernels {
      */
     lb_matmul_fn *sparse;
 
+    /*
+     * The product of a matrix of which most is zero. A tile of k columns (a multiple of 64): planes 0 and 1 as q8; plane 2: u64
+     * mask[k / 4], bit 4 r + i for row r, column 4 j + i of quad j; plane 3: u8 value[], at least 64 of them, to the tile's end: its size
+     * says how many. Bits of a mask that are set take values in order, from `at` on; before the first quad at = 0, and behind each
+     * at = min(at + bits set, values - 64): whatever the masks say, nothing is read behind the tile. code = the value, 128 without one; the
+     * result is that of q8. x->n >= 1.
+     */
+    lb_matmul_fn *masked;
+
     /* y_i = y_i * s */
     void (*scale)(float *y, float s, size_t n);
 

@@ -85,6 +85,17 @@ LB_ALWAYS_INLINE int lb_s24_weight_at(const void *tile, size_t k, size_t lines, 
     return weight;
 }
 
+/* masked: row and group scales as q8, then a mask of 64 bits per quad of columns, then values to the tile's end */
+LB_ALWAYS_INLINE size_t lb_masked_masks_at(size_t k)
+{
+    return lb_q8_codes_at(k);
+}
+
+LB_ALWAYS_INLINE size_t lb_masked_values_at(size_t k)
+{
+    return lb_masked_masks_at(k) + lb_round_up64(k) * 2;
+}
+
 /* tcq2, tcq3, tcq4: codes behind the 64 bytes of row scales */
 #define LB_TCQ_CODES_AT 64u
 

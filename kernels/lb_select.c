@@ -74,6 +74,7 @@
     R(kv_product[LB_KV_PRODUCT_Q4], lb_kv_product_q4,  ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)          \
     R(kv_product[LB_KV_PRODUCT_Q2], lb_kv_product_q2,  ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)          \
     R(sparse,            lb_sparse,         ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(masked,            lb_masked,         ref,  sse,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
     R(mul_bf16,          lb_mul_bf16,       ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)
 
 LB_DECLARE_MATMUL(sse);
@@ -100,10 +101,14 @@ LB_DECLARE_TERN(avx512vnni);
 LB_DECLARE_LUT(avx512vnni);
 LB_DECLARE_S24(sse);
 LB_DECLARE_INT8(sse);
+LB_DECLARE_MASKED(sse);
 LB_DECLARE_S24(avx2);
 LB_DECLARE_INT8(avx2);
+LB_DECLARE_MASKED(avx2);
 LB_DECLARE_S24(avx512vnni);
 LB_DECLARE_INT8(avx512vnni);
+LB_DECLARE_MASKED(avx512vnni);
+LB_DECLARE_MASKED(avx512vbmi);
 LB_DECLARE_KV(avx512vnni);
 
 #define LB_COL_SCALAR(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, a)
@@ -187,6 +192,7 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(kv_product[LB_KV_PRODUCT_Q4], lb_kv_product_q4,  ref,  neon, dotprod, dotprod)                                  \
     R(kv_product[LB_KV_PRODUCT_Q2], lb_kv_product_q2,  ref,  neon, dotprod, dotprod)                                  \
     R(sparse,            lb_sparse,         ref,  neon, neon,    neon)                                                \
+    R(masked,            lb_masked,         ref,  neon, dotprod, dotprod)                                             \
     R(mul_bf16,          lb_mul_bf16,       ref,  neon, neon,    neon)
 
 LB_DECLARE_MATMUL(neon);
@@ -201,8 +207,10 @@ LB_DECLARE_TERN(dotprod);
 LB_DECLARE_LUT(dotprod);
 LB_DECLARE_S24(neon);
 LB_DECLARE_INT8(neon);
+LB_DECLARE_MASKED(neon);
 LB_DECLARE_S24(dotprod);
 LB_DECLARE_INT8(dotprod);
+LB_DECLARE_MASKED(dotprod);
 LB_DECLARE_KV(dotprod);
 LB_DECLARE_TCQ(dotprod);
 
@@ -281,6 +289,7 @@ static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
     R(kv_product[LB_KV_PRODUCT_Q4], lb_kv_product_q4,  ref)                                                           \
     R(kv_product[LB_KV_PRODUCT_Q2], lb_kv_product_q2,  ref)                                                           \
     R(sparse,            lb_sparse,         ref)                                                                      \
+    R(masked,            lb_masked,         ref)                                                                      \
     R(mul_bf16,          lb_mul_bf16,       ref)
 
 #define LB_COL_SCALAR(e, op, a) LB_ENTRY_(e, op, a)

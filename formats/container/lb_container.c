@@ -1,6 +1,7 @@
 /* The reader of .lbrt files. No number of the file is used before it was compared with what is there. */
 #include "lb_container.h"
 
+#include "../../kernels/lb_layout.h"
 #include "lb_cursor.h"
 #include "lb_wformat.h"
 
@@ -194,6 +195,13 @@ static lbrt_status read_part(const lb_container *c, lb_cursor *at, const lb_tens
         p->format = LB_W_NONE;
         p->tile_bytes = (size_t)(p->bytes / tiles);
         needed = p->bytes;
+    } else if (kind == LB_TERM_MASKED) {
+        const uint64_t tiles = (p->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS, least = lb_masked_values_at((size_t)p->cols) + 64;
+        LB_FAIL_IF(format != LB_W_NONE || p->bytes % (tiles * 64) != 0 || p->bytes / tiles < least, err, LBRT_ERR_FORMAT,
+                   "the masked term of tensor %.*s is not whole lines, or too small", (int)t->name_bytes, t->name);
+        p->format = LB_W_NONE;
+        p->tile_bytes = (size_t)(p->bytes / tiles);
+        needed = p->bytes;
     } else {
         const lb_wformat_info *info = lb_wformat_find(format);
         LB_FAIL_IF(!info, err, LBRT_ERR_UNSUPPORTED, "tensor %.*s has weight format %u, unknown to this version",
@@ -252,7 +260,7 @@ static lbrt_status read_term(const lb_container *c, lb_cursor *at, const lb_tens
         ok = lb_read_u64(at, &where[i]);
     }
     LB_FAIL_IF(!ok, err, LBRT_ERR_FORMAT, "the tensor table is cut off");
-    LB_FAIL_IF(kind < LB_TERM_PACKED || kind > LB_TERM_SPARSE, err, LBRT_ERR_UNSUPPORTED,
+    LB_FAIL_IF(kind < LB_TERM_PACKED || kind > LB_TERM_MASKED, err, LBRT_ERR_UNSUPPORTED,
                "tensor %.*s has a term of kind %u, unknown to this version", (int)t->name_bytes, t->name, (unsigned)kind);
     term->kind = (lb_term_kind)kind;
     term->n_parts = n_parts;
@@ -270,7 +278,7 @@ static lbrt_status read_term(const lb_container *c, lb_cursor *at, const lb_tens
     } else {
         fits = fits && range_ok(term->row0, term->n_rows, t->rows) && range_ok(term->col0, term->n_cols, t->cols);
     }
-    if (kind == LB_TERM_SPARSE) {
+    if (kind == LB_TERM_SPARSE || kind == LB_TERM_MASKED) {
         fits = fits && term->transform.kind == LB_TRANSFORM_NONE;
     }
     if (kind == LB_TERM_CHAIN) {

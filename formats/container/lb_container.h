@@ -30,6 +30,8 @@
  *         u16 kind: 1 packed: M is parts[0].   2 chain: M = parts[0] * parts[1] (low rank: y = A (B x)).
  *                   4 sparse: M is parts[0], tiles of one size, whole lines of 64 bytes: u16 column[16], f16 value[16], one number of
  *                     each row; of equal columns all count. Its format is 0. n_cols is at most 65536; no transform.
+ *                   5 masked: M is parts[0], a mask and the values it marks (lb_kernels.h), tiles of one size, whole lines of 64 bytes. Its
+ *                     format is 0; no transform.
  *                   3 vector: rows == 1, parts[0] is `cols` plain f32 numbers, one term, no ranges.
  *         u16 transform: 0 none, 1 Hadamard; u16 n_parts; u16 zero
  *         u64 row0; u64 n_rows; u64 col0; u64 n_cols   row0 and col0 multiples of 64 (matrices); the range lies inside the tensor;
@@ -70,10 +72,10 @@ extern const unsigned char lb_file_magic[8];
 
 enum { LB_SECTION_META = 1, LB_SECTION_TOKENIZER = 2, LB_SECTION_TENSORS = 3, LB_SECTION_DATA = 4 };
 enum { LB_META_U64 = 1, LB_META_F64 = 2, LB_META_STRING = 3, LB_META_BOOL = 4, LB_META_BYTES = 5 };
-typedef enum lb_term_kind { LB_TERM_PACKED = 1, LB_TERM_CHAIN = 2, LB_TERM_VECTOR = 3, LB_TERM_SPARSE = 4 } lb_term_kind;
+typedef enum lb_term_kind { LB_TERM_PACKED = 1, LB_TERM_CHAIN = 2, LB_TERM_VECTOR = 3, LB_TERM_SPARSE = 4, LB_TERM_MASKED = 5 } lb_term_kind;
 
 typedef struct lb_part {
-    lb_wformat format; /* LB_W_NONE: sparse */
+    lb_wformat format; /* LB_W_NONE: sparse, masked */
     uint64_t rows, cols;
     const unsigned char *data; /* in the file */
     uint64_t bytes, checksum;

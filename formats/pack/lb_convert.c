@@ -31,9 +31,29 @@ static lbrt_status find_rotation(lb_convert_job *j, const char *tensor)
     return LBRT_OK;
 }
 
+/* With --sparse: how the zeros of a layer are kept, unless a rule names its format */
+static lbrt_status find_sparsity(lb_convert_job *j, const lb_source_tensor *t, lb_sparsity *out)
+{
+    *out = LB_SPARSITY_NONE;
+    for (size_t i = 0; i < j->options->n_rules; i++) {
+        if (lb_glob_match(j->options->rules[i].glob, t->name)) {
+            return LBRT_OK;
+        }
+    }
+    return j->options->sparse && strchr(t->name, '.') && !t->ternary ? lb_job_scan(j, out) : LBRT_OK;
+}
+
 static lbrt_status convert_matrix(lb_convert_job *j, const lb_source_tensor *t)
 {
     j->format = lb_wformat_find((uint32_t)lb_convert_format(j->options, t));
+    lb_sparsity sparsity;
+    LB_TRY(find_sparsity(j, t, &sparsity));
+    if (sparsity == LB_SPARSITY_HALF && t->cols <= LB_MAX_K && !j->options->calib) {
+        return lb_terms_masked(j, t);
+    }
+    if (sparsity == LB_SPARSITY_24) {
+        j->format = lb_wformat_find(j->format && j->format->bits < 4.5 ? LB_W_S24Q4 : LB_W_S24Q8);
+    }
     j->pack = j->format ? lb_packer(j->format->id) : NULL;
     LB_FAIL_IF(!j->pack, j->err, LBRT_ERR_UNSUPPORTED, "no packer for the format of %s", t->name);
     LB_FAIL_IF(t->cols > LB_MAX_K, j->err, LBRT_ERR_UNSUPPORTED, "%s has too many columns", t->name);
@@ -87,6 +107,7 @@ static lbrt_status convert_matrix(lb_convert_job *j, const lb_source_tensor *t)
         lb_job_report(j, t->name, j->format->name, written,
                       lossy           ? "is not ternary: rounding it to tern destroys the model's quality"
                       : lb_job_was_pruned(j) ? "was not 2:4 sparse: pruning it costs much quality"
+                      : lb_job_hides_zeros(j) ? "has many zeros: --sparse keeps 2:4 patterns and masks in fewer bytes"
                                       : NULL);
     }
     return s;

@@ -47,6 +47,7 @@ typedef struct lb_convert_options {
     float salient_rows;           /* percent of each layer's rows, those that its format hurts most, become q8 (after MixLLM, arXiv 2412.14590) */
     float outliers;               /* percent of each row's weights, those that the format hurts most, are kept as f16 (after SpQR, arXiv 2306.03078) */
     size_t lowrank;               /* above 0: layers get a low-rank term of this rank beside their format (lb_lowrank.h) */
+    bool sparse;                  /* layers that are 2:4 become s24q8 or s24q4, those of which more than half is zero masks and values */
     const lb_convert_calib *calib; /* NULL: none */
     const char *origin;           /* recorded in the file: what it was made from; may be NULL */
     /* Called now and then with the share that is done, and once per tensor with its report. May be NULL. */

@@ -57,6 +57,9 @@ static void convert_tile(void *context, size_t item, unsigned thread)
             result->squares += squares;
             return;
         }
+        if (!j->rotation) {
+            lb_job_count_zeros(rows, n, j->packed_cols, j->packed_cols, result);
+        }
         j->pack(rows, j->packed_cols, (size_t)n, j->packed_cols, NULL, tile);
         lb_job_measure_tile(j, rows, n, tile, rows + LB_TILE_ROWS * j->packed_cols, result);
     }
@@ -122,6 +125,12 @@ lbrt_status lb_job_pack(lb_convert_job *j, const char *name, uint64_t first, uin
         lb_job_progress(j, name);
     }
     return LBRT_OK;
+}
+
+bool lb_job_hides_zeros(const lb_convert_job *j)
+{
+    return j->format->reads != LB_READS_F32 && j->format->id != LB_W_S24Q8 && j->format->id != LB_W_S24Q4 && j->format->id != LB_W_TERN &&
+           lb_job_sparsity(j) != LB_SPARSITY_NONE;
 }
 
 /* Rounding to s24q4 costs 1 % of the energy, pruning what is not 2:4 costs 13 % of N(0, 1): nothing else comes near. */

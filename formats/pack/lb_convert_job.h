@@ -22,6 +22,7 @@ typedef struct lb_job_result {
     lbrt_status status;
     lbrt_error error;
     double squares, errors;
+    uint64_t weights, zeros, crowded; /* crowded: quads of columns with more than two that are not zero */
     char pad[64];
 } lb_job_result;
 
@@ -92,6 +93,9 @@ void lb_job_report(const lb_convert_job *j, const char *name, const char *format
 /* True if the tensor was pruned to 2:4 and had not been so. */
 bool lb_job_was_pruned(const lb_convert_job *j);
 
+/* True if the tensor is sparse and its format makes nothing of it. */
+bool lb_job_hides_zeros(const lb_convert_job *j);
+
 /* ---- lb_convert_terms.c: called with row_buffers and tiles in place, but for lowrank ---- */
 
 size_t lb_terms_outlier_lines(const lb_convert_job *j, const lb_source_tensor *t); /* of the sparse term's tiles; 0: none is wanted */
@@ -100,6 +104,22 @@ bool lb_terms_wants_salient(const lb_convert_job *j, const lb_source_tensor *t);
 lbrt_status lb_terms_salient(lb_convert_job *j, const lb_source_tensor *t, uint64_t *bytes);
 bool lb_terms_wants_lowrank(const lb_convert_job *j, const lb_source_tensor *t);
 lbrt_status lb_terms_lowrank(lb_convert_job *j, const lb_source_tensor *t);
+
+/* ---- lb_convert_sparse.c ---- */
+
+/* Counts the zeros of n rows. */
+void lb_job_count_zeros(const float *rows, uint64_t n, size_t cols, size_t stride, lb_job_result *result);
+
+typedef enum lb_sparsity { LB_SPARSITY_NONE, LB_SPARSITY_24, LB_SPARSITY_HALF } lb_sparsity; /* HALF: more than half is zero */
+
+/* By what was counted. */
+lb_sparsity lb_job_sparsity(const lb_convert_job *j);
+
+/* Reads the tensor, counts, and forgets the counts again. */
+lbrt_status lb_job_scan(lb_convert_job *j, lb_sparsity *out);
+
+/* As one masked term. */
+lbrt_status lb_terms_masked(lb_convert_job *j, const lb_source_tensor *t);
 
 /* ---- lb_convert_calib.c ---- */
 

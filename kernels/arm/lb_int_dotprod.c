@@ -11,6 +11,7 @@ LB_DECLARE_LUT(dotprod);
 LB_DECLARE_TCQ(dotprod);
 LB_DECLARE_S24(dotprod);
 LB_DECLARE_INT8(dotprod);
+LB_DECLARE_MASKED(dotprod);
 
 #define LB_T dotprod
 #define LB_TV neon

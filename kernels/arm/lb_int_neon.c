@@ -11,6 +11,7 @@ LB_DECLARE_LUT(neon);
 LB_DECLARE_TCQ(neon);
 LB_DECLARE_S24(neon);
 LB_DECLARE_INT8(neon);
+LB_DECLARE_MASKED(neon);
 
 #define LB_T neon
 #define LB_TV neon

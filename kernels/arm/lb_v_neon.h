@@ -309,6 +309,10 @@ LB_VOP lb_v_neon_b lb_v_neon_load_table(const void *p)
     return LB_V4_(lb_v_neon_b, v, v, v, v);
 }
 LB_V4_BIN_(lookup_b, lb_v_neon_b, vqtbl1q_u8)
+LB_VOP uint64_t lb_v_neon_lookup8(const uint8_t *p, uint64_t index)
+{
+    return vget_lane_u64(vreinterpret_u64_u8(vtbl1_u8(vld1_u8(p), vcreate_u8(index))), 0);
+}
 LB_VOP lb_v_neon_b lb_v_neon_mix(lb_v_neon_b a, lb_v_neon_b b, uint8_t mask) /* bits of a where mask has them, else of b */
 {
     LB_UNROLL

@@ -36,6 +36,7 @@ typedef struct lb_panel { /* of one or two tiles */
     float scale[2 * LB_PANEL_GROUPS * LB_TILE_ROWS];
     int32_t zero[LB_PANEL_GROUPS * LB_TILE_ROWS];
     float acc[2 * LB_MM_MAX_N * LB_TILE_ROWS];
+    size_t at[2]; /* of masked: values used so far */
 } lb_panel;
 _Static_assert(sizeof(lb_panel) <= LB_MM_SCRATCH, "LB_MM_SCRATCH is too small");
 #endif
@@ -524,6 +525,7 @@ LB_T_TARGET void LB_N(lb_gemm_q4_)(const void *w, size_t tile_bytes, size_t n_ti
 #include "lb_t_bits.h"
 #include "lb_t_s24.h"
 #include "lb_t_int8.h"
+#include "lb_t_masked.h"
 #if LB_T_TCQ
 #include "lb_t_tcq.h"
 #endif

@@ -10,6 +10,7 @@ LB_DECLARE_MATMUL(avx512vnni);
 LB_DECLARE_LUT(avx512vnni);
 LB_DECLARE_S24(avx512vnni);
 LB_DECLARE_INT8(avx512vnni);
+LB_DECLARE_MASKED(avx512vnni);
 LB_DECLARE_TCQ(avx512vnni);
 
 #define LB_T avx512vnni

@@ -11,6 +11,7 @@ LB_DECLARE_LUT(sse);
 LB_DECLARE_TCQ(sse);
 LB_DECLARE_S24(sse);
 LB_DECLARE_INT8(sse);
+LB_DECLARE_MASKED(sse);
 
 #define LB_T sse
 #define LB_TV sse

@@ -293,6 +293,11 @@ LB_VOP lb_v_avx2_b lb_v_avx2_load_table(const void *p)
     const __m256i v = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)p));
     return (lb_v_avx2_b){v, v};
 }
+LB_VOP uint64_t lb_v_avx2_lookup8(const uint8_t *p, uint64_t index)
+{
+    const __m128i v = _mm_loadl_epi64((const __m128i *)(const void *)p);
+    return (uint64_t)_mm_cvtsi128_si64(_mm_shuffle_epi8(v, _mm_cvtsi64_si128((long long)index)));
+}
 LB_VOP lb_v_avx2_b lb_v_avx2_lookup_b(lb_v_avx2_b table, lb_v_avx2_b i)
 {
     return (lb_v_avx2_b){_mm256_shuffle_epi8(table.a, i.a), _mm256_shuffle_epi8(table.b, i.b)};

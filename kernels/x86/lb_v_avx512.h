@@ -169,6 +169,11 @@ LB_VOP __m512i lb_v_avx512_load_table(const void *p)
 {
     return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)p));
 }
+LB_VOP uint64_t lb_v_avx512_lookup8(const uint8_t *p, uint64_t index)
+{
+    const __m128i v = _mm_loadl_epi64((const __m128i *)(const void *)p);
+    return (uint64_t)_mm_cvtsi128_si64(_mm_shuffle_epi8(v, _mm_cvtsi64_si128((long long)index)));
+}
 LB_VOP __m512i lb_v_avx512_lookup_b(__m512i table, __m512i index) { return _mm512_shuffle_epi8(table, index); }
 LB_VOP __m512i lb_v_avx512_mix(__m512i a, __m512i b, uint8_t mask) /* bits of a where mask has them, else of b */
 {

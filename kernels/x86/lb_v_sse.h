@@ -321,6 +321,11 @@ LB_VOP lb_v_sse_b lb_v_sse_load_table(const void *p)
     return LB_V4_(lb_v_sse_b, v, v, v, v);
 }
 LB_V4_BIN_(lookup_b, lb_v_sse_b, _mm_shuffle_epi8)
+LB_VOP uint64_t lb_v_sse_lookup8(const uint8_t *p, uint64_t index)
+{
+    const __m128i v = _mm_loadl_epi64((const __m128i *)(const void *)p);
+    return (uint64_t)_mm_cvtsi128_si64(_mm_shuffle_epi8(v, _mm_cvtsi64_si128((long long)index)));
+}
 LB_VOP lb_v_sse_b lb_v_sse_mix(lb_v_sse_b a, lb_v_sse_b b, uint8_t mask) /* bits of a where mask has them, else of b */
 {
     const __m128i m = _mm_set1_epi8((char)mask);

@@ -178,20 +178,25 @@ static bool splits(const lb_linear_rules *rules, const lb_linear_term *m)
            (rules->threshold > 0.0f || (rules->threshold == 0.0f && m->format->id == LB_W_INT8));
 }
 
-/* Columns are checked here, once, as kernels trust them: a sparse term is a small part of a file. */
-static lbrt_status bind_sparse(lb_linear_term *out, const lb_tensor *t, const lb_term *in, const lb_kernels *k, lbrt_error *err)
+/*
+ * Terms without a weight format. Columns are checked here, once, as kernels trust them: a sparse term is a small part of a file. Of masks
+ * nothing needs to be true.
+ */
+static lbrt_status bind_formless(lb_linear_term *out, const lb_tensor *t, const lb_term *in, const lb_kernels *k, lbrt_error *err)
 {
-    static const lb_wformat_info sparse = { .id = LB_W_NONE, .name = "sparse", .reads = LB_READS_F32 };
+    static const lb_wformat_info sparse = { .id = LB_W_NONE, .name = "sparse", .reads = LB_READS_F32 },
+                                 masked = { .id = LB_W_NONE, .name = "masked", .reads = LB_READS_A8 };
+    const bool is_masked = in->kind == LB_TERM_MASKED;
     const lb_part *p = &in->parts[0];
-    for (uint64_t at = 0; at < p->bytes; at += 64) {
+    for (uint64_t at = 0; !is_masked && at < p->bytes; at += 64) {
         for (size_t r = 0; r < LB_TILE_ROWS; r++) {
             LB_FAIL_IF(lb_load_u16(p->data + at + 2 * r) >= in->n_cols, err, LBRT_ERR_FORMAT,
                        "the sparse term of tensor %.*s names a column that it has not", (int)t->name_bytes, t->name);
         }
     }
-    *out = (lb_linear_term){ .gemv = k->sparse,
-                             .gemm = k->sparse,
-                             .format = &sparse,
+    *out = (lb_linear_term){ .gemv = is_masked ? k->masked : k->sparse,
+                             .gemm = is_masked ? k->masked : k->sparse,
+                             .format = is_masked ? &masked : &sparse,
                              .w = p->data,
                              .tile_bytes = p->tile_bytes,
                              .tile0 = (size_t)(in->row0 / LB_TILE_ROWS),
@@ -236,9 +241,9 @@ lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_linear_rul
             continue;
         }
         const lb_part *p = &in->parts[0];
-        if (in->kind == LB_TERM_SPARSE) {
-            LB_TRY(bind_sparse(&terms[l->n_terms++], t, in, k, err));
-            const lb_needs needs = { .plain = LB_READS_BIT(LB_READS_F32) };
+        if (in->kind == LB_TERM_SPARSE || in->kind == LB_TERM_MASKED) {
+            LB_TRY(bind_formless(&terms[l->n_terms], t, in, k, err));
+            const lb_needs needs = { .plain = LB_READS_BIT(terms[l->n_terms++].format->reads) };
             (void)lb_needs_join(&l->needs, &needs);
             continue;
         }

@@ -1,0 +1,74 @@
+/*
+ * Template: the product of a matrix that is a mask and the values it marks: loaded as sparse, computed as dense. A part of lb_t_int.h,
+ * which includes it and whose parameters and names it uses. A chunk of codes is expanded into the panel and multiplied as that of
+ * q8, with one token too: what is saved is bytes.
+ *
+ * Expanding is a function apart, so that a level that can do it better shares all the rest.
+ */
+#ifndef LB_MASKED_INDEX
+/* For each byte of a mask 8 indices: i-th set bit -> i, other bits -> 0x80. In 64-bit arithmetic: bits spread to bytes, prefix sums */
+#define LB_MASKED_SPREAD(m) (((((m) * 0x0101010101010101ull & 0x8040201008040201ull) + 0x7f7f7f7f7f7f7f7full) >> 7) & 0x0101010101010101ull)
+#define LB_MASKED_INDEX(m)                                                                                            \
+    ((LB_MASKED_SPREAD(m) * 0x0101010101010101ull - LB_MASKED_SPREAD(m)) & LB_MASKED_SPREAD(m) * 0xffull) |           \
+        ((LB_MASKED_SPREAD(m) ^ 0x0101010101010101ull) << 7)
+#define LB_MASKED_4(m) LB_MASKED_INDEX((m) + 0ull), LB_MASKED_INDEX((m) + 1ull), LB_MASKED_INDEX((m) + 2ull), LB_MASKED_INDEX((m) + 3ull)
+#define LB_MASKED_16(m) LB_MASKED_4(m), LB_MASKED_4((m) + 4), LB_MASKED_4((m) + 8), LB_MASKED_4((m) + 12)
+#define LB_MASKED_64(m) LB_MASKED_16(m), LB_MASKED_16((m) + 16), LB_MASKED_16((m) + 32), LB_MASKED_16((m) + 48)
+#endif
+
+static LB_T_TARGET void LB_N(lb_t_masked_expand_)(uint8_t *codes, const uint8_t *masks, size_t n, const uint8_t *values, size_t n_values,
+                                                  size_t *at)
+{
+    static const uint64_t index[256] = {LB_MASKED_64(0), LB_MASKED_64(64), LB_MASKED_64(128), LB_MASKED_64(192)};
+    const uint8_t *from = values + *at, *last = values + n_values - 64;
+    for (size_t j = 0; j < n; j++) {
+        LB_UNROLL
+        for (size_t b = 0; b < 8; b++) {
+            const unsigned m = masks[8 * j + b];
+            const uint64_t v = LB_V(lookup8)(from, index[m]) | (index[m] & 0x8080808080808080ull);
+            memcpy(codes + 64 * j + 8 * b, &v, sizeof v);
+            from += __builtin_popcount(m);
+        }
+        from = from < last ? from : last;
+    }
+    *at = (size_t)(from - values);
+}
+
+LB_T_TARGET void LB_N(lb_masked_with_)(lb_masked_expand_fn *expand, const void *w, size_t tile_bytes, size_t n_tiles, size_t k,
+                                       const lb_input *x, float *y, size_t y_stride, bool add, void *scratch)
+{
+    lb_panel *panel = scratch;
+    const size_t n_groups = lb_round_up64(k) / LB_GROUP;
+    for (size_t i = 0; i < n_tiles;) {
+        const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
+        const size_t tiles = LB_T_GTILES == 2 && i + 2 <= n_tiles ? 2 : 1;
+        for (size_t j = 0; j < tiles; j++) {
+            memset(panel->acc + j * LB_MM_MAX_N * LB_TILE_ROWS, 0, x->n * LB_TILE_ROWS * sizeof(float));
+            panel->at[j] = 0;
+        }
+        for (size_t g = 0; g < n_groups; g += LB_PANEL_GROUPS) {
+            const size_t n = n_groups - g < LB_PANEL_GROUPS ? n_groups - g : LB_PANEL_GROUPS;
+            for (size_t j = 0; j < tiles; j++) {
+                const uint8_t *from = tile + j * tile_bytes;
+                LB_N(lb_t_scales_)(panel->scale + j * LB_PANEL_GROUPS * LB_TILE_ROWS, from + LB_Q_SCALES_AT, g, n);
+                expand(panel->code + j * LB_PANEL_BYTES, from + lb_masked_masks_at(k) + g * 64, n * 8, from + lb_masked_values_at(k),
+                       tile_bytes - lb_masked_values_at(k), &panel->at[j]);
+            }
+#if LB_T_GTILES == 2
+            if (tiles == 2) {
+                LB_N(lb_t_two_tiles_)(panel->code, LB_PANEL_BYTES, panel->scale, n, g, x, panel->acc);
+                continue;
+            }
+#endif
+            LB_N(lb_t_one_tile_)(panel->code, LB_PANEL_BYTES, panel->scale, n, g, x, panel->acc);
+        }
+        LB_N(lb_t_finish_all_)(panel, tile, tile_bytes, tiles, x->n, y + i * LB_TILE_ROWS, y_stride, add);
+        i += tiles;
+    }
+}
+
+LB_T_TARGET void LB_N(lb_masked_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
+                                  size_t y_stride, bool add, void *scratch)
+{
+    LB_N(lb_masked_with_)(LB_N(lb_t_masked_expand_), w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch);
+}
