@@ -13,7 +13,8 @@ enum { FUZZ_MUTATIONS = 40, FUZZ_FILES = 256 };
 
 #define FUZZ_TARGET(name) int lb_fuzz_##name(const uint8_t *data, size_t bytes);
 #define FUZZ_TARGETS                                                                                        \
-    FUZZ_TARGET(container) FUZZ_TARGET(gguf) FUZZ_TARGET(safetensors) FUZZ_TARGET(tokenizer) FUZZ_TARGET(template) FUZZ_TARGET(state)
+    FUZZ_TARGET(container) FUZZ_TARGET(gguf) FUZZ_TARGET(safetensors) FUZZ_TARGET(tokenizer) FUZZ_TARGET(template) FUZZ_TARGET(state) \
+        FUZZ_TARGET(api)
 FUZZ_TARGETS
 #undef FUZZ_TARGET
 #define FUZZ_TARGET(name) { #name, lb_fuzz_##name },

@@ -184,6 +184,20 @@ static void seeds_state(void)
     hand_free(&f);
 }
 
+/* Programs of calls, see tests/fuzz/fuzz_api.c: op + 16 * session, then the bytes that the call takes. */
+static void seeds_api(void)
+{
+    static const unsigned char long_life[] = { 0, 3 | 32 | 64, 18, 0, 12, 255, 9, 8, 1, 2, 10, 2, 100, 12, 3, 7, 10, 4, 0, 16, 3 | 32, 18, 0, 16 + 5, 0, 99, 16 + 10,
+                                               2, 40, 8, 3, 1, 12, 200, 5, 10, 16 + 3, 0, 255, 16 + 7, 1, 6, 16 + 10, 9, 3, 3, 12, 1, 1, 10 };
+    static const unsigned char formats[] = { 0, 3 | 16, 6, 0, 16, 3 | 4, 12, 0, 32, 3 | 8 | 32, 24, 0, 48, 2, 0, 0, 12, 255, 1, 28, 254, 2, 44, 253, 3, 60, 190, 4,
+                                             10, 26, 42, 58, 2, 70, 18, 129, 34, 67, 12, 4, 4, 28, 5, 5, 44, 6, 6, 10, 26, 42, 7, 63, 5, 23, 31, 5 };
+    static const unsigned char text[] = { 1, 1, 30, 't', 'h', 'e', ' ', 0xc3, 0xa9, 0xf0, 0x9f, 0x98, 0x80, 0xff, '<', 's', '>', '<', '|', 'i', 'm', '_', 's', 't', 'a',
+                                          'r', 't', '|', '>', 0, '\n', ' ', 'x', 0, 0, 0, 251, 0, 1, 0, 0, 12, 77, 3, 5, 0, 99, 3, 2, 9, 11 };
+    put("api", "life", -1, long_life, sizeof long_life);
+    put("api", "formats", -1, formats, sizeof formats);
+    put("api", "text", -1, text, sizeof text);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -198,5 +212,6 @@ int main(int argc, char **argv)
     seeds_tokenizer();
     seeds_template();
     seeds_state();
+    seeds_api();
     return 0;
 }
