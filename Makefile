@@ -73,6 +73,14 @@ ubsan:
 tsan:
 	$(MAKE) BUILD=build-tsan CFLAGS="-O1 -g -fsanitize=thread" test
 
+# 100 sessions in 8 threads for SECONDS; see tests/tools/stress.c
+$(BUILD)/stress: $(BUILD)/obj/tests/tools/stress.o $(BUILD)/liblbrt.a
+	$(CC) $(CFLAGS) -pthread $^ -o $@ $(LDLIBS)
+stress: $(BUILD)/stress $(BUILD)/lbrt-convert
+	@mkdir -p $(BUILD)/models
+	@test -f $(BUILD)/models/stress.lbrt || $(BUILD)/lbrt-convert -q --synth tiny $(BUILD)/models/stress.lbrt
+	$(RUN) $(BUILD)/stress $(BUILD)/models/stress.lbrt $(SECONDS) $(SEED)
+
 # ---- fuzzing (clang): make fuzz-NAME SECONDS=60; tests/fuzz/README.md ----
 
 SECONDS ?= 60
@@ -129,8 +137,9 @@ help:
 	@echo 'make test       all tests (ONLY=name runs one file)'
 	@echo 'make bench      tokens per second of a 1.1B model of random weights'
 	@echo 'make asan ubsan tsan   the tests under a sanitizer'
+	@echo 'make stress     100 sessions in 8 threads, everything at random, SECONDS=60'
 	@echo 'make fuzz-NAME  one of the fuzz targets in tests/fuzz, SECONDS=60 (clang)'
 	@echo 'make install PREFIX=/usr/local [DESTDIR=]'
 
-.PHONY: all demo demo-score test asan ubsan tsan bench install clean help fuzz-seeds
+.PHONY: all demo demo-score test asan ubsan tsan bench install clean help fuzz-seeds stress
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
