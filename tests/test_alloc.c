@@ -1,86 +1,19 @@
 /*
- * Every allocation fails once: the n-th alone, and the n-th with all after it, for every n. The call then
- * says MEMORY, its out pointers are NULL, nothing is leaked or left behind. The allocator also sees to it
- * that memory is given back with the size and alignment that it was taken with, and by the thread that makes
- * the call.
+ * Every allocation fails once, of opening, converting and importing: the n-th alone, and the n-th with all after it, for every n. The call then
+ * says MEMORY, its out pointers are NULL, nothing is leaked or left behind. The calls of lbrt.h, one by one: test_alloc_api.c.
  */
 #include <dirent.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fail_alloc.h"
 #include "lb_test.h"
 #include "make_models.h"
 #include "small_models.h"
 
-/* ---- the allocator ---- */
-
-typedef struct allo_block {
-    size_t bytes, align;
-    uint64_t magic;
-} allo_block;
-
-#define ALLO_MAGIC 0x6c62727420616c6cull
-
-static struct {
-    uint64_t count, fail_at;
-    bool fail_after, failed;
-    size_t alive, blocks;
-    unsigned wrong; /* size, alignment, thread, freed twice */
-    pthread_t owner;
-} allo;
-
-static void *allo_alloc(void *user, size_t bytes, size_t align)
-{
-    (void)user;
-    allo.wrong += !pthread_equal(allo.owner, pthread_self()) || align == 0 || align > 4096 ||
-                  (align & (align - 1)) != 0 || bytes == 0;
-    allo.count++;
-    if (allo.fail_at && (allo.count == allo.fail_at || (allo.fail_after && allo.count > allo.fail_at))) {
-        allo.failed = true;
-        return NULL;
-    }
-    void *base = NULL;
-    const size_t front = align > sizeof(allo_block) ? align : 64;
-    if (bytes > SIZE_MAX - front || posix_memalign(&base, front, front + bytes) != 0) {
-        return NULL;
-    }
-    char *p = (char *)base + front;
-    memset(p, 0xcd, bytes);
-    const allo_block b = { bytes, align, ALLO_MAGIC };
-    memcpy(p - sizeof b, &b, sizeof b);
-    allo.alive += bytes;
-    allo.blocks++;
-    return p;
-}
-
-static void allo_free(void *user, void *ptr, size_t bytes, size_t align)
-{
-    (void)user;
-    allo_block b;
-    char *p = ptr;
-    memcpy(&b, p - sizeof b, sizeof b);
-    if (b.magic != ALLO_MAGIC || b.bytes != bytes || b.align != align ||
-        !pthread_equal(allo.owner, pthread_self())) {
-        allo.wrong++;
-        return;
-    }
-    memset(p - sizeof b, 0xdd, sizeof b + bytes);
-    allo.alive -= bytes;
-    allo.blocks--;
-    free(p - (align > sizeof(allo_block) ? align : 64));
-}
-
-static const lbrt_allocator allo_allocator = { allo_alloc, allo_free, NULL };
-
 /* ---- what is done with failing memory ---- */
-
-typedef struct allo_case {
-    const char *name, *path;
-    lbrt_status (*run)(const struct allo_case *c, lbrt_error *err);
-} allo_case;
 
 static const char *const allo_text = "the end and the rest of it: \xc3\xa9\xf0\x9f\x98\x80 <s>";
 
@@ -207,59 +140,6 @@ static lbrt_status allo_import(const allo_case *c, lbrt_error *err)
     s = allo_write(source, err);
     source->close(source);
     return s;
-}
-
-/* ---- all n ---- */
-
-enum { ALLO_EXHAUSTIVE = 400 };
-
-static lbrt_status allo_once(const allo_case *c, uint64_t fail_at, bool fail_after, lbrt_error *err)
-{
-    *err = (lbrt_error){ LBRT_OK, "" };
-    allo.count = 0;
-    allo.fail_at = fail_at;
-    allo.fail_after = fail_after;
-    allo.failed = false;
-    lbrt_status s = c->run(c, err);
-    allo.fail_at = 0;
-    return s;
-}
-
-static void allo_run(const allo_case *c)
-{
-    lb_test_case("every allocation fails: %s", c->name);
-    lbrt_error err;
-    allo.owner = pthread_self();
-    const size_t alive = allo.alive, blocks = allo.blocks;
-    allo.wrong = 0;
-    lbrt_status s = allo_once(c, 0, false, &err);
-    const uint64_t total = allo.count;
-    if (!LB_CHECK(s == LBRT_OK, "without any failure: %s", err.text) ||
-        !LB_CHECK(total > 0, "nothing is allocated")) {
-        return;
-    }
-    LB_CHECK(allo.alive == alive && allo.blocks == blocks, "without any failure %zu bytes are leaked",
-             allo.alive - alive);
-    unsigned bad = 0;
-    for (unsigned after = 0; after < 2; after++) {
-        /* a long row is walked in steps that grow, its end again one by one */
-        for (uint64_t n = 1; n <= total && bad < 5;
-             n += n < ALLO_EXHAUSTIVE / 2 || n + ALLO_EXHAUSTIVE / 4 > total ? 1 : 1 + n / 10) {
-            s = allo_once(c, n, after, &err);
-            bad += !LB_CHECK(s == LBRT_ERR_MEMORY && err.text[0] && err.status == s,
-                             "allocation %llu of %llu (%s): %s, '%s'", (unsigned long long)n,
-                             (unsigned long long)total, after ? "and all after it" : "alone",
-                             lbrt_status_name(s), err.text);
-            bad += !LB_CHECK(allo.failed, "allocation %llu never came", (unsigned long long)n);
-            bad += !LB_CHECK(allo.alive == alive && allo.blocks == blocks,
-                             "allocation %llu of %llu (%s): %zu bytes leaked", (unsigned long long)n,
-                             (unsigned long long)total, after ? "and all after it" : "alone",
-                             allo.alive - alive);
-            allo.alive = alive; /* one leak is told once */
-            allo.blocks = blocks;
-        }
-    }
-    LB_CHECK(allo.wrong == 0, "%u times a wrong size, alignment or thread", allo.wrong);
 }
 
 static void allo_shared(const char *relative)

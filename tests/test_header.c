@@ -26,6 +26,24 @@ HEADER_AFTER(lbrt_model_options, log, log_user);
 HEADER_AFTER(lbrt_model_options, log_user, isa);
 HEADER_AFTER(lbrt_model_options, isa, verify);
 HEADER_AFTER(lbrt_model_options, verify, outlier_threshold);
+HEADER_AFTER(lbrt_model_options, outlier_threshold, progress);
+HEADER_AFTER(lbrt_model_options, progress, progress_user);
+
+HEADER_FIRST(lbrt_source);
+HEADER_AFTER(lbrt_source, size, kind);
+HEADER_AFTER(lbrt_source, kind, fd);
+HEADER_AFTER(lbrt_source, fd, path);
+HEADER_AFTER(lbrt_source, path, memory);
+HEADER_AFTER(lbrt_source, memory, offset);
+HEADER_AFTER(lbrt_source, offset, bytes);
+HEADER_AFTER(lbrt_source, bytes, read);
+HEADER_AFTER(lbrt_source, read, read_user);
+
+HEADER_FIRST(lbrt_memory_plan);
+HEADER_AFTER(lbrt_memory_plan, size, mapped_bytes);
+HEADER_AFTER(lbrt_memory_plan, mapped_bytes, model_bytes);
+HEADER_AFTER(lbrt_memory_plan, model_bytes, opening_bytes);
+HEADER_AFTER(lbrt_memory_plan, opening_bytes, session_bytes);
 
 HEADER_FIRST(lbrt_model_info);
 HEADER_AFTER(lbrt_model_info, size, name);
@@ -56,6 +74,12 @@ HEADER_AFTER(lbrt_session_options, n_batch, n_threads);
 HEADER_AFTER(lbrt_session_options, n_threads, n_logits);
 HEADER_AFTER(lbrt_session_options, n_logits, kv_key);
 HEADER_AFTER(lbrt_session_options, kv_key, kv_value);
+HEADER_AFTER(lbrt_session_options, kv_value, n_hidden);
+HEADER_AFTER(lbrt_session_options, n_hidden, n_embeddings);
+HEADER_AFTER(lbrt_session_options, n_embeddings, progress);
+HEADER_AFTER(lbrt_session_options, progress, progress_user);
+HEADER_AFTER(lbrt_session_options, progress_user, parallel);
+HEADER_AFTER(lbrt_session_options, parallel, parallel_user);
 HEADER_TYPE(lbrt_session_options, n_context, uint32_t);
 
 HEADER_FIRST(lbrt_sampling);
@@ -66,6 +90,8 @@ HEADER_AFTER(lbrt_sampling, min_p, top_k);
 HEADER_AFTER(lbrt_sampling, top_k, repeat_penalty);
 HEADER_AFTER(lbrt_sampling, repeat_penalty, repeat_last);
 HEADER_AFTER(lbrt_sampling, repeat_last, seed);
+HEADER_AFTER(lbrt_sampling, seed, logits);
+HEADER_AFTER(lbrt_sampling, logits, logits_user);
 HEADER_TYPE(lbrt_sampling, temperature, float);
 HEADER_TYPE(lbrt_sampling, seed, uint64_t);
 
@@ -77,6 +103,7 @@ HEADER_AFTER(lbrt_generation, ignore_end, n_generated);
 
 _Static_assert(sizeof(lbrt_error) == 256 && sizeof(lbrt_token) == 4 && sizeof(lbrt_utf8) == 8,
                "sizes that callers depend on");
+_Static_assert(LBRT_SOURCE_PATH == 0 && LBRT_SOURCE_MEMORY == 1 && LBRT_SOURCE_FD == 2 && LBRT_SOURCE_READ == 3, "sources are pinned");
 _Static_assert(LBRT_KV_DEFAULT == 0 && LBRT_KV_F32 == 1 && LBRT_KV_F16 == 2 && LBRT_KV_Q8 == 3 &&
                    LBRT_KV_Q4 == 4 && LBRT_KV_Q2 == 5,
                "KV formats");

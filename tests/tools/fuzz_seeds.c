@@ -89,8 +89,8 @@ static void seeds_safetensors(void)
     }
     mk_safetensors s = { { NULL, 0, 0 }, { NULL, 0, 0 } };
     mk_blob b = { NULL, 0, 0 };
-    mk_st_tensor(&s, "a.weight", "F16", "[2,3]", "123456789012", 12);
-    mk_st_tensor(&s, "b", "I64", "[1]", "12345678", 8);
+    mk_st_tensor(&s, "a.weight", "F16", "2,3", "123456789012", 12);
+    mk_st_tensor(&s, "b", "I64", "1", "12345678", 8);
     mk_st_end(&s, &b);
     put("safetensors", "two", -1, b.data, b.n);
     mk_free(&b);
