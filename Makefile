@@ -20,15 +20,24 @@ PROGRAMS := chat lbrt-convert lbrt-info lbrt-bench lbrt-eval
 VERSION  := $(shell awk '/define LBRT_VERSION_(MAJOR|MINOR|PATCH)/ { printf "%s%s", s, $$3; s = "." }' include/lbrt.h)
 
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
+# In optimized builds: for size what does no arithmetic and what few machines use; kernels, which call nobody, are not unwound through
+COLD_OBJ := $(filter $(addprefix $(BUILD)/obj/,runtime/api/% runtime/text/% formats/container/% \
+    runtime/base/lb_os% runtime/base/lb_status% runtime/base/lb_buffer% runtime/engine/lb_model% runtime/engine/lb_adapter% \
+    runtime/engine/lb_session% kernels/x86/%_sse.o),$(LIB_OBJ))
 TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TESTS    := $(patsubst tests/test_%.c,%,$(sort $(wildcard tests/test_*.c)))
 
 all: $(BUILD)/liblbrt.a $(BUILD)/liblbrt.so $(PROGRAMS:%=$(BUILD)/%) $(BUILD)/demo-score $(BUILD)/demo-unpack
 
+ifneq ($(filter -O2,$(CFLAGS)),)
+$(COLD_OBJ): SIZE += -Os
+$(BUILD)/obj/kernels/%.o: SIZE += -fno-asynchronous-unwind-tables
+endif
+
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(STD) $(WARN) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(CC) $(STD) $(WARN) $(CFLAGS) $(SIZE) -MMD -MP -c $< -o $@
 
 $(BUILD)/liblbrt.a: $(LIB_OBJ)
 	rm -f $@ && $(AR) rcs $@ $^

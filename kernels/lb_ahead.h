@@ -46,4 +46,15 @@ LB_ALWAYS_INLINE void lb_ahead_step(lb_ahead *a, size_t bytes, const size_t line
     }
 }
 
+/* The same for a number of lines that is no constant */
+LB_ALWAYS_INLINE void lb_ahead_lines(lb_ahead *a, size_t bytes, size_t lines)
+{
+    LB_ROLL
+    for (size_t j = 0; j < lines; j++) {
+        LB_PREFETCH(a->at + 64 * j);
+    }
+    a->at += 64 * lines;
+    lb_ahead_step(a, bytes, 0);
+}
+
 #endif /* LB_AHEAD_H */

@@ -17,6 +17,11 @@
 #define LB_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define LB_ALWAYS_INLINE static inline __attribute__((always_inline, unused))
 #define LB_NOINLINE __attribute__((noinline))
+#if defined(__clang__)
+#define LB_SHARED __attribute__((noinline, unused)) /* one copy for all callers */
+#else
+#define LB_SHARED __attribute__((noinline, noclone, unused))
+#endif
 #define LB_RESTRICT __restrict__
 #define LB_VECTOR(n) __attribute__((vector_size(n))) /* n bytes of a base type, with element-wise operators */
 #define LB_ALIGNED(n) __attribute__((aligned(n)))
@@ -26,11 +31,13 @@
 #error "lbrt needs gcc or clang"
 #endif
 
-/* Unrolls the loop that follows wholly. gcc needs to be told below -O3, clang does it by itself. */
+/* Unrolls the loop that follows wholly, or leaves it a loop. gcc needs to be told below -O3, clang does it by itself. */
 #if defined(__clang__)
 #define LB_UNROLL _Pragma("clang loop unroll(full)")
+#define LB_ROLL _Pragma("clang loop unroll(disable)")
 #else
 #define LB_UNROLL _Pragma("GCC unroll 32")
+#define LB_ROLL _Pragma("GCC unroll 1")
 #endif
 
 /* Makes a register opaque: gcc 12 otherwise reassociates long integer sums, products first, and spills them all. */

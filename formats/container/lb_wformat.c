@@ -5,6 +5,22 @@
 #include "../../kernels/lb_bits.h"
 #include "../../kernels/lb_tcq_code.h"
 
+typedef float lb_true_fn(const void *tile, size_t k, size_t r, size_t c);
+
+static LB_SHARED void lb_unpack_row(lb_true_fn *weight, const void *tile, size_t k, size_t r, float *out)
+{
+    for (size_t c = 0; c < k; c++) {
+        out[c] = weight(tile, k, r, c);
+    }
+}
+
+static LB_SHARED void lb_unpack_column(lb_true_fn *weight, const void *tile, size_t k, size_t c, float *out)
+{
+    for (size_t r = 0; r < LB_TILE_ROWS; r++) {
+        out[r] = weight(tile, k, r, c);
+    }
+}
+
 /*
  * A format is the bytes of a tile and the true value of one weight: row_scale * (mini * integer weight) in this order. Rows and columns
  * are loops around it.
@@ -14,18 +30,18 @@
     {                                                                                                                 \
         return bytes;                                                                                                 \
     }                                                                                                                 \
+    static float lb_true_##name(const void *tile, size_t k, size_t r, size_t c)                                       \
+    {                                                                                                                 \
+        (void)k;                                                                                                      \
+        return weight;                                                                                                \
+    }                                                                                                                 \
     static void lb_unpack_##name(const void *tile, size_t k, size_t r, float *out)                                    \
     {                                                                                                                 \
-        for (size_t c = 0; c < k; c++) {                                                                              \
-            out[c] = weight;                                                                                          \
-        }                                                                                                             \
+        lb_unpack_row(lb_true_##name, tile, k, r, out);                                                               \
     }                                                                                                                 \
     static void lb_column_##name(const void *tile, size_t k, size_t c, float *out)                                    \
     {                                                                                                                 \
-        (void)k;                                                                                                      \
-        for (size_t r = 0; r < LB_TILE_ROWS; r++) {                                                                   \
-            out[r] = weight;                                                                                          \
-        }                                                                                                             \
+        lb_unpack_column(lb_true_##name, tile, k, c, out);                                                            \
     }
 
 LB_ALWAYS_INLINE float lb_weight_q8(const uint8_t *tile, size_t k, size_t r, size_t c)
@@ -42,7 +58,7 @@ LB_ALWAYS_INLINE float lb_weight_q4(const uint8_t *tile, size_t k, size_t r, siz
     return mini * (float)(2 * code - zero);
 }
 
-LB_ALWAYS_INLINE float lb_weight_bits(const lb_bits_format *f, const uint8_t *tile, size_t k, size_t r, size_t c)
+static LB_SHARED float lb_weight_bits(const lb_bits_format *f, const uint8_t *tile, size_t k, size_t r, size_t c)
 {
     const uint8_t u = tile[LB_Q_SCALES_AT + c / LB_GROUP * LB_TILE_ROWS + r];
     const int code = (int)lb_bits_code(f, tile + lb_bits_codes_at(k), r, c);

@@ -136,6 +136,12 @@ LB_VOP void lb_v_neon_store_s8(int8_t *p, lb_v_neon_i x)
     ((lb_v_neon_i){{vshlq_n_s32((x).v[0], n), vshlq_n_s32((x).v[1], n), vshlq_n_s32((x).v[2], n),                     \
                     vshlq_n_s32((x).v[3], n)}})
 
+LB_VOP lb_v_neon_i lb_v_neon_sll_by(lb_v_neon_i x, int n)
+{
+    const int32x4_t by = vdupq_n_s32(n);
+    return LB_V4_(lb_v_neon_i, vshlq_s32(x.v[0], by), vshlq_s32(x.v[1], by), vshlq_s32(x.v[2], by), vshlq_s32(x.v[3], by));
+}
+
 LB_VOP lb_v_neon_f lb_v_neon_load_f16(const uint16_t *p)
 {
     return LB_V4_(lb_v_neon_f, vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))),

@@ -7,8 +7,9 @@
 #define LB_T_PART(v, n, mask) LB_T_AND(LB_V(srl_b)(v, n), mask)
 #define LB_T_JOIN(sum, v, n, mask) LB_V(or_and_b)(sum, LB_V(srl_b)(v, n), LB_V(set1_b)(mask))
 
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_quads_q6_)(LB_B c[8], const uint8_t *codes)
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_quads_q6_)(LB_B c[8], const uint8_t *codes, size_t bits)
 {
+    (void)bits;
     LB_UNROLL
     for (size_t i = 0; i < 8; i += 4, codes += 192) {
         const LB_B v0 = LB_V(load_b)(codes), v1 = LB_V(load_b)(codes + 64), v2 = LB_V(load_b)(codes + 128);
@@ -19,8 +20,9 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_quads_q6_)(LB_B c[8], const uint8_t 
     }
 }
 
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_quads_q5_)(LB_B c[8], const uint8_t *codes)
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_quads_q5_)(LB_B c[8], const uint8_t *codes, size_t bits)
 {
+    (void)bits;
     LB_B v[5];
     LB_UNROLL
     for (size_t i = 0; i < 5; i++) {
@@ -32,8 +34,9 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_quads_q5_)(LB_B c[8], const uint8_t 
     c[7] = LB_T_JOIN(LB_T_JOIN(LB_T_PART(v[4], 5, 7), v[1], 4, 8), v[3], 3, 16);
 }
 
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_quads_q3_)(LB_B c[8], const uint8_t *codes)
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_quads_q3_)(LB_B c[8], const uint8_t *codes, size_t bits)
 {
+    (void)bits;
     LB_B v[3];
     LB_UNROLL
     for (size_t i = 0; i < 3; i++) {
@@ -45,8 +48,9 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_quads_q3_)(LB_B c[8], const uint8_t 
     c[7] = LB_T_JOIN(LB_T_PART(v[1], 6, 3), v[2], 5, 4);
 }
 
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_quads_q2_)(LB_B c[8], const uint8_t *codes)
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_quads_q2_)(LB_B c[8], const uint8_t *codes, size_t bits)
 {
+    (void)bits;
     LB_UNROLL
     for (size_t i = 0; i < 8; i += 4) {
         const LB_B v = LB_V(load_b)(codes + 16 * i);
@@ -69,11 +73,12 @@ LB_ALWAYS_INLINE LB_T_TARGET LB_F LB_N(lb_t_group_scale_)(const uint8_t *p)
 /* ---------------------------------------------------------------- one token */
 
 /* Sum of (code << shift) * x over one group: of its quads in turn. quads * largest code * 127 * 2 fits 16 bits. */
-LB_ALWAYS_INLINE LB_T_TARGET LB_I LB_N(lb_t_bits_dot_)(void (*decode)(LB_B c[8], const uint8_t *codes), const uint8_t *codes,
-                                                       const int8_t *q, const int shift, const size_t quads)
+LB_ALWAYS_INLINE LB_T_TARGET LB_I LB_N(lb_t_bits_dot_)(void (*decode)(LB_B c[8], const uint8_t *codes, size_t bits),
+                                                       const uint8_t *codes, const int8_t *q, const int shift,
+                                                       const size_t quads)
 {
     LB_B c[8];
-    decode(c, codes);
+    decode(c, codes, 0);
     LB_I dot = LB_V(set1_i)(0);
     LB_UNROLL
     for (size_t i = 0; i < 8; i += quads) {
@@ -129,7 +134,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bits_gemv_)(LB_I (*group)(const uint
                                                         size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x,
                                                         float *y, bool add)
 {
-    const size_t n_pairs = lb_round_up64(k) / 64, step = tile_bytes / n_pairs;
+    const size_t n_groups = lb_round_up64(k) / LB_GROUP, step = tile_bytes / n_groups;
     lb_ahead ahead = lb_ahead_of((const uint8_t *)w + lb_bits_codes_at(k), LB_T_AHEAD);
     for (size_t i = 0; i < n_tiles; i++) {
         const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
@@ -137,18 +142,15 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bits_gemv_)(LB_I (*group)(const uint
         ahead.until = codes + LB_T_AHEAD;
         const int8_t *q = x->q;
         LB_F acc = LB_V(set1)(0.0f);
-        for (size_t p = 0; p < n_pairs; p++) {
-            lb_ahead_step(&ahead, step, 2 * bits);
-            LB_UNROLL
-            for (size_t g = 0; g < 2; g++) {
-                const LB_I zero = LB_V(mul_s16)(LB_V(lookup)(groups, table), LB_V(set1_i)(x->sum[2 * p + g]));
-                const LB_I isum = LB_V(sub_i)(group(codes, q), zero);
-                const LB_F s = LB_V(mul)(LB_N(lb_t_group_scale_)(groups), LB_V(set1)(x->scale[2 * p + g]));
-                acc = LB_V(fma)(s, LB_V(to_float)(isum), acc);
-                groups += LB_TILE_ROWS;
-                codes += 64 * bits;
-                q += LB_GROUP;
-            }
+        for (size_t g = 0; g < n_groups; g++) {
+            lb_ahead_step(&ahead, step, bits);
+            const LB_I zero = LB_V(mul_s16)(LB_V(lookup)(groups, table), LB_V(set1_i)(x->sum[g]));
+            const LB_I isum = LB_V(sub_i)(group(codes, q), zero);
+            const LB_F s = LB_V(mul)(LB_N(lb_t_group_scale_)(groups), LB_V(set1)(x->scale[g]));
+            acc = LB_V(fma)(s, LB_V(to_float)(isum), acc);
+            groups += LB_TILE_ROWS;
+            codes += 64 * bits;
+            q += LB_GROUP;
         }
         LB_N(lb_t_finish_)(acc, tile, y + i * LB_TILE_ROWS, add);
     }
@@ -159,14 +161,14 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bits_gemv_)(LB_I (*group)(const uint
 #if LB_T_SMALL_TOKENS
 
 /* Codes as they are, zero points beside them */
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bits_small_)(void (*decode)(LB_B c[8], const uint8_t *codes), const uint8_t *table,
-                                                         const size_t bits, lb_panel *panel, const uint8_t *tile, size_t k,
-                                                         size_t g, size_t n)
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bits_small_)(void (*decode)(LB_B c[8], const uint8_t *codes, size_t bits),
+                                                         const uint8_t *table, size_t bits, lb_panel *panel,
+                                                         const uint8_t *tile, size_t k, size_t g, size_t n)
 {
     const uint8_t *groups = tile + LB_Q_SCALES_AT + g * LB_TILE_ROWS, *codes = tile + lb_bits_codes_at(k) + g * 64 * bits;
     for (size_t i = 0; i < n; i++) {
         LB_B c[8];
-        decode(c, codes + i * 64 * bits);
+        decode(c, codes + i * 64 * bits, bits);
         LB_V(store)(panel->scale + i * LB_TILE_ROWS, LB_N(lb_t_group_scale_)(groups + i * LB_TILE_ROWS));
         LB_V(store_i)(panel->zero + i * LB_TILE_ROWS, LB_V(lookup)(groups + i * LB_TILE_ROWS, table));
         LB_UNROLL
@@ -178,10 +180,17 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bits_small_)(void (*decode)(LB_B c[8
 
 #define LB_T_BITS_GEMM(name, bits, shift, quads)                                                                      \
     LB_T_SMALL(name, shift, quads)                                                                                    \
-    LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_small_##name##_)(lb_panel *panel, const uint8_t *tile, size_t k,      \
-                                                                 size_t g, size_t n)                                  \
+    static LB_T_TARGET void LB_N(lb_t_small_##name##_)(lb_panel *panel, const uint8_t *tile, size_t k, size_t g,      \
+                                                       size_t n)                                                      \
     {                                                                                                                 \
         LB_N(lb_t_bits_small_)(LB_N(lb_t_quads_##name##_), lb_bits_##name.zero, bits, panel, tile, k, g, n);          \
+    }
+#define LB_T_BITS_GEMM_LUT(name, bits, shift, quads)                                                                  \
+    LB_T_SMALL(name, shift, quads)                                                                                    \
+    static LB_T_TARGET void LB_N(lb_t_small_##name##_)(lb_panel *panel, const uint8_t *tile, size_t k, size_t g,      \
+                                                       size_t n)                                                      \
+    {                                                                                                                 \
+        LB_N(lb_t_lut_small_)(lb_bits_##name.zero, bits, panel, tile, k, g, n);                                       \
     }
 #define LB_T_BITS_RUN(name)                                                                                           \
     LB_N(lb_t_gemm_small_)(LB_N(lb_t_small_##name##_), LB_N(lb_t_tokens_##name##_), w, tile_bytes, n_tiles, k, x, y,  \
@@ -190,8 +199,8 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bits_small_)(void (*decode)(LB_B c[8
 #else
 
 /* (code << shift) - zero + 128; the largest weights are +-63 */
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bits_panel_)(void (*decode)(LB_B c[8], const uint8_t *codes), const uint8_t *table,
-                                                         const size_t bits, const int shift, lb_panel *panel,
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bits_panel_)(void (*decode)(LB_B c[8], const uint8_t *codes, size_t bits),
+                                                         const uint8_t *table, size_t bits, int shift, lb_panel *panel,
                                                          const uint8_t *tile, size_t tile_bytes, size_t tiles, size_t k,
                                                          size_t g, size_t n)
 {
@@ -201,7 +210,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bits_panel_)(void (*decode)(LB_B c[8
         float *scales = panel->scale + t * LB_PANEL_GROUPS * LB_TILE_ROWS;
         for (size_t i = 0; i < n; i++) {
             LB_B c[8];
-            decode(c, codes + i * 64 * bits);
+            decode(c, codes + i * 64 * bits, bits);
             LB_V(store)(scales + i * LB_TILE_ROWS, LB_N(lb_t_group_scale_)(groups + i * LB_TILE_ROWS));
             const LB_I zero = LB_V(lookup)(groups + i * LB_TILE_ROWS, table);
             const LB_B offset = LB_V(sub_b)(LB_V(set1_b)(128), LB_V(spread)(zero));
@@ -217,7 +226,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bits_panel_)(void (*decode)(LB_B c[8
 }
 
 #define LB_T_BITS_GEMM(name, bits, shift, quads)                                                                      \
-    LB_ALWAYS_INLINE LB_T_TARGET LB_N(lb_t_chunk_)                                                                    \
+    static LB_T_TARGET LB_N(lb_t_chunk_)                                                                              \
         LB_N(lb_t_decode_##name##_)(lb_panel *panel, const uint8_t *tile, size_t tile_bytes, size_t tiles, size_t k,  \
                                     size_t g, size_t n)                                                               \
     {                                                                                                                 \
@@ -225,13 +234,28 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bits_panel_)(void (*decode)(LB_B c[8
                                tiles, k, g, n);                                                                       \
         return (LB_N(lb_t_chunk_)){panel->code, LB_PANEL_BYTES};                                                      \
     }
+#define LB_T_BITS_GEMM_LUT(name, bits, shift, quads)                                                                  \
+    static LB_T_TARGET LB_N(lb_t_chunk_)                                                                              \
+        LB_N(lb_t_decode_##name##_)(lb_panel *panel, const uint8_t *tile, size_t tile_bytes, size_t tiles, size_t k,  \
+                                    size_t g, size_t n)                                                               \
+    {                                                                                                                 \
+        LB_N(lb_t_lut_panel_)(lb_bits_##name.zero, bits, shift, panel, tile, tile_bytes, tiles, k, g, n);             \
+        return (LB_N(lb_t_chunk_)){panel->code, LB_PANEL_BYTES};                                                      \
+    }
 #define LB_T_BITS_RUN(name)                                                                                           \
     LB_N(lb_t_gemm_)(LB_N(lb_t_decode_##name##_), w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch)
 
 #endif
 
-#define LB_T_BITS(name, bits, shift, quads)                                                                           \
-    LB_T_BITS_GEMM(name, bits, shift, quads)                                                                          \
+#if LB_T_SHARE
+#define LB_T_BITS_GEMV(name, bits)                                                                                    \
+    LB_T_TARGET void LB_N(lb_gemv_##name##_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k,              \
+                                             const lb_input *x, float *y, size_t y_stride, bool add, void *scratch)   \
+    {                                                                                                                 \
+        LB_T_BITS_RUN(name);                                                                                          \
+    }
+#else
+#define LB_T_BITS_GEMV(name, bits)                                                                                    \
     LB_T_TARGET void LB_N(lb_gemv_##name##_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k,              \
                                              const lb_input *x, float *y, size_t y_stride, bool add, void *scratch)   \
     {                                                                                                                 \
@@ -239,11 +263,16 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bits_panel_)(void (*decode)(LB_B c[8
         (void)y_stride;                                                                                               \
         LB_N(lb_t_bits_gemv_)(LB_N(lb_t_group_##name##_), lb_bits_##name.zero, bits, w, tile_bytes, n_tiles, k, x, y, \
                               add);                                                                                   \
-    }                                                                                                                 \
+    }
+#endif
+
+#define LB_T_BITS(name, bits, shift, quads)                                                                           \
+    LB_T_BITS_GEMM(name, bits, shift, quads)                                                                          \
+    LB_T_BITS_GEMV(name, bits)                                                                                        \
     LB_T_TARGET void LB_N(lb_gemm_##name##_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k,              \
                                              const lb_input *x, float *y, size_t y_stride, bool add, void *scratch)   \
     {                                                                                                                 \
-        if (x->n <= LB_T_DIRECT) {                                                                                    \
+        if (x->n <= LB_T_DIRECT && !LB_T_SHARE) {                                                                     \
             LB_N(lb_t_direct_)(LB_N(lb_gemv_##name##_), w, tile_bytes, n_tiles, k, x, y, y_stride, add);              \
             return;                                                                                                   \
         }                                                                                                             \
@@ -251,7 +280,11 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bits_panel_)(void (*decode)(LB_B c[8
     }
 
 LB_T_BITS(q6, 6, 0, 2)
+#if LB_T_SHARE
+LB_T_BITS(q5, 5, 1, 2)
+#else
 LB_T_BITS(q5, 5, 1, 4)
+#endif
 LB_T_BITS(q3, 3, 2, 8)
 LB_T_BITS(q2, 2, 2, 8)
 
@@ -259,5 +292,7 @@ LB_T_BITS(q2, 2, 2, 8)
 
 #undef LB_T_AND
 #undef LB_T_BITS_GEMM
+#undef LB_T_BITS_GEMM_LUT
+#undef LB_T_BITS_GEMV
 #undef LB_T_BITS_RUN
 #undef LB_T_BITS

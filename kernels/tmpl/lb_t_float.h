@@ -3,9 +3,9 @@
  *     LB_T_W       the format: f32, f16, bf16 (lb_gemv_f16_LEVEL is defined, ...)
  *     LB_T_WTYPE   its number: float, uint16_t
  *     LB_T_LOADW   the operation that loads 16 of them: load, load_f16, load_bf16
- *     LB_T_TILES   tiles in flight for one token: enough independent chains to hide the latency of fma. 8, 4, 2 or 1
+ *     LB_T_TILES   tiles in flight for one token: enough independent chains to hide the latency of fma, up to 8
  *     LB_T_GTILES  tiles (2 or 1) x
- *     LB_T_TOKENS  tokens (8 or 4) of the register block for many tokens
+ *     LB_T_TOKENS  tokens (up to 8) of the register block for many tokens
  *
  * A vector is column c of a tile: 16 rows. Each (tile, token) has its own accumulator, which takes the columns in order:
  *     acc[tile][token] = fma(w[tile][c], broadcast x[token][c], acc[tile][token])
@@ -59,16 +59,12 @@ LB_T_TARGET void LB_N(lb_gemv_)(const void *w, size_t tile_bytes, size_t n_tiles
     const uint8_t *p = w;
     size_t i = 0;
 #define LB_T_RUN(N)                                                                                                   \
-    for (; LB_T_TILES >= N && i + N <= n_tiles; i += N) {                                                             \
+    for (; i + N <= n_tiles; i += N) {                                                                                \
         LB_N(lb_t_block_)(p + i * tile_bytes, tile_bytes, k, x->f32, 0, y + i * LB_TILE_ROWS, y_stride, add, N, 1);   \
     }
-#if LB_T_TILES >= 8
-    LB_T_RUN(8)
+#if LB_T_TILES > 1
+    LB_T_RUN(LB_T_TILES)
 #endif
-#if LB_T_TILES >= 4
-    LB_T_RUN(4)
-#endif
-    LB_T_RUN(2)
     LB_T_RUN(1)
 #undef LB_T_RUN
 }
@@ -79,17 +75,16 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_tokens_)(const void *w, size_t tile_
 {
     size_t t = 0;
 #define LB_T_RUN(N)                                                                                                   \
-    for (; t + N <= x->n; t += N) {                                                                                   \
+    for (; (N < 8 || tiles == LB_T_GTILES) && t + N <= x->n; t += N) {                                                \
         LB_N(lb_t_block_)(w, tile_bytes, k, x->f32 + t * x->f32_stride, x->f32_stride, y + t * y_stride, y_stride,    \
                           add, tiles, N);                                                                             \
     }
-#if LB_T_TOKENS >= 8
-    LB_T_RUN(8)
+#if LB_T_TOKENS > 2
+    LB_T_RUN(LB_T_TOKENS)
 #endif
-#if LB_T_TOKENS >= 4
-    LB_T_RUN(4)
-#endif
+#if LB_T_TOKENS > 1
     LB_T_RUN(2)
+#endif
     LB_T_RUN(1)
 #undef LB_T_RUN
 }

@@ -2,9 +2,11 @@
  * Template: matrix products of the integer formats. Parameters, besides those of README:
  *     LB_T_BIAS    LB_DOT_BIAS_LEVEL of LB_TD
  *     LB_T_GTILES  tiles (2 or 1) of the register block for many tokens, and
- *     LB_T_TOKENS  its tokens if it is one tile: 12, 6, 4, 3 or 2; half as many for two tiles
+ *     LB_T_TOKENS  its tokens: 6, 4, 3 or 2
  *     LB_T_SMALL_TOKENS  tokens of the block for panels of small codes: 4 or 2; 0 if `dot` is as good as `small_dot`
  *     LB_T_DIRECT  products of q4 with this many tokens or fewer go through gemv
+ *     LB_T_SHARE   1: formats share code where that costs some speed, for a level that few machines use: one token is a batch of
+ *                  one, of all formats but q8, q4 and int8
  *     LB_T_TCQ     1: with the trellis formats, lb_t_tcq.h
  *     LB_T_AHEAD   bytes of software prefetch in gemv. The prefetch runs through tiles linearly, planes and all, at the
  *                  pace of the codes and this far ahead of them (lb_ahead.h)
@@ -149,8 +151,8 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, size_t
                                                     size_t n_groups, size_t first, const lb_input *x, size_t token,
                                                     float *acc, const size_t tiles, const size_t tokens)
 {
-    float xscale[12][LB_PANEL_GROUPS];
-    int32_t bias[12][LB_PANEL_GROUPS];
+    float xscale[LB_T_TOKENS][LB_PANEL_GROUPS];
+    int32_t bias[LB_T_TOKENS][LB_PANEL_GROUPS];
     const float *from_scale = x->scale + token * x->group_stride + first;
     const int32_t *from_sum = x->sum + token * x->group_stride + first;
     if (LB_LIKELY(n_groups == LB_PANEL_GROUPS)) {
@@ -171,8 +173,8 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, size_t
         }
     }
     const int8_t *q = x->q + token * x->q_stride + first * LB_GROUP;
-    const int8_t *q0 = q, *q3 = q + 3 * x->q_stride, *q6 = q + 6 * x->q_stride, *q9 = q + 9 * x->q_stride;
-    LB_F f[2][12];
+    const int8_t *q0 = q, *q3 = q + 3 * x->q_stride;
+    LB_F f[2][LB_T_TOKENS];
     LB_UNROLL
     for (size_t i = 0; i < tiles; i++) {
         LB_UNROLL
@@ -181,10 +183,10 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, size_t
         }
     }
     for (size_t g = 0; g < n_groups; g++) {
-        /* Opaque here, so that tokens are addressed from 4 pointers and this stride instead of 12 pointers on the stack */
+        /* Opaque here, so that tokens are addressed from 2 pointers and this stride instead of pointers on the stack */
         size_t stride = x->q_stride;
         __asm__("" : "+r"(stride));
-        LB_I a[2][12];
+        LB_I a[2][LB_T_TOKENS];
         LB_UNROLL
         for (size_t t = 0; t < tokens; t++) {
             a[0][t] = LB_V(set1_i)(LB_T_BIAS ? bias[t][g] : 0);
@@ -196,7 +198,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, size_t
             const LB_B w1 = tiles == 2 ? LB_V(load_b)(codes + code_stride + 64 * j) : w0;
             LB_UNROLL
             for (size_t t = 0; t < tokens; t++) {
-                const LB_B b = LB_V(quad)((t < 3 ? q0 : t < 6 ? q3 : t < 9 ? q6 : q9) + t % 3 * stride + 4 * j);
+                const LB_B b = LB_V(quad)((t < 3 ? q0 : q3) + t % 3 * stride + 4 * j);
                 a[0][t] = LB_D(dot)(a[0][t], w0, b);
                 if (tiles == 2) {
                     a[1][t] = LB_D(dot)(a[1][t], w1, b);
@@ -214,8 +216,6 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, size_t
         codes += 512;
         q0 += LB_GROUP;
         q3 += LB_GROUP;
-        q6 += LB_GROUP;
-        q9 += LB_GROUP;
     }
     LB_UNROLL
     for (size_t i = 0; i < tiles; i++) {
@@ -237,19 +237,10 @@ static LB_T_TARGET void LB_N(lb_t_one_tile_)(const uint8_t *codes, size_t code_s
 {
     size_t t = 0;
 #define LB_T_RUN_TILES 1
-#if LB_T_TOKENS >= 12
-    LB_T_RUN(12)
-#endif
-#if LB_T_TOKENS >= 6
-    LB_T_RUN(6)
-#endif
-#if LB_T_TOKENS >= 4
-    LB_T_RUN(4)
-#endif
-#if LB_T_TOKENS >= 3
-    LB_T_RUN(3)
-#endif
+    LB_T_RUN(LB_T_TOKENS)
+#if LB_T_TOKENS >= 4 && LB_T_GTILES == 1
     LB_T_RUN(2)
+#endif
     LB_T_RUN(1)
 #undef LB_T_RUN_TILES
 }
@@ -261,12 +252,7 @@ static LB_T_TARGET void LB_N(lb_t_two_tiles_)(const uint8_t *codes, size_t code_
 {
     size_t t = 0;
 #define LB_T_RUN_TILES 2
-#if LB_T_TOKENS >= 12
-    LB_T_RUN(6)
-#endif
-#if LB_T_TOKENS >= 6
-    LB_T_RUN(3)
-#endif
+    LB_T_RUN(LB_T_TOKENS)
     LB_T_RUN(2)
     LB_T_RUN(1)
 #undef LB_T_RUN_TILES
@@ -339,8 +325,8 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_finish_all_)(const lb_panel *panel, 
     }
 }
 
-/* The loop around the panels, for any format: `decode` and everything else is inlined. */
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_gemm_)(
+/* The loop around the panels, for any format: `decode` is called once in LB_PANEL_GROUPS groups */
+static LB_SHARED LB_T_TARGET void LB_N(lb_t_gemm_)(
     LB_N(lb_t_chunk_) (*decode)(lb_panel *panel, const uint8_t *tile, size_t tile_bytes, size_t tiles, size_t k, size_t g,
                                 size_t n),
     const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y, size_t y_stride, bool add,
@@ -397,7 +383,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_small_q4_)(lb_panel *panel, const ui
 
 /*
  * acc[token][16] += panel of small codes x tokens: a weight is (code << shift) - zero; an accumulator takes `quads` quads.
- * tokens, shift (0..2) and quads (8, 4, 2) are constants.
+ * tokens and quads (8, 4, 2) are constants.
  */
 LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_small_)(const lb_panel *panel, size_t n_groups, size_t first, const lb_input *x,
                                                     size_t token, float *acc, const size_t tokens, const int shift,
@@ -440,7 +426,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_small_)(const lb_panel *panel, size_
         LB_UNROLL
         for (size_t t = 0; t < tokens; t++) {
             const LB_I zero = LB_V(mul_s16)(z, LB_V(set1_i)(sum[t * x->group_stride + g]));
-            const LB_F v = LB_V(to_float)(LB_V(sub_i)(LB_N(lb_t_shifted_)(dot[t], shift), zero));
+            const LB_F v = LB_V(to_float)(LB_V(sub_i)(LB_V(sll_by)(dot[t], shift), zero));
             f[t] = LB_V(fma)(LB_V(mul)(s, LB_V(set1)(scale[t * x->group_stride + g])), v, f[t]);
         }
         codes += 512;
@@ -452,27 +438,41 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_small_)(const lb_panel *panel, size_
     }
 }
 
-/* All tokens with a panel of small codes, as a function of its own for each shift and quads */
-#define LB_T_SMALL(name, shift, quads)                                                                                \
-    static LB_T_TARGET void LB_N(lb_t_tokens_##name##_)(const lb_panel *panel, size_t n_groups, size_t first,         \
-                                                        const lb_input *x, float *acc)                                \
+/* All tokens with a panel of small codes: a function for each number of quads, and of each format what calls it */
+#define LB_T_SMALL_QUADS(quads)                                                                                       \
+    static LB_SHARED LB_T_TARGET void LB_N(lb_t_tokens_##quads##_)(const lb_panel *panel, size_t n_groups,            \
+                                                                   size_t first, const lb_input *x, float *acc,       \
+                                                                   int shift)                                         \
     {                                                                                                                 \
         size_t t = 0;                                                                                                 \
         for (; LB_T_SMALL_TOKENS >= 4 && t + 4 <= x->n; t += 4) {                                                     \
             LB_N(lb_t_small_)(panel, n_groups, first, x, t, acc + t * LB_TILE_ROWS, 4, shift, quads);                 \
         }                                                                                                             \
-        for (; t + 2 <= x->n; t += 2) {                                                                               \
+        for (; LB_T_SMALL_TOKENS == 2 && t + 2 <= x->n; t += 2) {                                                     \
             LB_N(lb_t_small_)(panel, n_groups, first, x, t, acc + t * LB_TILE_ROWS, 2, shift, quads);                 \
         }                                                                                                             \
         for (; t < x->n; t++) {                                                                                       \
             LB_N(lb_t_small_)(panel, n_groups, first, x, t, acc + t * LB_TILE_ROWS, 1, shift, quads);                 \
         }                                                                                                             \
     }
+LB_T_SMALL_QUADS(8)
+#if !LB_T_SHARE
+LB_T_SMALL_QUADS(4)
+#endif
+LB_T_SMALL_QUADS(2)
+#undef LB_T_SMALL_QUADS
+
+#define LB_T_SMALL(name, shift, quads)                                                                                \
+    static LB_T_TARGET void LB_N(lb_t_tokens_##name##_)(const lb_panel *panel, size_t n_groups, size_t first,         \
+                                                        const lb_input *x, float *acc)                                \
+    {                                                                                                                 \
+        LB_CAT4(lb_t_tokens_, quads, _, LB_T)(panel, n_groups, first, x, acc, shift);                                 \
+    }
 
 LB_T_SMALL(q4, 1, 8)
 
-/* The loop around panels of small codes: `decode` is inlined, `tokens` is not. */
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_gemm_small_)(
+/* The loop around panels of small codes */
+static LB_SHARED LB_T_TARGET void LB_N(lb_t_gemm_small_)(
     void (*decode)(lb_panel *panel, const uint8_t *tile, size_t k, size_t g, size_t n),
     void (*tokens)(const lb_panel *panel, size_t n_groups, size_t first, const lb_input *x, float *acc), const void *w,
     size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y, size_t y_stride, bool add, lb_panel *panel)
@@ -493,15 +493,16 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_gemm_small_)(
 #endif
 
 /* Few tokens, one after the other; a tile stays cached for all of them. */
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_direct_)(lb_matmul_fn *gemv, const void *w, size_t tile_bytes, size_t n_tiles,
-                                                     size_t k, const lb_input *x, float *y, size_t y_stride, bool add)
+static LB_SHARED void LB_N(lb_t_direct_)(lb_matmul_fn *gemv, const void *w, size_t tile_bytes, size_t n_tiles, size_t k,
+                                         const lb_input *x, float *y, size_t y_stride, bool add)
 {
     for (size_t i = 0; i < n_tiles; i++) {
         for (size_t t = 0; t < x->n; t++) {
             const lb_input one = {.n = 1,
                                   .q = x->q + t * x->q_stride,
                                   .scale = x->scale + t * x->group_stride,
-                                  .sum = x->sum + t * x->group_stride};
+                                  .sum = x->sum + t * x->group_stride,
+                                  .lut = x->lut ? x->lut + t * x->lut_stride : NULL};
             gemv((const uint8_t *)w + i * tile_bytes, tile_bytes, 1, k, &one, y + t * y_stride + i * LB_TILE_ROWS, y_stride,
                  add, NULL);
         }
@@ -532,6 +533,7 @@ LB_T_TARGET void LB_N(lb_gemm_q4_)(const void *w, size_t tile_bytes, size_t n_ti
 
 #undef LB_T_TCQ
 #undef LB_T_SMALL
+#undef LB_T_SHARE
 #undef LB_V
 #undef LB_D
 #undef LB_N

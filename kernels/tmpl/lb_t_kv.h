@@ -2,7 +2,7 @@
  * Template: the products over a quantized KV cache. Parameters, besides those of README:
  *     LB_T_BIAS    LB_DOT_BIAS_LEVEL of LB_TD
  *     LB_T_TILES   tiles (1 or 2) x
- *     LB_T_TOKENS  rows of x (4 or 2) of the register block
+ *     LB_T_TOKENS  rows of x (4, 2 or 1) of the register block
  *     LB_T_CRUMB   a function (b, j): bits 2 j, 2 j + 1 of every byte, as bytes
  *     LB_T_AHEAD   bytes of software prefetch
  *
@@ -148,13 +148,15 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_tiles_)(const lb_kv_matrix *w, si
 {
     size_t t = 0;
 #define LB_T_RUN(N)                                                                                                   \
-    for (; t + N <= x->n; t += N) {                                                                                   \
+    for (; (N == 1 || tiles == LB_T_TILES) && t + N <= x->n; t += N) {                                                \
         LB_N(lb_t_kv_block_)(w, i, x, t, y, y_stride, add, bits, tiles, N);                                           \
     }
 #if LB_T_TOKENS >= 4
     LB_T_RUN(4)
 #endif
+#if LB_T_TOKENS >= 2
     LB_T_RUN(2)
+#endif
     LB_T_RUN(1)
 #undef LB_T_RUN
 }

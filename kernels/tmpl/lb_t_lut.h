@@ -21,96 +21,99 @@ LB_ALWAYS_INLINE LB_T_TARGET LB_B LB_N(lb_t_lut_spread_)(LB_I piece, const size_
     return LB_V(lookup_b)(LB_V(load_table)(values[bit]), LB_V(and_b)(nibble, LB_V(quad)(select)));
 }
 
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_lut_quads_)(LB_B c[8], const uint8_t *codes, const size_t bits)
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_lut_quads_)(LB_B c[8], const uint8_t *codes, size_t bits)
 {
     LB_UNROLL
+    for (size_t j = 0; j < 8; j++) {
+        c[j] = LB_V(set1_b)(0);
+    }
+    LB_ROLL
     for (size_t b = 0; b < bits; b++) {
         LB_UNROLL
         for (size_t p = 0; p < 4; p++) {
             const LB_I piece = LB_V(load_u8)(codes + 64 * b + 16 * p);
             const LB_B even = LB_N(lb_t_lut_spread_)(piece, 0, b), odd = LB_N(lb_t_lut_spread_)(piece, 1, b);
-            c[2 * p] = b == 0 ? even : LB_V(add_b)(c[2 * p], even);
-            c[2 * p + 1] = b == 0 ? odd : LB_V(add_b)(c[2 * p + 1], odd);
+            c[2 * p] = LB_V(add_b)(c[2 * p], even);
+            c[2 * p + 1] = LB_V(add_b)(c[2 * p + 1], odd);
         }
     }
 }
 
+#if LB_T_SMALL_TOKENS
+static LB_SHARED LB_T_TARGET void LB_N(lb_t_lut_small_)(const uint8_t *table, size_t bits, lb_panel *panel, const uint8_t *tile,
+                                                        size_t k, size_t g, size_t n)
+{
+    LB_N(lb_t_bits_small_)(LB_N(lb_t_lut_quads_), table, bits, panel, tile, k, g, n);
+}
+#else
+static LB_SHARED LB_T_TARGET void LB_N(lb_t_lut_panel_)(const uint8_t *table, size_t bits, int shift, lb_panel *panel,
+                                                        const uint8_t *tile, size_t tile_bytes, size_t tiles, size_t k,
+                                                        size_t g, size_t n)
+{
+    LB_N(lb_t_bits_panel_)(LB_N(lb_t_lut_quads_), table, bits, shift, panel, tile, tile_bytes, tiles, k, g, n);
+}
+#endif
+
 /* The sum of (code << shift) * x over one group */
-LB_ALWAYS_INLINE LB_T_TARGET LB_I LB_N(lb_t_lut_dot_)(const uint8_t *codes, const uint8_t *tables, const int shift, const size_t bits)
+LB_ALWAYS_INLINE LB_T_TARGET LB_I LB_N(lb_t_lut_dot_)(const uint8_t *codes, const uint8_t *tables, int shift, size_t bits)
 {
     const LB_B even_low = LB_V(load_b)(tables), even_high = LB_V(load_b)(tables + 64);
     const LB_B odd_low = LB_V(load_b)(tables + 128), odd_high = LB_V(load_b)(tables + 192);
     LB_V(w) sum = LB_V(zero_w)();
-    LB_UNROLL
+    LB_ROLL
     for (size_t b = bits; b-- > 0;) {
         const LB_B v = LB_V(load_b)(codes + 64 * b), even = LB_V(low_nibbles)(v), odd = LB_V(high_nibbles)(v);
-        if (b + 1 < bits) {
-            sum = LB_V(double_w)(sum);
-        }
+        sum = LB_V(double_w)(sum);
         sum = LB_V(add_w)(sum, LB_V(lookup_b)(even_low, even), LB_V(lookup_b)(even_high, even));
         sum = LB_V(add_w)(sum, LB_V(lookup_b)(odd_low, odd), LB_V(lookup_b)(odd_high, odd));
     }
-    return LB_N(lb_t_shifted_)(LB_V(sum_w)(sum), shift);
+    return LB_V(sll_by)(LB_V(sum_w)(sum), shift);
 }
 
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_lut_gemv_)(const uint8_t *table, const int shift, const size_t bits, const void *w,
+/* One function for all numbers of bits: a plane is 30 instructions, a loop around them costs little. */
+static LB_SHARED LB_T_TARGET void LB_N(lb_t_lut_gemv_)(const uint8_t *table, int shift, size_t bits, const void *w,
                                                        size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
                                                        bool add)
 {
-    const size_t n_pairs = lb_round_up64(k) / 64, step = tile_bytes / n_pairs;
+    const size_t n_groups = lb_round_up64(k) / LB_GROUP, step = tile_bytes / n_groups;
     lb_ahead ahead = lb_ahead_of((const uint8_t *)w + lb_bits_codes_at(k), LB_T_AHEAD);
     for (size_t i = 0; i < n_tiles; i++) {
         const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
         const uint8_t *groups = tile + LB_Q_SCALES_AT, *codes = tile + lb_bits_codes_at(k), *tables = x->lut;
         ahead.until = codes + LB_T_AHEAD;
         LB_F acc = LB_V(set1)(0.0f);
-        for (size_t p = 0; p < n_pairs; p++) {
-            lb_ahead_step(&ahead, step, 2 * bits);
-            LB_UNROLL
-            for (size_t g = 0; g < 2; g++) {
-                const LB_I zero = LB_V(mul_s16)(LB_V(lookup)(groups, table), LB_V(set1_i)(x->sum[2 * p + g]));
-                const LB_I isum = LB_V(sub_i)(LB_N(lb_t_lut_dot_)(codes, tables, shift, bits), zero);
-                const LB_F s = LB_V(mul)(LB_N(lb_t_group_scale_)(groups), LB_V(set1)(x->scale[2 * p + g]));
-                acc = LB_V(fma)(s, LB_V(to_float)(isum), acc);
-                groups += LB_TILE_ROWS;
-                codes += 64 * bits;
-                tables += LB_LUT_GROUP_BYTES;
-            }
+        for (size_t g = 0; g < n_groups; g++) {
+            lb_ahead_lines(&ahead, step, bits);
+            const LB_I zero = LB_V(mul_s16)(LB_V(lookup)(groups, table), LB_V(set1_i)(x->sum[g]));
+            const LB_I isum = LB_V(sub_i)(LB_N(lb_t_lut_dot_)(codes, tables, shift, bits), zero);
+            const LB_F s = LB_V(mul)(LB_N(lb_t_group_scale_)(groups), LB_V(set1)(x->scale[g]));
+            acc = LB_V(fma)(s, LB_V(to_float)(isum), acc);
+            groups += LB_TILE_ROWS;
+            codes += 64 * bits;
+            tables += LB_LUT_GROUP_BYTES;
         }
         LB_N(lb_t_finish_)(acc, tile, y + i * LB_TILE_ROWS, add);
     }
 }
 
 #define LB_T_LUT(name, bits, shift, quads)                                                                            \
-    LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_quads_##name##_)(LB_B c[8], const uint8_t *codes)                     \
-    {                                                                                                                 \
-        LB_N(lb_t_lut_quads_)(c, codes, bits);                                                                        \
-    }                                                                                                                 \
-    LB_T_BITS_GEMM(name, bits, shift, quads)                                                                          \
-    LB_T_TARGET void LB_N(lb_gemm_##name##_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k,              \
-                                             const lb_input *x, float *y, size_t y_stride, bool add, void *scratch)   \
-    {                                                                                                                 \
-        for (size_t i = 0; x->lut && x->n <= LB_T_LUT_TOKENS && i < n_tiles; i++) {                                   \
-            for (size_t t = 0; t < x->n; t++) {                                                                       \
-                const lb_input one = {.n = 1,                                                                         \
-                                      .scale = x->scale + t * x->group_stride,                                        \
-                                      .sum = x->sum + t * x->group_stride,                                            \
-                                      .lut = x->lut + t * x->lut_stride};                                             \
-                LB_N(lb_t_lut_gemv_)(lb_bits_##name.zero, shift, bits, (const uint8_t *)w + i * tile_bytes,           \
-                                     tile_bytes, 1, k, &one, y + t * y_stride + i * LB_TILE_ROWS, add);               \
-            }                                                                                                         \
-        }                                                                                                             \
-        if (!x->lut || x->n > LB_T_LUT_TOKENS) {                                                                      \
-            LB_T_BITS_RUN(name);                                                                                      \
-        }                                                                                                             \
-    }                                                                                                                 \
+    LB_T_BITS_GEMM_LUT(name, bits, shift, quads)                                                                          \
     LB_T_TARGET void LB_N(lb_gemv_##name##_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k,              \
                                              const lb_input *x, float *y, size_t y_stride, bool add, void *scratch)   \
     {                                                                                                                 \
         if (x->lut) {                                                                                                 \
             LB_N(lb_t_lut_gemv_)(lb_bits_##name.zero, shift, bits, w, tile_bytes, n_tiles, k, x, y, add);             \
         } else {                                                                                                      \
-            LB_N(lb_gemm_##name##_)(w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch);                         \
+            LB_T_BITS_RUN(name);                                                                                      \
+        }                                                                                                             \
+    }                                                                                                                 \
+    LB_T_TARGET void LB_N(lb_gemm_##name##_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k,              \
+                                             const lb_input *x, float *y, size_t y_stride, bool add, void *scratch)   \
+    {                                                                                                                 \
+        if (x->lut && x->n <= LB_T_LUT_TOKENS) {                                                                      \
+            LB_N(lb_t_direct_)(LB_N(lb_gemv_##name##_), w, tile_bytes, n_tiles, k, x, y, y_stride, add);              \
+        } else {                                                                                                      \
+            LB_T_BITS_RUN(name);                                                                                      \
         }                                                                                                             \
     }
 

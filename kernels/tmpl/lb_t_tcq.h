@@ -205,6 +205,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_gemv_tcq_)(const unsigned bits, cons
     }
 }
 
+#if !LB_T_SHARE
 #define LB_T_GEMV_TCQ(bits)                                                                                  \
     LB_T_TARGET void LB_N(lb_gemv_tcq##bits##_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k,  \
                                                 const lb_input *x, float *y, size_t y_stride, bool add,      \
@@ -218,6 +219,7 @@ LB_T_GEMV_TCQ(2)
 LB_T_GEMV_TCQ(3)
 LB_T_GEMV_TCQ(4)
 #undef LB_T_GEMV_TCQ
+#endif
 
 #ifndef LB_T_TCQ_ALONE
 
@@ -282,12 +284,25 @@ LB_T_GEMM_TCQ(4)
                                                 const lb_input *x, float *y, size_t y_stride, bool add,      \
                                                 void *scratch)                                               \
     {                                                                                                        \
-        if (x->n <= LB_T_DIRECT) {                                                                           \
+        if (x->n <= LB_T_DIRECT && !LB_T_SHARE) {                                                            \
             LB_N(lb_t_direct_)(LB_N(lb_gemv_tcq##bits##_), w, tile_bytes, n_tiles, k, x, y, y_stride, add);  \
         } else {                                                                                             \
             LB_T_TCQ_RUN(bits);                                                                              \
         }                                                                                                    \
     }
+#if LB_T_SHARE
+#define LB_T_GEMV_TCQ_FN(bits)                                                                               \
+    LB_T_TARGET void LB_N(lb_gemv_tcq##bits##_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k,  \
+                                                const lb_input *x, float *y, size_t y_stride, bool add,      \
+                                                void *scratch)                                               \
+    {                                                                                                        \
+        LB_T_TCQ_RUN(bits);                                                                                  \
+    }
+LB_T_GEMV_TCQ_FN(2)
+LB_T_GEMV_TCQ_FN(3)
+LB_T_GEMV_TCQ_FN(4)
+#undef LB_T_GEMV_TCQ_FN
+#endif
 LB_T_GEMM_TCQ_FN(2)
 LB_T_GEMM_TCQ_FN(3)
 LB_T_GEMM_TCQ_FN(4)
@@ -316,4 +331,5 @@ LB_T_GEMM_TCQ_FN(4)
 #undef LB_T_AHEAD
 #undef LB_T_SMALL_TOKENS
 #undef LB_T_TCQ_ALONE
+#undef LB_T_SHARE
 #endif

@@ -1,5 +1,6 @@
 /*
- * Template: everything on plain vectors of floats. Parameters: LB_T, LB_TV, LB_T_TARGET (README).
+ * Template: everything on plain vectors of floats. Parameters: LB_T, LB_TV, LB_T_TARGET (README), and
+ *     LB_T_EXP     how exp is called: LB_ALWAYS_INLINE, or static LB_SHARED where it is long
  * Lanes of a vector are the virtual lanes of lb_kernels.h; the last, partial vector is filled up with zeros, which change
  * no sum (a lane's sum is never -0) and are not stored.
  */
@@ -8,7 +9,7 @@
 #define LB_F LB_V(f)
 #define LB_I LB_V(i)
 
-LB_ALWAYS_INLINE LB_T_TARGET LB_F LB_N(lb_t_exp_)(LB_F x)
+LB_T_EXP LB_T_TARGET LB_F LB_N(lb_t_exp_)(LB_F x)
 {
     LB_F c = LB_V(min)(LB_V(set1)(LB_EXP_HI), x); /* NaN stays */
     LB_F t = LB_V(fma)(c, LB_V(set1)(LB_EXP_LOG2E), LB_V(set1)(LB_EXP_MAGIC));
@@ -281,3 +282,4 @@ LB_T_TARGET size_t LB_N(lb_argmax_)(const float *x, size_t n)
 #undef LB_T
 #undef LB_TV
 #undef LB_T_TARGET
+#undef LB_T_EXP

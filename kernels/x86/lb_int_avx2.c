@@ -24,6 +24,7 @@ LB_DECLARE_TCQ(avx2);
 #define LB_T_DIRECT 1
 #define LB_T_AHEAD 2048
 #define LB_T_TCQ 1
+#define LB_T_SHARE 0
 #define LB_T_WIDE 0
 #include "../tmpl/lb_t_int.h"
 #endif

@@ -19,11 +19,12 @@ LB_DECLARE_TCQ(avx512vnni);
 #define LB_T_TARGET LB_TARGET_AVX512VNNI
 #define LB_T_BIAS LB_DOT_BIAS_avx512vnni
 #define LB_T_GTILES 2
-#define LB_T_TOKENS 12
+#define LB_T_TOKENS 6
 #define LB_T_SMALL_TOKENS 0
 #define LB_T_DIRECT 3
 #define LB_T_AHEAD 2048
 #define LB_T_TCQ 1
+#define LB_T_SHARE 0
 #define LB_T_WIDE 0
 #include "../tmpl/lb_t_int.h"
 #endif

@@ -24,6 +24,11 @@ LB_DECLARE_MASKED(sse);
 #define LB_T_DIRECT 1
 #define LB_T_AHEAD 2048
 #define LB_T_TCQ 1
+#define LB_T_SHARE 1
 #define LB_T_WIDE 0
+#pragma push_macro("LB_UNROLL") /* four registers a vector: nothing is won by unrolling */
+#undef LB_UNROLL
+#define LB_UNROLL LB_ROLL
 #include "../tmpl/lb_t_int.h"
+#pragma pop_macro("LB_UNROLL")
 #endif

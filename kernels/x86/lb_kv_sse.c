@@ -1,5 +1,5 @@
 #if defined(__x86_64__)
-/* Products over a quantized KV cache, SSE4.1: 16 rows x 2 queries. */
+/* Products over a quantized KV cache, SSE4.1: 16 rows x one query. */
 #include "../lb_kernel_names.h"
 #include "lb_v_sse.h"
 
@@ -20,8 +20,12 @@ LB_ALWAYS_INLINE LB_TARGET_SSE lb_v_sse_b lb_kv_crumb_sse(lb_v_sse_b v, const in
 #define LB_T_TARGET LB_TARGET_SSE
 #define LB_T_BIAS LB_DOT_BIAS_sse
 #define LB_T_TILES 1
-#define LB_T_TOKENS 2
+#define LB_T_TOKENS 1
 #define LB_T_CRUMB lb_kv_crumb_sse
 #define LB_T_AHEAD 2048
+#pragma push_macro("LB_UNROLL") /* four registers a vector: nothing is won by unrolling */
+#undef LB_UNROLL
+#define LB_UNROLL LB_ROLL
 #include "../tmpl/lb_t_kv.h"
+#pragma pop_macro("LB_UNROLL")
 #endif

@@ -16,5 +16,6 @@ LB_DECLARE_TCQ(avx512vbmi);
 #define LB_T_AHEAD 2048
 #define LB_T_TCQ_ALONE
 #define LB_T_WIDE 1
+#define LB_T_SHARE 0
 #include "../tmpl/lb_t_tcq.h"
 #endif

@@ -32,7 +32,7 @@ LB_VOP __m256i lb_v_avx2_tern_next(__m256i shifted)
 #define LB_TERN_AHEAD 4096 /* bytes of software prefetch */
 
 /* A pair of products is at most 508, a line adds five of them: 12 lines, 30480, fit 16 bits. */
-LB_VOP lb_v_avx2_i lb_v_avx2_tern_dot(const uint8_t *codes, const int8_t *q, size_t n)
+static LB_SHARED LB_TARGET_AVX2 lb_v_avx2_i lb_v_avx2_tern_dot(const uint8_t *codes, const int8_t *q, size_t n)
 {
     const __m256i one = _mm256_set1_epi16(1);
     lb_v_avx2_i sum = lb_v_avx2_set1_i(0);

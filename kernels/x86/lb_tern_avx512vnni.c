@@ -23,7 +23,7 @@ LB_VOP __m512i lb_v_avx512vnni_tern_next(__m512i f)
     return _mm512_add_epi8(_mm512_add_epi8(f, f), f);
 }
 
-LB_VOP __m512i lb_v_avx512vnni_tern_dot(const uint8_t *codes, const int8_t *q, size_t n)
+static LB_SHARED LB_TARGET_AVX512VNNI __m512i lb_v_avx512vnni_tern_dot(const uint8_t *codes, const int8_t *q, size_t n)
 {
     __m512i sum = _mm512_setzero_si512();
     while (n > 0) {

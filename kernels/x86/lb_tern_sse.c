@@ -28,7 +28,7 @@ LB_VOP __m128i lb_v_sse_tern_next(__m128i shifted)
 #define LB_TERN_AHEAD 4096 /* bytes of software prefetch */
 
 /* 12 lines of five pairs of at most 508: 30480 fit 16 bits. */
-LB_VOP lb_v_sse_i lb_v_sse_tern_dot(const uint8_t *codes, const int8_t *q, size_t n)
+static LB_SHARED LB_TARGET_SSE lb_v_sse_i lb_v_sse_tern_dot(const uint8_t *codes, const int8_t *q, size_t n)
 {
     lb_v_sse_i sum = lb_v_sse_set1_i(0);
     while (n > 0) {
@@ -86,5 +86,9 @@ LB_VOP void lb_v_sse_tern_digits(const uint8_t *line, uint8_t *out)
 #define LB_T_TOKENS 2
 #define LB_T_QUADS 60
 #define LB_T_DIRECT 1
+#pragma push_macro("LB_UNROLL") /* four registers a vector: nothing is won by unrolling */
+#undef LB_UNROLL
+#define LB_UNROLL LB_ROLL
 #include "../tmpl/lb_t_tern.h"
+#pragma pop_macro("LB_UNROLL")
 #endif

@@ -126,6 +126,10 @@ LB_VOP void lb_v_avx2_store_s8(int8_t *p, lb_v_avx2_i v)
     _mm_storeu_si128((__m128i *)(void *)p, _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1)));
 }
 #define lb_v_avx2_sll_i(v, n) ((lb_v_avx2_i){_mm256_slli_epi32((v).a, n), _mm256_slli_epi32((v).b, n)})
+LB_VOP lb_v_avx2_i lb_v_avx2_sll_by(lb_v_avx2_i v, int n)
+{
+    return (lb_v_avx2_i){_mm256_sll_epi32(v.a, _mm_cvtsi32_si128(n)), _mm256_sll_epi32(v.b, _mm_cvtsi32_si128(n))};
+}
 #define lb_v_avx2_srl_i(v, n) ((lb_v_avx2_i){_mm256_srli_epi32((v).a, n), _mm256_srli_epi32((v).b, n)})
 
 LB_VOP lb_v_avx2_f lb_v_avx2_load_f16(const uint16_t *p)

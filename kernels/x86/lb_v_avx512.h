@@ -61,6 +61,7 @@ LB_VOP __m512i lb_v_avx512_and_i(__m512i a, __m512i b) { return _mm512_and_si512
 LB_VOP __m512i lb_v_avx512_max_i(__m512i a, __m512i b) { return _mm512_max_epi32(a, b); }
 LB_VOP __m512i lb_v_avx512_mul_s16(__m512i a, __m512i b) { return _mm512_madd_epi16(a, b); }
 #define lb_v_avx512_sll_i(v, n) _mm512_slli_epi32(v, n)
+LB_VOP __m512i lb_v_avx512_sll_by(__m512i v, int n) { return _mm512_sll_epi32(v, _mm_cvtsi32_si128(n)); }
 #define lb_v_avx512_srl_i(v, n) _mm512_srli_epi32(v, n)
 
 LB_VOP __m512 lb_v_avx512_load_f16(const uint16_t *p)

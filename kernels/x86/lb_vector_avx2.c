@@ -8,5 +8,6 @@ LB_DECLARE_VECTOR(avx2);
 #define LB_T avx2
 #define LB_TV avx2
 #define LB_T_TARGET LB_TARGET_AVX2
+#define LB_T_EXP LB_ALWAYS_INLINE
 #include "../tmpl/lb_t_vector.h"
 #endif

@@ -8,5 +8,6 @@ LB_DECLARE_VECTOR(avx512);
 #define LB_T avx512
 #define LB_TV avx512
 #define LB_T_TARGET LB_TARGET_AVX512
+#define LB_T_EXP LB_ALWAYS_INLINE
 #include "../tmpl/lb_t_vector.h"
 #endif
