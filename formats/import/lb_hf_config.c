@@ -185,6 +185,32 @@ static lbrt_status hf_read_window(const lb_json *root, const hf_arch *arch, lb_h
     return LBRT_OK;
 }
 
+/* Checkpoints whose matrices come in parts (lb_hf_parts.h): what they are the parts say, here are only those that are no good. */
+static lbrt_status hf_read_parts(const lb_json *config, bool spqr, lbrt_error *err)
+{
+    static const char *const formats[] = { "dense", "sparse-24-bitmask", "sparse-bitmask", "int-quantized", "float-quantized",
+                                           "naive-quantized" };
+    if (spqr) {
+        static const char *const keys[] = { "bits", "beta1", "beta2" };
+        for (size_t i = 0; i < 3; i++) {
+            uint64_t v = 0;
+            LB_FAIL_IF(!lb_json_uint(lb_json_get(config, keys[i]), 64, &v) || v != (i == 0 ? 3u : 16u), err, LBRT_ERR_UNSUPPORTED,
+                       "SpQR with %s other than %u is not supported", keys[i], i == 0 ? 3u : 16u);
+        }
+        return LBRT_OK;
+    }
+    const lb_json *all[] = { lb_json_get(config, "format"), lb_json_get(lb_json_get(config, "sparsity_config"), "format") };
+    for (size_t i = 0; i < 2; i++) {
+        bool known = hf_is_null(all[i]);
+        for (size_t j = 0; !known && j < sizeof formats / sizeof formats[0]; j++) {
+            known = lb_json_is(all[i], formats[j]);
+        }
+        LB_FAIL_IF(!known, err, LBRT_ERR_UNSUPPORTED, "compressed-tensors of format %.*s are not supported",
+                   all[i]->type == LB_JSON_STRING ? hf_shown(all[i]) : 0, all[i]->type == LB_JSON_STRING ? all[i]->text : "");
+    }
+    return LBRT_OK;
+}
+
 static lbrt_status hf_read_quantization(const lb_json *root, const hf_arch *arch, lb_hf_linear *out,
                                         lbrt_error *err)
 {
@@ -196,6 +222,9 @@ static lbrt_status hf_read_quantization(const lb_json *root, const hf_arch *arch
     const lb_json *method = lb_json_get(config, "quant_method");
     LB_FAIL_IF(method == NULL || method->type != LB_JSON_STRING, err, LBRT_ERR_UNSUPPORTED,
                "config.json: a quantization_config without quant_method is not supported");
+    if (lb_json_is(method, "compressed-tensors") || lb_json_is(method, "spqr")) {
+        return hf_read_parts(config, lb_json_is(method, "spqr"), err);
+    }
     LB_FAIL_IF(!lb_json_is(method, "bitnet"), err, LBRT_ERR_UNSUPPORTED,
                "checkpoints quantized by %.*s are not supported; use the original", hf_shown(method),
                method->text);

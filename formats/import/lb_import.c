@@ -132,6 +132,12 @@ size_t lb_import_slot(const char *name, uint32_t layer)
     return SLOT_N_GLOBAL + layer * SLOT_N_LAYER + i;
 }
 
+void lb_import_shape(const lb_import *im, size_t slot, uint64_t *rows, uint64_t *cols)
+{
+    *rows = slot_side(&im->source.hparams, slot_describe(slot)->rows);
+    *cols = slot_side(&im->source.hparams, slot_describe(slot)->cols);
+}
+
 bool lb_import_is_linear(size_t slot)
 {
     return slot_describe(slot)->linear;
@@ -287,10 +293,11 @@ lbrt_status lb_import_put(lb_import *im, size_t slot, const char *name, size_t b
 static void import_find_ternary(const lb_slot *s, bool linear, lb_source_tensor *t)
 {
     const lb_place *p = &s->place;
-    t->ternary = p->kind != LB_PLACE_ROWS;
+    t->ternary = p->kind == LB_PLACE_I2_S || p->kind == LB_PLACE_U8_X4 || p->kind == LB_PLACE_ROUND;
     t->ternary_scale = t->ternary ? p->scale : 0.0f;
+    t->rank = p->kind == LB_PLACE_CHAIN ? p->n : 0;
     float scale;
-    if (!t->ternary && linear &&
+    if (p->kind == LB_PLACE_ROWS && !p->scales && linear &&
         lb_ggml_one_scale(p->type, p->data, s->rows * (s->cols / p->type->block), &scale)) {
         t->ternary = true;
         t->ternary_scale = scale * p->scale;
@@ -342,6 +349,7 @@ lbrt_status lb_import_finish(lb_import *im, bool tied, lbrt_error *err)
     im->source.n_tensors = n;
     im->source.tensors = im->tensors;
     im->source.read_rows = lb_import_read_rows;
+    im->source.read_factor = lb_import_read_factor;
     return LBRT_OK;
 }
 

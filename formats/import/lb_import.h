@@ -42,7 +42,10 @@ typedef enum lb_place_kind {
     LB_PLACE_ROWS,  /* rows of blocks of a ggml type */
     LB_PLACE_I2_S,  /* the BitNet fork's: 2-bit codes, flat over the tensor in blocks of 128 */
     LB_PLACE_U8_X4, /* Hugging Face BitNet: a byte holds rows r, r + rows / 4, ... of one column */
-    LB_PLACE_ROUND  /* floats that stand for round(w / scale), clipped to -1 .. 1, times scale */
+    LB_PLACE_ROUND, /* floats that stand for round(w / scale), clipped to -1 .. 1, times scale */
+    LB_PLACE_MASKED, /* numbers one behind the other, and a bit for each place in a row (compressed-tensors) */
+    LB_PLACE_SPQR,   /* SpQR's tiles of 16 x 16 and a compressed-row matrix of outliers */
+    LB_PLACE_CHAIN   /* a product of two matrices */
 } lb_place_kind;
 
 typedef struct lb_place {
@@ -52,6 +55,17 @@ typedef struct lb_place {
     const unsigned char *data; /* in a map */
     float scale;               /* ROWS: numbers are multiplied by it (1: none); else the scale of the ternary
                                   codes */
+    /* MASKED: bits, lowest first, ceil(cols / 8) bytes a row; and where each row begins (u64), NULL: at cols / 2 times the row
+     * SPQR: row offsets (u32) and outliers (u16 column, f16 number), data being the tiles' rows (u64)
+     * CHAIN: the inner matrix [n][cols] of more_type, data being the outer one [rows][n] */
+    const unsigned char *more[2];
+    const lb_ggml_type *more_type;
+    uint64_t n; /* SPQR: 1 if row offsets are those of 16 rows that take turns; CHAIN: the rank */
+    /* ROWS, MASKED: n_scales numbers of scale_type per row, or per matrix if one_scale; NULL: none. SPQR: columns' order (u16) or NULL */
+    const unsigned char *scales;
+    const lb_ggml_type *scale_type;
+    uint64_t n_scales;
+    bool one_scale;
 } lb_place;
 
 typedef struct lb_slot {
@@ -94,6 +108,9 @@ bool lb_import_find(const lb_import *im, lb_dialect dialect, const char *name, s
  */
 size_t lb_import_slot(const char *name, uint32_t layer);
 
+/* What the hyperparameters ask for. */
+void lb_import_shape(const lb_import *im, size_t slot, uint64_t *rows, uint64_t *cols);
+
 /* True for a matrix that BitNet models store as ternary codes. */
 bool lb_import_is_linear(size_t slot);
 
@@ -110,6 +127,15 @@ lbrt_status lb_import_put(lb_import *im, size_t slot, const char *name, size_t b
  * table.
  */
 lbrt_status lb_import_finish(lb_import *im, bool tied, lbrt_error *err);
+
+/* The part of read_rows for MASKED, SPQR and CHAIN: rows that were checked to be there (lb_import_parts.c). */
+void lb_import_part_rows(const lb_place *p, const lb_source_tensor *t, uint64_t row, uint64_t n, float *out);
+
+/* Multiplies by a place's scales. */
+void lb_import_scale_rows(const lb_place *p, const lb_source_tensor *t, uint64_t row, uint64_t n, float *out);
+
+/* The read_factor of the finished source. */
+lbrt_status lb_import_read_factor(const lb_source *s, size_t i, bool outer, uint64_t row, uint64_t n, float *out, lbrt_error *err);
 
 /* The read_rows of the finished source. */
 lbrt_status lb_import_read_rows(const lb_source *s, size_t i, uint64_t row, uint64_t n, float *out,

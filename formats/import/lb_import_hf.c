@@ -1,5 +1,6 @@
 /* Hugging Face folders: config.json, one or more safetensors files, and the tokenizer's files. */
 #include "lb_hf_config.h"
+#include "lb_hf_parts.h"
 #include "lb_import.h"
 #include "lb_json.h"
 #include "lb_safetensors.h"
@@ -14,6 +15,8 @@ typedef struct hf_folder {
     lb_json_doc *index; /* of a sharded checkpoint, else NULL */
     lb_safetensors *files;
     size_t n_files; /* as many as maps */
+    lb_hf_matrix *matrices; /* of slots; NULL: none is in parts */
+    size_t n_matrices;
     lbrt_error *err;
 } hf_folder;
 
@@ -173,12 +176,38 @@ static lbrt_status hf_mean_abs(const lb_safetensor *t, float *out, lbrt_error *e
     return LBRT_OK;
 }
 
+static bool hf_is_ternary(const hf_folder *f)
+{
+    return f->config.linear == LB_HF_LINEAR_TERNARY_MULTIPLY || f->config.linear == LB_HF_LINEAR_TERNARY_DIVIDE;
+}
+
+/* A part of a matrix, kept until all parts are there */
+static lbrt_status hf_keep_part(hf_folder *f, const lb_safetensor *t, size_t slot, lb_hf_part part)
+{
+    if (!f->matrices) {
+        f->n_matrices = f->im->n_slots;
+        f->matrices = (lb_hf_matrix *)lb_alloc_zero(&f->im->a, f->n_matrices, sizeof *f->matrices);
+        LB_FAIL_IF(!f->matrices, f->err, LBRT_ERR_MEMORY, "out of memory");
+    }
+    LB_FAIL_IF(f->matrices[slot].part[part], f->err, LBRT_ERR_FORMAT, "the file has tensor %.*s twice", (int)lb_min(t->name_bytes, 80),
+               t->name);
+    f->matrices[slot].part[part] = t;
+    return LBRT_OK;
+}
+
 static lbrt_status hf_put(hf_folder *f, const lb_safetensor *t)
 {
     lb_import *im = f->im;
     int shown = (int)lb_min(t->name_bytes, 80);
     size_t slot;
-    if (hf_is_scale(t) || hf_ends_with(t, "rotary_emb.inv_freq")) {
+    lb_hf_part part;
+    if (!hf_is_ternary(f) && lb_hf_part_find(im, t, &slot, &part)) {
+        return hf_keep_part(f, t, slot, part);
+    }
+    if (hf_ends_with(t, "_proj.input_scale") || hf_ends_with(t, "_proj.output_scale")) {
+        return LBRT_OK; /* of activations: lbrt has its own */
+    }
+    if ((hf_is_scale(t) && hf_is_ternary(f)) || hf_ends_with(t, "rotary_emb.inv_freq")) {
         return LBRT_OK;
     }
     LB_FAIL_IF(!lb_import_find(im, LB_DIALECT_HF, t->name, t->name_bytes, &slot), f->err,
@@ -223,7 +252,7 @@ static lbrt_status hf_tensors(hf_folder *f)
     LB_TRY(lb_import_begin(f->im, n, f->err));
     for (size_t i = 0; i < f->n_files; i++) {
         for (size_t k = 0; k < f->files[i].n; k++) {
-            if (hf_is_scale(&f->files[i].tensors[k])) {
+            if (hf_is_scale(&f->files[i].tensors[k]) && hf_is_ternary(f)) {
                 LB_TRY(hf_put_scale(f, &f->files[i].tensors[k]));
             }
         }
@@ -232,6 +261,9 @@ static lbrt_status hf_tensors(hf_folder *f)
         for (size_t k = 0; k < f->files[i].n; k++) {
             LB_TRY(hf_put(f, &f->files[i].tensors[k]));
         }
+    }
+    for (size_t i = 0; i < f->n_matrices; i++) {
+        LB_TRY(lb_hf_matrix_put(f->im, i, &f->matrices[i], f->err));
     }
     /* A config that is silent about it and has no head can only mean that the embedding serves. */
     bool no_head = f->im->slots[lb_import_slot("out_head", 0)].place.data == NULL;
@@ -310,6 +342,7 @@ lbrt_status lb_source_open_hf(const char *folder, const char *tokenizer_path, co
         lb_safetensors_free(&f.files[i]);
     }
     lb_free(&host, f.files, f.n_files * sizeof *f.files);
+    lb_free(&host, f.matrices, f.n_matrices * sizeof *f.matrices);
     lb_json_free(f.index);
     if (status != LBRT_OK) {
         if (f.im != NULL) {

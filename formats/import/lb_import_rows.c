@@ -51,6 +51,11 @@ lbrt_status lb_import_read_rows(const lb_source *s, size_t i, uint64_t row, uint
     switch (p->kind) {
     case LB_PLACE_I2_S: return rows_i2_s(p, row * t->cols, count, out, t->name, err);
     case LB_PLACE_U8_X4: return rows_u8_x4(p, t, row, n, out, err);
+    case LB_PLACE_MASKED:
+    case LB_PLACE_SPQR:
+    case LB_PLACE_CHAIN:
+        lb_import_part_rows(p, t, row, n, out);
+        return LBRT_OK;
     case LB_PLACE_ROWS:
     case LB_PLACE_ROUND: break;
     }
@@ -71,5 +76,6 @@ lbrt_status lb_import_read_rows(const lb_source *s, size_t i, uint64_t row, uint
             out[c] *= p->scale;
         }
     }
+    lb_import_scale_rows(p, t, row, n, out);
     return LBRT_OK;
 }

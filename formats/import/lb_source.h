@@ -16,6 +16,7 @@ typedef struct lb_source_tensor {
     /* Ternary tensors, exact: every weight is -1, 0 or 1 times ternary_scale. */
     bool ternary;
     float ternary_scale;
+    uint64_t rank; /* above 0: the matrix is a product of one of rows x rank and one of rank x cols */
 } lb_source_tensor;
 
 typedef struct lb_source lb_source;
@@ -32,6 +33,9 @@ struct lb_source {
      */
     lbrt_status (*read_rows)(const lb_source *s, size_t i, uint64_t row, uint64_t n, float *out,
                              lbrt_error *err);
+
+    /* The same for a factor of a tensor with a rank: the outer one of rank columns, or the inner one. NULL if no tensor has one. */
+    lbrt_status (*read_factor)(const lb_source *s, size_t i, bool outer, uint64_t row, uint64_t n, float *out, lbrt_error *err);
 
     void (*close)(lb_source *s); /* frees everything, s included */
 };

@@ -46,6 +46,9 @@ static lbrt_status find_sparsity(lb_convert_job *j, const lb_source_tensor *t, l
 static lbrt_status convert_matrix(lb_convert_job *j, const lb_source_tensor *t)
 {
     j->format = lb_wformat_find((uint32_t)lb_convert_format(j->options, t));
+    if (j->format && lb_packer(j->format->id) && !j->options->calib && lb_terms_wants_factors(j, t)) {
+        return lb_terms_factors(j, t);
+    }
     lb_sparsity sparsity;
     LB_TRY(find_sparsity(j, t, &sparsity));
     if (sparsity == LB_SPARSITY_HALF && t->cols <= LB_MAX_K && !j->options->calib) {

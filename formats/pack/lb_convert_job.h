@@ -104,6 +104,8 @@ bool lb_terms_wants_salient(const lb_convert_job *j, const lb_source_tensor *t);
 lbrt_status lb_terms_salient(lb_convert_job *j, const lb_source_tensor *t, uint64_t *bytes);
 bool lb_terms_wants_lowrank(const lb_convert_job *j, const lb_source_tensor *t);
 lbrt_status lb_terms_lowrank(lb_convert_job *j, const lb_source_tensor *t);
+bool lb_terms_wants_factors(const lb_convert_job *j, const lb_source_tensor *t); /* it comes as two, and they are smaller than their product */
+lbrt_status lb_terms_factors(lb_convert_job *j, const lb_source_tensor *t);
 
 /* ---- lb_convert_sparse.c ---- */
 

@@ -217,3 +217,70 @@ lbrt_status lb_terms_lowrank(lb_convert_job *j, const lb_source_tensor *t)
     }
     return s;
 }
+
+/* ---- matrices that come as two factors ---- */
+
+bool lb_terms_wants_factors(const lb_convert_job *j, const lb_source_tensor *t)
+{
+    return t->rank > 0 && j->source->read_factor && t->rank < LB_MAX_K && t->rank * (t->rows + t->cols) < t->rows * t->cols;
+}
+
+typedef struct factor_job {
+    lb_convert_job *j;
+    bool outer;
+    size_t rows, cols;
+} factor_job;
+
+static void factor_tile(void *context, size_t item, unsigned thread)
+{
+    const factor_job *f = (const factor_job *)context;
+    lb_convert_job *j = f->j;
+    lb_job_result *result = &j->results[thread];
+    float *rows = j->row_buffers + thread * j->row_buffer_floats;
+    const size_t row = item * LB_TILE_ROWS, n = lb_min(LB_TILE_ROWS, f->rows - row);
+    if (result->status == LBRT_OK) {
+        result->status = j->source->read_factor(j->source, j->tensor, f->outer, row, n, rows, &result->error);
+        j->pack(rows, f->cols, n, f->cols, NULL, j->tiles + item * j->tile_bytes);
+        lb_job_measure_tile(j, rows, n, j->tiles + item * j->tile_bytes, rows + LB_TILE_ROWS * f->cols, result);
+    }
+}
+
+static lbrt_status write_packed_factor(lb_convert_job *j, const lb_source_tensor *t, bool outer, uint64_t *bytes)
+{
+    factor_job f = { j, outer, (size_t)(outer ? t->rows : t->rank), (size_t)(outer ? t->rank : t->cols) };
+    const size_t n_tiles = (f.rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
+    j->packed_cols = f.cols;
+    choose_format(j, j->format);
+    j->row_buffer_floats = lb_round_up(f.cols * (LB_TILE_ROWS + 1), 16);
+    const size_t rows_bytes = j->threads * j->row_buffer_floats * sizeof(float), tiles_bytes = n_tiles * j->tile_bytes;
+    j->row_buffers = (float *)lb_alloc(&j->a, rows_bytes);
+    j->tiles = (unsigned char *)lb_alloc(&j->a, tiles_bytes);
+    lbrt_status s = j->row_buffers && j->tiles ? lb_writer_part(&j->writer, j->format->id, f.rows, f.cols)
+                                               : lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory");
+    if (s == LBRT_OK) {
+        lb_pool_run(j->pool, factor_tile, &f, n_tiles);
+        s = lb_job_status(j);
+    }
+    s = s == LBRT_OK ? lb_writer_data(&j->writer, j->tiles, tiles_bytes) : s;
+    s = s == LBRT_OK ? lb_writer_part_end(&j->writer) : s;
+    lb_free(&j->a, j->row_buffers, rows_bytes);
+    lb_free(&j->a, j->tiles, tiles_bytes);
+    *bytes += tiles_bytes;
+    return s;
+}
+
+lbrt_status lb_terms_factors(lb_convert_job *j, const lb_source_tensor *t)
+{
+    uint64_t bytes = 0;
+    if (lb_convert_rotates(j->format, t->name)) { /* what is between two factors is not rotated */
+        j->format = lb_wformat_find(j->format->bits > 3.5 ? LB_W_Q4 : j->format->bits > 2.5 ? LB_W_Q3 : LB_W_Q2);
+    }
+    lb_writer_tensor(&j->writer, t->name, t->rows, t->cols, 1);
+    LB_TRY(lb_writer_term(&j->writer, LB_TERM_CHAIN, NULL, 0, t->rows, 0, t->cols));
+    LB_TRY(write_packed_factor(j, t, true, &bytes));
+    LB_TRY(write_packed_factor(j, t, false, &bytes));
+    j->done += t->rows * t->cols;
+    lb_job_progress(j, t->name);
+    lb_job_report(j, t->name, j->format->name, bytes, NULL);
+    return LBRT_OK;
+}

@@ -44,8 +44,11 @@ static lbrt_status bind_tensor(lbrt_adapter *a, const lb_tensor *t, lbrt_error *
     lb_chain *chain = &a->chains[slot - 1];
     const lb_linear_rules rules = { a->model->kernels, -1.0f };
     LB_TRY(lb_linear_bind(&unused, t, &rules, NULL, chain, err));
-    LB_FAIL_IF(chain->down_term.format->reads != LB_READS_F32, err, LBRT_ERR_UNSUPPORTED,
-               "the adapter's %.*s has format %s; adapters are f32, f16 or bf16", n, t->name, chain->down_term.format->name);
+    for (int i = 0; i < 2; i++) {
+        const lb_wformat_info *f = i ? chain->up_term.format : chain->down_term.format;
+        LB_FAIL_IF(f->reads != LB_READS_F32, err, LBRT_ERR_UNSUPPORTED, "the adapter's %.*s has format %s; adapters are f32, f16 or bf16", n,
+                   t->name, f->name);
+    }
     a->mid_stride = lb_max(a->mid_stride, lb_chain_stride(chain));
     return LBRT_OK;
 }

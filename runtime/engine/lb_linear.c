@@ -218,9 +218,6 @@ static lbrt_status bind_chain(lb_chain *chain, const lb_tensor *t, const lb_term
                                                                                                 up.n_cols, &up };
     LB_TRY(lb_linear_bind(&chain->down, &inner, rules, &chain->down_term, NULL, err));
     LB_TRY(lb_linear_bind(&chain->up, &outer, rules, &chain->up_term, NULL, err));
-    LB_FAIL_IF(chain->up_term.format->reads != LB_READS_F32, err, LBRT_ERR_UNSUPPORTED,
-               "the outer factor of a low-rank term of tensor %.*s has format %s, which takes no floats", (int)t->name_bytes, t->name,
-               chain->up_term.format->name);
     return LBRT_OK;
 }
 
@@ -416,6 +413,20 @@ static const lb_chain *chain_of(const lb_exec *e, const lb_product *p, unsigned 
     return &e->attached[round].chains[p->slot - 1];
 }
 
+typedef struct mid_job {
+    const lb_exec *e;
+    const lb_product *down;
+    lb_prep *prep;
+    const lb_needs *needs;
+} mid_job;
+
+static void mid_token(void *context, size_t t, unsigned thread)
+{
+    const mid_job *j = (const mid_job *)context;
+    (void)thread;
+    lb_prep_token(j->e, j->prep, t, j->down->y + t * j->down->stride, j->down->linear->rows, j->needs);
+}
+
 /* One chain of each product: all inner factors in one go over the threads, then all outer ones. */
 static void run_chains(const lb_exec *e, const lb_product *products, size_t n, const lb_prepared *x, unsigned round)
 {
@@ -430,7 +441,6 @@ static void run_chains(const lb_exec *e, const lb_product *products, size_t n, c
             const size_t stride = lb_chain_stride(c);
             down[m] = (lb_product){ &c->down, e->mid + m * e->mid_room, stride, 0 };
             up[m] = (lb_product){ &c->up, products[i].y, products[i].stride, 0 };
-            mid[m] = (lb_prepared){ .plain = { .n = x->plain.n, .f32 = down[m].y, .f32_stride = stride } };
             in[m] = x;
             between[m] = &mid[m];
             m++;
@@ -443,6 +453,13 @@ static void run_chains(const lb_exec *e, const lb_product *products, size_t n, c
     for (size_t i = 0; i < m; i++) {
         if (scale[i] != 1.0f) {
             e->k->scale(down[i].y, scale[i], x->plain.n * down[i].stride);
+        }
+        const lb_needs *needs = &up[i].linear->needs;
+        mid[i] = (lb_prepared){ .plain = { .n = x->plain.n, .f32 = down[i].y, .f32_stride = down[i].stride } };
+        if (lb_needs_more(needs)) {
+            mid_job job = { e, &down[i], &e->mid_prep[i], needs };
+            lb_pool_run(e->pool, mid_token, &job, x->plain.n);
+            mid[i] = lb_prep_input(&e->mid_prep[i], x->plain.n, down[i].y, down[i].stride);
         }
     }
     run_terms(e, up, m, between, true);

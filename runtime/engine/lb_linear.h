@@ -32,6 +32,12 @@ typedef struct lb_needs {
 /* Adds what `more` needs. False if the two rotate differently: layers with one input must share its rotation. */
 bool lb_needs_join(lb_needs *needs, const lb_needs *more);
 
+/* Whether floats as they are do not suffice. */
+static inline bool lb_needs_more(const lb_needs *needs)
+{
+    return ((needs->plain & ~LB_READS_BIT(LB_READS_F32)) | needs->rotated | needs->split) != 0;
+}
+
 typedef struct lb_linear_term {
     lb_matmul_fn *gemv, *gemm;
     const lb_wformat_info *format;
@@ -54,7 +60,7 @@ typedef struct lb_linear {
     bool covers;    /* the first term covers all rows */
 } lb_linear;
 
-/* A low-rank term, y += up (scale * (down x)): SVD factors, LoRA (arXiv 2106.09685). `up` has a float format. */
+/* A low-rank term, y += up (scale * (down x)): SVD factors, LoRA (arXiv 2106.09685). Either factor may have any format. */
 typedef struct lb_chain {
     lb_linear down, up;
     lb_linear_term down_term, up_term; /* their only terms: a chain stays where it was bound */
@@ -77,6 +83,7 @@ typedef struct lb_exec {
     unsigned n_threads;
     float *mid; /* [LB_MAX_PRODUCTS][mid_room]: what is between the factors of chains */
     size_t mid_room;
+    struct lb_prep *mid_prep; /* [LB_MAX_PRODUCTS]: the same, prepared for outer factors that read no floats */
     const lb_attached *attached;
     unsigned n_attached;
 } lb_exec;

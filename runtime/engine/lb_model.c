@@ -28,6 +28,7 @@ static lbrt_status bind_matrix(lb_binder *b, const char *name, size_t rows, size
     b->next_chain = out->n_chains ? b->next_chain + out->n_chains : b->next_chain; /* there may be no chains at all */
     for (unsigned i = 0; i < out->n_chains; i++) {
         b->m->mid_stride = lb_max(b->m->mid_stride, lb_chain_stride(&out->chains[i]));
+        (void)lb_needs_join(&b->m->mid_needs, &out->chains[i].up.needs);
     }
     return LBRT_OK;
 }

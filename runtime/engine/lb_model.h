@@ -37,6 +37,7 @@ struct lbrt_model {
     lb_chain *chains; /* of all layers */
     size_t n_chains, mid_stride; /* mid_stride: the widest between two factors */
     lb_needs needs;        /* of all layers, rotations aside */
+    lb_needs mid_needs;    /* of what is between two factors */
 
     size_t q_dim, kv_dim;  /* n_heads * head_dim, n_kv_heads * head_dim */
     uint64_t parameters, weight_bytes, token_bytes;

@@ -109,6 +109,9 @@ lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *opt
     s.exec.scratch = (unsigned char *)lb_arena_take(a, o.n_threads, s.exec.scratch_stride);
     s.exec.mid_room = s.n_batch * m->mid_stride;
     s.exec.mid = take_rows(a, LB_MAX_PRODUCTS, s.exec.mid_room);
+    for (size_t i = 0; i < LB_MAX_PRODUCTS && lb_needs_more(&m->mid_needs); i++) {
+        lb_prep_layout(&s.mid_prep[i], a, s.n_batch, m->mid_stride, &m->mid_needs);
+    }
     layout_activations(&s, m, a);
     s.n_partial = h->n_heads * ((s.n_context + LB_KV_CHUNK - 1) / LB_KV_CHUNK);
     s.partial_stride = stride_of(stride_of(h->head_dim) + 2);
@@ -120,6 +123,7 @@ lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *opt
     s.slab_bytes = a->bytes;
     if (self) {
         memcpy((void *)self, &s, sizeof s);
+        self->exec.mid_prep = self->mid_prep;
     }
     if (out) {
         *out = self;

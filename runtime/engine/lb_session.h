@@ -42,6 +42,7 @@ struct lbrt_session {
     lb_attached attached[LB_MAX_ATTACHED]; /* of exec: in the order in which they were attached */
     float *mid;                            /* of exec, where an adapter needs more than the slab has; else NULL */
     size_t mid_bytes;
+    lb_prep mid_prep[LB_MAX_PRODUCTS]; /* of exec */
     size_t attn_scratch_at; /* within a thread's scratch */
     size_t attn_rows;
 

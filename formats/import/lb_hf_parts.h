@@ -1,0 +1,41 @@
+/*
+ * Matrices that a Hugging Face folder stores as several tensors:
+ *   compressed-tensors  NAME.compressed, .bitmask, .shape (sparse-24-bitmask), .row_offsets besides (sparse-bitmask); int8 or fp8 numbers
+ *                       with NAME.weight_scale, of a row, of groups of columns, or of all (int-quantized, float-quantized)
+ *   SpQR                NAME.dense_weights, .row_offsets, .col_vals, .in_perm: 3 bits, tiles of 16 x 16 (arXiv 2306.03078)
+ *   factors             NAME.ALinear.weight and .BLinear.weight, NAME.1.weight and .0.weight, or, with NAME = X_proj, X_u_proj.weight and
+ *                       X_v_proj.weight: outer and inner matrix of a low-rank layer (ASVD, LoRD, SVD-LLM)
+ * Parts are kept by the matrix's slot until all tensors were seen; then each matrix is checked as a whole and put.
+ */
+#ifndef LB_HF_PARTS_H
+#define LB_HF_PARTS_H
+
+#include "lb_import.h"
+#include "lb_safetensors.h"
+
+typedef enum lb_hf_part {
+    LB_HF_VALUES,
+    LB_HF_MASK,
+    LB_HF_SHAPE,
+    LB_HF_OFFSETS,
+    LB_HF_TILES,
+    LB_HF_OUTLIERS,
+    LB_HF_ORDER,
+    LB_HF_OUTER,
+    LB_HF_INNER,
+    LB_HF_WEIGHT, /* int8 or fp8 numbers */
+    LB_HF_SCALE,
+    LB_HF_PARTS
+} lb_hf_part;
+
+typedef struct lb_hf_matrix {
+    const lb_safetensor *part[LB_HF_PARTS];
+} lb_hf_matrix;
+
+/* True if a tensor is such a part: of which slot, and which. */
+bool lb_hf_part_find(const lb_import *im, const lb_safetensor *t, size_t *slot, lb_hf_part *part);
+
+/* Puts the matrix of a slot, if it has parts. */
+lbrt_status lb_hf_matrix_put(lb_import *im, size_t slot, const lb_hf_matrix *m, lbrt_error *err);
+
+#endif /* LB_HF_PARTS_H */
