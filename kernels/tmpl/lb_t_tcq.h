@@ -238,6 +238,10 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_tcq_)(const unsigned bits, con
                                                  codes + ((g == 0 ? n_groups : g) - 1) * group_bytes);
     for (size_t j = 0; j < n; j++) {
         LB_B v[8];
+        LB_UNROLL
+        for (size_t l = 0; l < group_bytes; l += 64) { /* the next panel's: while this one is multiplied, nothing reads them */
+            LB_PREFETCH(codes + (g + n + j) * group_bytes + l);
+        }
         LB_N(lb_t_tcq_group_)(bits, &tables, codes + (g + j) * group_bytes, &last, v);
         LB_UNROLL
         for (size_t l = 0; l < 8; l++) {
