@@ -24,19 +24,27 @@
 /* Around 50 microseconds: longer than the serial work between two matrix products of a decode step. */
 enum { SPIN_LIMIT = 2000 };
 
+/*
+ * A job's items are dealt out in shares: thread i begins with the i-th n-th part of them, so that what it reads is one stream of memory
+ * (a stream's beginning costs more than a microsecond, until prefetchers follow it). Who has none left takes the back half of the
+ * longest share. A thread's share has its first item in the lower 32 bits and its end in the upper ones.
+ */
 typedef struct lb_worker {
+    _Atomic uint64_t share; /* of thread i, in workers[i] */
+    char pad[56];
     lb_pool *pool;
     pthread_t thread;
     unsigned index;
+    char pad2[36];
 } lb_worker;
 
 struct lb_pool {
     _Atomic uint64_t gate;
     char pad0[56];
-    _Atomic size_t next_item;
-    char pad1[56];
-    _Atomic uintptr_t ahead, ahead_end; /* what is still to be prefetched */
-    char pad2[48];
+    _Atomic uintptr_t ahead; /* what is to be prefetched */
+    _Atomic size_t ahead_bytes;
+    _Atomic unsigned ahead_round;
+    char pad1[40];
     lb_task_fn *fn;
     void *context;
     size_t n_items;
@@ -61,39 +69,106 @@ unsigned lb_pool_threads(const lb_pool *pool)
     return pool->n_threads;
 }
 
-static void pool_items(lb_pool *pool, unsigned thread)
+static uint32_t share_first(uint64_t share)
 {
-    for (;;) {
-        size_t i = atomic_fetch_add_explicit(&pool->next_item, 1, memory_order_relaxed);
-        if (i >= pool->n_items) {
-            return;
-        }
-        pool->fn(pool->context, i, thread);
+    return (uint32_t)share;
+}
+
+static uint32_t share_end(uint64_t share)
+{
+    return (uint32_t)(share >> 32);
+}
+
+static size_t share_items(uint64_t share)
+{
+    return share_end(share) - share_first(share);
+}
+
+static void deal_out(lb_pool *pool, size_t n_items)
+{
+    for (size_t i = 0; i < pool->n_threads; i++) {
+        const size_t first = n_items * i / pool->n_threads, end = n_items * (i + 1) / pool->n_threads;
+        atomic_store_explicit(&pool->workers[i].share, (uint64_t)end << 32 | first, memory_order_relaxed);
     }
 }
 
-enum { AHEAD_STEP = 2048 };
-
-/* Prefetches a piece of what the next job will read. False if there is nothing. A stale or torn hint does no harm: prefetching has no effect. */
-static bool worker_ahead(lb_pool *pool)
+/* The next item of a thread; false: all have been taken. */
+static bool take_item(lb_pool *pool, unsigned thread, size_t *item)
 {
-    uintptr_t end = atomic_load_explicit(&pool->ahead_end, memory_order_relaxed);
-    if (atomic_load_explicit(&pool->ahead, memory_order_relaxed) >= end) {
+    _Atomic uint64_t *own = &pool->workers[thread].share;
+    uint64_t share = atomic_load_explicit(own, memory_order_relaxed);
+    while (share_items(share) > 0) {
+        if (atomic_compare_exchange_weak_explicit(own, &share, share + 1, memory_order_relaxed, memory_order_relaxed)) {
+            *item = share_first(share);
+            return true;
+        }
+    }
+    for (;;) { /* nobody else writes to an empty share */
+        unsigned from = thread;
+        uint64_t most = 0;
+        for (unsigned i = 0; i < pool->n_threads; i++) {
+            share = atomic_load_explicit(&pool->workers[i].share, memory_order_relaxed);
+            if (share_items(share) > share_items(most)) {
+                most = share;
+                from = i;
+            }
+        }
+        if (share_items(most) == 0) {
+            return false;
+        }
+        const uint64_t middle = share_first(most) + share_items(most) / 2;
+        if (atomic_compare_exchange_strong_explicit(&pool->workers[from].share, &most, middle << 32 | share_first(most),
+                                                    memory_order_relaxed, memory_order_relaxed)) {
+            atomic_store_explicit(own, (uint64_t)share_end(most) << 32 | (middle + 1), memory_order_relaxed);
+            *item = (size_t)middle;
+            return true;
+        }
+    }
+}
+
+static void pool_items(lb_pool *pool, unsigned thread)
+{
+    size_t item;
+    while (take_item(pool, thread, &item)) {
+        pool->fn(pool->context, item, thread);
+    }
+}
+
+enum {
+    AHEAD_STEP = 2048,
+    AHEAD_MOST = 512 * 1024 /* of each thread: what comes in between two jobs, and fits a second-level cache */
+};
+
+/* What a worker prefetches while it waits */
+typedef struct worker_hint {
+    unsigned round;
+    uintptr_t at, end;
+} worker_hint;
+
+/* Prefetches a piece of the worker's share in the next job. False if there is nothing. A torn hint does no harm: prefetching has no effect. */
+static bool worker_ahead(lb_pool *pool, unsigned index, worker_hint *h)
+{
+    const unsigned round = atomic_load_explicit(&pool->ahead_round, memory_order_acquire);
+    if (h->round != round) {
+        const size_t share = atomic_load_explicit(&pool->ahead_bytes, memory_order_relaxed) / pool->n_threads;
+        h->round = round;
+        h->at = (atomic_load_explicit(&pool->ahead, memory_order_relaxed) + index * share) & ~(uintptr_t)63;
+        h->end = h->at + lb_min(share, AHEAD_MOST);
+    }
+    if (h->at >= h->end) {
         return false;
     }
-    uintptr_t at = atomic_fetch_add_explicit(&pool->ahead, AHEAD_STEP, memory_order_relaxed);
-    for (uintptr_t p = at; p < at + AHEAD_STEP && p < end; p += 64) {
-        __builtin_prefetch((const void *)p);
+    for (const uintptr_t stop = lb_min(h->at + AHEAD_STEP, h->end); h->at < stop; h->at += 64) {
+        __builtin_prefetch((const void *)h->at);
     }
     return true;
 }
 
 void lb_pool_ahead(lb_pool *pool, const void *data, size_t bytes)
 {
-    uintptr_t at = (uintptr_t)data & ~(uintptr_t)63;
-    atomic_store_explicit(&pool->ahead_end, 0, memory_order_relaxed);
-    atomic_store_explicit(&pool->ahead, at, memory_order_relaxed);
-    atomic_store_explicit(&pool->ahead_end, at + bytes, memory_order_relaxed);
+    atomic_store_explicit(&pool->ahead, (uintptr_t)data, memory_order_relaxed);
+    atomic_store_explicit(&pool->ahead_bytes, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&pool->ahead_round, 1, memory_order_release);
 }
 
 static void worker_sleep(lb_pool *pool, uint64_t seen)
@@ -113,6 +188,7 @@ static void *worker_main(void *arg)
     lb_pool *pool = self->pool;
     uint64_t seen = 0;
     unsigned spins = 0;
+    worker_hint hint = { .round = 0 };
     for (;;) {
         if (atomic_load_explicit(&pool->stop, memory_order_relaxed)) {
             return NULL;
@@ -121,7 +197,7 @@ static void *worker_main(void *arg)
         if (gate >> 32 == seen || !(gate & GATE_OPEN)) {
             seen = gate >> 32;
             if (++spins < SPIN_LIMIT) {
-                if (!worker_ahead(pool)) {
+                if (!worker_ahead(pool, self->index, &hint)) {
                     LB_PAUSE();
                 }
             } else {
@@ -160,7 +236,7 @@ void lb_pool_run(lb_pool *pool, lb_task_fn *fn, void *context, size_t n_items)
         pool->fn = fn;
         pool->context = context;
         pool->n_items = n_items;
-        atomic_store_explicit(&pool->next_item, 0, memory_order_relaxed);
+        deal_out(pool, n_items);
         pool->parallel(pool->parallel_user, lb_min(pool->n_threads, n_items), host_task, pool);
         pool_items(pool, 0); /* what the host left out */
         return;
@@ -174,7 +250,7 @@ void lb_pool_run(lb_pool *pool, lb_task_fn *fn, void *context, size_t n_items)
     pool->fn = fn;
     pool->context = context;
     pool->n_items = n_items;
-    atomic_store_explicit(&pool->next_item, 0, memory_order_relaxed);
+    deal_out(pool, n_items);
     uint64_t job = (atomic_load_explicit(&pool->gate, memory_order_relaxed) >> 32) + 1;
     atomic_store(&pool->gate, job << 32 | GATE_OPEN);
     if (atomic_load(&pool->sleeping)) {

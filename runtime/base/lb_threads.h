@@ -1,6 +1,6 @@
 /*
  * A pool of worker threads that belongs to one session (or one conversion). The caller works too, so a pool of n threads
- * starts n - 1. Work is handed out item by item; idle workers spin for some microseconds and then sleep.
+ * starts n - 1. Each thread begins with a share of the items and then helps others; idle workers spin for some microseconds and then sleep.
  */
 #ifndef LB_THREADS_H
 #define LB_THREADS_H
@@ -25,12 +25,12 @@ unsigned lb_pool_threads(const lb_pool *pool);
 /* Item i of a job, on thread `thread` of 0..n-1 (0 is the caller). */
 typedef void lb_task_fn(void *context, size_t item, unsigned thread);
 
-/* Runs items 0..n_items-1, each once, on whoever is free, and returns when all are done. */
+/* Runs items 0..n_items-1 (fewer than 2^32), each once, on whoever is free, and returns when all are done. */
 void lb_pool_run(lb_pool *pool, lb_task_fn *fn, void *context, size_t n_items);
 
 /*
- * A hint: the next job will read these bytes. Workers that have nothing to do bring them into their caches meanwhile, so that the memory
- * bus is not idle while the caller does what only one thread can do. The memory need not even exist. A later hint replaces it.
+ * A hint: the next job's items will read these bytes, in order. Workers that have nothing to do bring the beginning of their share into their
+ * caches meanwhile, so that the memory bus is not idle while the caller does what only one thread can do. The memory need not even exist. A later hint replaces it.
  */
 void lb_pool_ahead(lb_pool *pool, const void *data, size_t bytes);
 

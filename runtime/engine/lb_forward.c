@@ -30,10 +30,10 @@ static void each_token(forward_job *job, lb_task_fn *step)
 }
 
 /* One token waits for memory: what idle threads fetch meanwhile is won. Many tokens wait for arithmetic. */
-static void next_layer(const forward_job *job, const lb_linear *l)
+static void next_layer(const forward_job *job, const lb_linear *const *l, size_t n)
 {
     if (job->n == 1) {
-        lb_linear_ahead(&job->s->exec, l);
+        lb_linear_ahead(&job->s->exec, l, n);
     }
 }
 
@@ -164,7 +164,7 @@ static void forward_attention(forward_job *job)
                                { &l->attn_k, s->k, s->kv_stride, lb_slot(job->layer, LB_SLOT_K) },
                                { &l->attn_v, s->v, s->kv_stride, lb_slot(job->layer, LB_SLOT_V) } };
     lb_linear_run(&s->exec, qkv, 3, &in, false);
-    next_layer(job, &l->attn_o);
+    next_layer(job, (const lb_linear *const[]){ &l->attn_o }, 1);
     each_token(job, rotate_token);
     lb_kv_pack_layer(&s->kv, &s->exec, job->layer, job->first, job->n);
     lb_attention(s, job->layer, s->q, job->n, job->first, s->normed, s->normed_stride);
@@ -176,6 +176,7 @@ static void forward_attention(forward_job *job)
     in = lb_prep_input(&s->prep, job->n, s->normed, s->normed_stride);
     const lb_product out = { &l->attn_o, s->x, s->x_stride, lb_slot(job->layer, LB_SLOT_O) };
     lb_linear_run(&s->exec, &out, 1, &in, true);
+    next_layer(job, (const lb_linear *const[]){ &l->ffn_gate, &l->ffn_up }, 2);
 }
 
 static void forward_ffn(forward_job *job)
@@ -190,7 +191,7 @@ static void forward_ffn(forward_job *job)
     const lb_product gate_up[] = { { &l->ffn_gate, s->gate, s->ffn_stride, lb_slot(job->layer, LB_SLOT_GATE) },
                                    { &l->ffn_up, s->up, s->ffn_stride, lb_slot(job->layer, LB_SLOT_UP) } };
     lb_linear_run(&s->exec, gate_up, 2, &in, false);
-    next_layer(job, &l->ffn_down);
+    next_layer(job, (const lb_linear *const[]){ &l->ffn_down }, 1);
     each_token(job, activate_token);
     if (!tapped(job, LB_TAP_FFN_DOWN, s->gate, s->ffn_stride)) {
         return;
@@ -198,7 +199,11 @@ static void forward_ffn(forward_job *job)
     in = lb_prep_input(&s->prep, job->n, s->gate, s->ffn_stride);
     const lb_product down = { &l->ffn_down, s->x, s->x_stride, lb_slot(job->layer, LB_SLOT_DOWN) };
     lb_linear_run(&s->exec, &down, 1, &in, true);
-    next_layer(job, job->layer + 1 < s->model->hparams.n_layers ? &l[1].attn_q : &s->model->head);
+    if (job->layer + 1 < s->model->hparams.n_layers) {
+        next_layer(job, (const lb_linear *const[]){ &l[1].attn_q, &l[1].attn_k, &l[1].attn_v }, 3);
+    } else {
+        next_layer(job, (const lb_linear *const[]){ &s->model->head }, 1);
+    }
 }
 
 /* Final norm of the batch's last tokens, head of the last `n_logits`; the very last goes to row `back`. */

@@ -478,13 +478,16 @@ void lb_linear_run(const lb_exec *e, const lb_product *products, size_t n, const
     }
 }
 
-void lb_linear_ahead(const lb_exec *e, const lb_linear *l)
+void lb_linear_ahead(const lb_exec *e, const lb_linear *const *l, size_t n)
 {
-    enum { ENOUGH = 512 * 1024 }; /* for the time between two jobs; fits a second-level cache */
-    const lb_linear_term *m = l->n_terms ? &l->terms[0] : l->n_chains ? &l->chains[0].down_term : NULL;
-    if (m) {
-        lb_pool_ahead(e->pool, m->w, lb_min(m->n_tiles * m->tile_bytes, ENOUGH));
+    const unsigned char *first = NULL;
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        const lb_linear_term *m = l[i]->n_terms ? &l[i]->terms[0] : l[i]->n_chains ? &l[i]->chains[0].down_term : NULL;
+        first = m && !first ? m->w : first;
+        bytes += m ? m->n_tiles * m->tile_bytes : 0;
     }
+    lb_pool_ahead(e->pool, first, bytes);
 }
 
 void lb_linear_row(const lb_linear *l, size_t row, float *out, float *temp)

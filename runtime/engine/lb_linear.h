@@ -180,8 +180,8 @@ static inline size_t lb_slot(uint32_t layer, unsigned which)
 /* y = W x + bias, or, with `add`, y += W x (+ bias), for all products in one go over the threads. */
 void lb_linear_run(const lb_exec *e, const lb_product *products, size_t n, const lb_prepared *x, bool add);
 
-/* Tells idle threads that l comes next (lb_pool_ahead). */
-void lb_linear_ahead(const lb_exec *e, const lb_linear *l);
+/* Tells idle threads that these come next in one go (lb_pool_ahead). Files have them one behind the other. */
+void lb_linear_ahead(const lb_exec *e, const lb_linear *const *l, size_t n);
 
 /* Row `row` of the layer's matrix, without bias and rotations: the embedding of a token. temp has room for cols floats. */
 void lb_linear_row(const lb_linear *l, size_t row, float *out, float *temp);
