@@ -60,8 +60,9 @@ static double lb_bench_product_seconds(lb_bench_product *p, lb_bench_yard *yard,
     return lb_series_median(&s);
 }
 
-static bool lb_bench_format(const lb_kernels *kernels, const lb_wformat_info *f, lb_bench_yard *yard, lb_bench_report report,
-                            void *user)
+/* bytes: lut4 .. lut1 with tables of bytes */
+static bool lb_bench_format(const lb_kernels *kernels, const lb_wformat_info *f, bool bytes, lb_bench_yard *yard,
+                            lb_bench_report report, void *user)
 {
     const unsigned threads = yard->threads;
     static const struct lb_bench_shape {
@@ -72,7 +73,9 @@ static bool lb_bench_format(const lb_kernels *kernels, const lb_wformat_info *f,
         const size_t n = shapes[i].n, k = shapes[i].k, tile_bytes = f->tile_bytes(k);
         const size_t n_tiles = shapes[i].rows ? shapes[i].rows / LB_TILE_ROWS : LB_BENCH_GEMV_BYTES / tile_bytes;
         const size_t groups = k / LB_GROUP + 1;
-        lb_bench_product p = {.fn = n == 1 ? kernels->gemv[f->id] : kernels->gemm[f->id],
+        lb_bench_product p = {.fn = bytes    ? kernels->bytes[f->id - LB_W_LUT1]
+                                    : n == 1 ? kernels->gemv[f->id]
+                                             : kernels->gemm[f->id],
                               .tile_bytes = tile_bytes,
                               .n_tiles = n_tiles,
                               .k = k,
@@ -82,7 +85,8 @@ static bool lb_bench_format(const lb_kernels *kernels, const lb_wformat_info *f,
         float *x = aligned_alloc(64, n * (k + 64) * sizeof(float)), *scale = aligned_alloc(64, n * groups * 64);
         int8_t *q = aligned_alloc(64, n * (k + 64));
         int32_t *sum = aligned_alloc(64, n * groups * 64);
-        uint8_t *lut = aligned_alloc(64, LB_LUT_TOKENS * k / LB_GROUP * LB_LUT_GROUP_BYTES);
+        const size_t lut_stride = k / LB_GROUP * (bytes ? LB_BYTES_GROUP : LB_LUT_GROUP_BYTES);
+        uint8_t *lut = aligned_alloc(64, (bytes ? n : LB_LUT_TOKENS) * lut_stride);
         p.y = aligned_alloc(64, n * p.y_stride * sizeof(float));
         p.scratch = aligned_alloc(64, (size_t)threads * LB_MM_SCRATCH);
         ok = p.fn && w && x && lut && scale && q && sum && p.y && p.scratch;
@@ -91,9 +95,11 @@ static bool lb_bench_format(const lb_kernels *kernels, const lb_wformat_info *f,
                 for (size_t c = 0; c < k; c++) {
                     x[t * (k + 64) + c] = (float)((int)((t * 31 + c * 17) % 255) - 127) / 64.0f;
                 }
-                if (f->reads == LB_READS_LUT && t < LB_LUT_TOKENS) {
+                if (bytes) {
+                    kernels->byte_tables(x + t * (k + 64), k, lut + t * lut_stride, scale + t * groups, sum + t * groups);
+                } else if (f->reads == LB_READS_LUT && t < LB_LUT_TOKENS) {
                     kernels->quantize_a8(x + t * (k + 64), k, q + t * (k + 64), scale + t * groups, sum + t * groups);
-                    kernels->lut_tables(q + t * (k + 64), k, lut + t * (k / LB_GROUP * LB_LUT_GROUP_BYTES));
+                    kernels->lut_tables(q + t * (k + 64), k, lut + t * lut_stride);
                 } else if (f->reads == LB_READS_A8_TOKEN) {
                     kernels->quantize_a8_token(x + t * (k + 64), k, q + t * (k + 64), scale + t, sum + t);
                 } else {
@@ -113,12 +119,12 @@ static bool lb_bench_format(const lb_kernels *kernels, const lb_wformat_info *f,
             }
             p.w = w;
             p.x = (lb_input){n, x, k + 64, q, k + 64, scale, sum, groups, q, k + 64, scale, sum, n <= LB_LUT_TOKENS ? lut : NULL,
-                             k / LB_GROUP * LB_LUT_GROUP_BYTES};
+                             lut_stride, lut, lut_stride, scale, sum};
             const double s = lb_bench_product_seconds(&p, yard, n == 1);
             ok = s > 0.0;
             lb_bench_result r = {.isa = kernels->isa,
                                  .format = f->name,
-                                 .kernel = n == 1 ? "gemv" : "gemm",
+                                 .kernel = bytes ? n == 1 ? "gemv-b" : "gemm-b" : n == 1 ? "gemv" : "gemm",
                                  .rows = n_tiles * LB_TILE_ROWS,
                                  .k = k,
                                  .n = n,
@@ -159,7 +165,8 @@ bool lb_bench_kernels(const char *isa, const char *format, unsigned threads, lb_
         const lb_wformat_info *f;
         for (size_t j = 0; (f = lb_wformat_at(j)) != NULL; j++) {
             if ((!format || strcmp(format, f->name) == 0) &&
-                !lb_bench_format(lb_kernels_for(name), f, &yard, report, user)) {
+                !(lb_bench_format(lb_kernels_for(name), f, false, &yard, report, user) &&
+                  (f->reads != LB_READS_LUT || lb_bench_format(lb_kernels_for(name), f, true, &yard, report, user)))) {
                 return false;
             }
         }

@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 typedef struct lb_bench_result {
-    const char *isa, *format, *kernel; /* kernel: "gemv" or "gemm" */
+    const char *isa, *format, *kernel; /* kernel: "gemv", "gemm"; "gemv-b", "gemm-b" with tables of bytes */
     size_t rows, k, n;                 /* matrix of rows x k, n tokens */
     unsigned threads;
     double seconds;          /* one product */

@@ -35,6 +35,7 @@ typedef struct bench_run {
 typedef struct bench_options {
     const char *kv, *isa;
     float split; /* outlier threshold */
+    bool byte_tables;
     uint32_t repeats;
     lbrt_kv_format key, value;
 } bench_options;
@@ -258,7 +259,7 @@ static void print_kernel(void *user, const lb_bench_result *r)
                k->n ? "," : "", r->isa, r->format, r->kernel, r->rows, r->k, r->n, r->threads, r->gbs, r->gweights,
                r->bandwidth_share, r->int8_share);
     } else {
-        printf("%-11s %-5s %-5s %6zu x %-6zu n %3zu  threads %2u  %7.2f GB/s  %7.1f Gweights/s  memory %3.0f%%  int8 %3.0f%%\n", r->isa,
+        printf("%-11s %-5s %-6s %6zu x %-6zu n %3zu  threads %2u  %7.2f GB/s  %7.1f Gweights/s  memory %3.0f%%  int8 %3.0f%%\n", r->isa,
                r->format, r->kernel, r->rows, r->k, r->n, r->threads, r->gbs, r->gweights, 100.0 * r->bandwidth_share,
                100.0 * r->int8_share);
     }
@@ -295,6 +296,7 @@ int main(int argc, char **argv)
         { "--isa", NULL, LB_ARG_STRING, &o.isa, "LEVEL", "instruction-set level (default: the best)" },
         { "--kv", NULL, LB_ARG_STRING, &o.kv, "F", "KV cache format (default f16)" },
         { "--split", NULL, LB_ARG_FLOAT, &o.split, "T", "activations |x| >= T in float, LLM.int8() (default: 6 for int8; negative: none)" },
+        { "--byte-tables", NULL, LB_ARG_FLAG, &o.byte_tables, NULL, "T-MAC's rounded tables in lut4 .. lut1 instead of exact ones" },
         { "--kernels", NULL, LB_ARG_FLAG, &kernels, NULL, "measure each kernel alone, for every level; needs no model" },
         { "--format", NULL, LB_ARG_STRING, &format, "F", "with --kernels: this weight format only" },
         { "--json", NULL, LB_ARG_FLAG, &json, NULL, "one JSON object on standard output" },
@@ -333,6 +335,7 @@ int main(int argc, char **argv)
     lbrt_model_options mo = LBRT_MODEL_OPTIONS_INIT;
     mo.isa = o.isa;
     mo.outlier_threshold = o.split;
+    mo.byte_tables = o.byte_tables;
     lbrt_model *m;
     lbrt_error err;
     if (lbrt_model_open(path, &mo, &m, &err) != LBRT_OK) {

@@ -26,10 +26,11 @@ static void *need(void *p)
     return p;
 }
 
-static eval_model open_model(const char *path, const lbrt_session_options *so, float split)
+static eval_model open_model(const char *path, const lbrt_session_options *so, float split, bool byte_tables)
 {
     lbrt_model_options mo = LBRT_MODEL_OPTIONS_INIT;
     mo.outlier_threshold = split;
+    mo.byte_tables = byte_tables;
     eval_model m = { .info = LBRT_MODEL_INFO_INIT };
     lbrt_error err;
     if (lbrt_model_open(path, &mo, &m.model, &err) != LBRT_OK) {
@@ -165,7 +166,7 @@ int main(int argc, char **argv)
     const char *text = NULL, *ids_file = NULL, *base_path = NULL, *kv = NULL;
     uint32_t ctx = 512, chunks = 0, threads = 0, batch = 128;
     float split = 0.0f;
-    bool json = false, quiet = false;
+    bool json = false, quiet = false, byte_tables = false;
     const lb_arg args[] = {
         { "--text", "-f", LB_ARG_STRING, &text, "FILE", "the text" },
         { "--tokens", NULL, LB_ARG_STRING, &ids_file, "FILE", "token ids instead of a text" },
@@ -174,6 +175,7 @@ int main(int argc, char **argv)
         { "--base", NULL, LB_ARG_STRING, &base_path, "MODEL", "also the KL divergence and top-1 agreement against this model" },
         { "--kv", NULL, LB_ARG_STRING, &kv, "F", "KV cache format (default f16); the base model keeps f16" },
         { "--split", NULL, LB_ARG_FLOAT, &split, "T", "activations |x| >= T in float, LLM.int8() (default: 6 for int8; negative: none)" },
+        { "--byte-tables", NULL, LB_ARG_FLAG, &byte_tables, NULL, "T-MAC's rounded tables in lut4 .. lut1 (not in the base model)" },
         { "-t", "--threads", LB_ARG_UINT, &threads, "N", "threads (default: all processors)" },
         { "-b", "--batch", LB_ARG_UINT, &batch, "N", "tokens computed at once (default 128; any value gives the same digits)" },
         { "--json", NULL, LB_ARG_FLAG, &json, NULL, "one JSON object on standard output" },
@@ -202,9 +204,9 @@ int main(int argc, char **argv)
     }
     so.kv_key = (lbrt_kv_format)key;
     so.kv_value = (lbrt_kv_format)value;
-    eval_model m = open_model(path, &so, split), base = { .model = NULL };
+    eval_model m = open_model(path, &so, split, byte_tables), base = { .model = NULL };
     if (base_path) {
-        base = open_model(base_path, &base_options, 0.0f);
+        base = open_model(base_path, &base_options, 0.0f, false);
         if (base.info.n_vocab != m.info.n_vocab) {
             lb_program_fail(program, "the models have %u and %u tokens", m.info.n_vocab, base.info.n_vocab);
         }

@@ -137,8 +137,14 @@ typedef struct lbrt_model_options {
 
     lbrt_progress_fn progress; /* of reading (LBRT_SOURCE_READ, or a file that cannot be mapped), then of verifying; NULL: none */
     void *progress_user;
+
+    /*
+     * T-MAC (arXiv 2407.00088): layers of the formats lut4 .. lut1 look up sums of four activations that are rounded to bytes, with a scale
+     * per 32 activations, instead of exact sums of int8 activations. Faster where the CPU has no VNNI. Part of the arithmetic as well.
+     */
+    bool byte_tables;
 } lbrt_model_options;
-#define LBRT_MODEL_OPTIONS_INIT { sizeof(lbrt_model_options), NULL, NULL, NULL, NULL, false, 0.0f, NULL, NULL }
+#define LBRT_MODEL_OPTIONS_INIT { sizeof(lbrt_model_options), NULL, NULL, NULL, NULL, false, 0.0f, NULL, NULL, false }
 
 /*
  * Opens a .lbrt file by mapping it. options and err may be NULL. Errors: IO, FORMAT, UNSUPPORTED, CHECKSUM, MEMORY.

@@ -19,6 +19,10 @@
     lb_matmul_fn lb_gemm_lut4_##s, lb_gemm_lut3_##s, lb_gemm_lut2_##s, lb_gemm_lut1_##s;                              \
     void lb_lut_tables_##s(const int8_t *q, size_t k, uint8_t *tables)
 
+#define LB_DECLARE_BYTES(s)                                                                                           \
+    lb_matmul_fn lb_bytes_lut4_##s, lb_bytes_lut3_##s, lb_bytes_lut2_##s, lb_bytes_lut1_##s;                          \
+    void lb_byte_tables_##s(const float *x, size_t k, uint8_t *tables, float *scale, int32_t *sum)
+
 #define LB_DECLARE_TERN(s) lb_matmul_fn lb_gemv_tern_##s, lb_gemm_tern_##s
 
 #define LB_DECLARE_HADAMARD(s) \
@@ -69,5 +73,6 @@ LB_DECLARE_VECTOR(ref);
 LB_DECLARE_HADAMARD(ref);
 LB_DECLARE_KV(ref);
 LB_DECLARE_LUT(ref);
+LB_DECLARE_BYTES(ref);
 
 #endif /* LB_KERNEL_NAMES_H */

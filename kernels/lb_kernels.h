@@ -117,7 +117,8 @@ typedef enum lb_reads {
     LB_READS_F32 = 0,     /* as they are: f32 f16 bf16 */
     LB_READS_A8 = 1,      /* int8 by groups of 32 columns (quantize_a8): q8 .. q2, tcq, s24 */
     LB_READS_A8_TOKEN = 2, /* int8 by token (quantize_a8_token): tern, int8 */
-    LB_READS_LUT = 3       /* LB_READS_A8 and, of the first LB_LUT_TOKENS tokens, the tables of lut_tables: lut4 .. lut1 */
+    LB_READS_LUT = 3,      /* LB_READS_A8 and, of the first LB_LUT_TOKENS tokens, the tables of lut_tables: lut4 .. lut1 */
+    LB_READS_BYTES = 4     /* the tables of byte_tables: lut4 .. lut1 where they are asked for */
 } lb_reads;
 
 /* What a matrix product reads: n tokens of k columns in the representation of its format; the others may be NULL. */
@@ -136,6 +137,10 @@ typedef struct lb_input {
     const int32_t *token_sum; /* [n]: sum of a token's codes */
     const uint8_t *lut;       /* [n][lut_stride]: tables by lut_tables, 64-byte aligned; NULL: the product does without */
     size_t lut_stride;        /* a multiple of 64 */
+    const uint8_t *bytes;     /* [n][bytes_stride]: tables by byte_tables, 64-byte aligned */
+    size_t bytes_stride;      /* a multiple of 64 */
+    const float *bytes_scale; /* [n][group_stride] */
+    const int32_t *bytes_sum; /* [n][group_stride] */
 } lb_input;
 
 /*
@@ -172,6 +177,22 @@ typedef void lb_matmul_fn(const void *w, size_t tile_bytes, size_t n_tiles, size
  */
 #define LB_LUT_GROUP_BYTES 256u
 #define LB_LUT_TOKENS 4u /* tables are made for this many tokens of a batch at most: with more, products do without */
+
+/*
+ * T-MAC's own tables, which round: another arithmetic for lut4 .. lut1, by choice (lb_linear_rules.bytes). Of a group of 32 columns of x,
+ * for every quad j = 0..7 and every m = 0..15: f(j, m) = (s0 * x_0 + s1 * x_1) + (s2 * x_2 + s3 * x_3), si = 1 if m has bit i, else -1, each
+ * operation rounding once; so f(j, 15 - m) = -f(j, m). amax = max |f| over the group (as integers, so that a NaN counts as larger than
+ * everything); if it is not finite: scale = NaN, t = 0; if amax < 1e-30: scale = 0, t = 0; else scale = amax / 63 and
+ * t(j, m) = round_half_even(f(j, m) * (63 / amax)), which is -63..63, so that two add up in a byte (the paper's fast aggregation, but
+ * without its error). sum = sum over j of t(j, 15). Stored are bytes t + 64, 128 a group: even quads u8 [4][16], then odd ones.
+ *
+ * The product of lut4 .. lut1 with them: acc = +0; for each group in order
+ *     S(b) = sum over p = 0..3 of t(2 p, low nibble) + t(2 p + 1, high nibble) of byte p of bit plane b
+ *     isum = (sum over b of S(b) << b << (shift - 1)) + (centre - zero) * sum, centre = ((1 << bits) - 1) << (shift - 1); it fits 16 bits
+ *     acc = fma(scale(group) * x_scale, (float)isum, acc)
+ * and at the end acc * row_scale. As 2 * code = (sum over b of +-2^b) + 2^bits - 1, that is sum of ((code << shift) - zero) * x.
+ */
+#define LB_BYTES_GROUP 128u
 
 /*
  * A quantized KV cache (runtime/engine/lb_kv.h) is read through one product. Codes are tiles of 16 rows as in a packed matrix, without
@@ -219,6 +240,12 @@ typedef struct lb_kernels {
 
     /* The tables of k (a multiple of 64) codes of one token: k / 32 * LB_LUT_GROUP_BYTES bytes, 64-byte aligned */
     void (*lut_tables)(const int8_t *q, size_t k, uint8_t *tables);
+
+    /* lut4 .. lut1 with tables of bytes: of format LB_W_LUT1 + i. scratch may be NULL if n == 1. */
+    lb_matmul_fn *bytes[4];
+
+    /* Tables of bytes of x[0..k-1]: k_pad / 32 * LB_BYTES_GROUP bytes, 64-byte aligned, as many scales and sums as groups */
+    void (*byte_tables)(const float *x, size_t k, uint8_t *tables, float *scale, int32_t *sum);
 
     /* y_i = (x_i * r) * w_i, r = 1 / sqrt(ss / n + eps), ss = lane sum with lane = fma(x, x, lane). y may be x. */
     void (*rmsnorm)(float *y, const float *x, const float *w, size_t n, float eps);

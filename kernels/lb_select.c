@@ -59,6 +59,11 @@
     R(quantize_a8,       lb_quantize_a8,    ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(quantize_a8_token, lb_quantize_a8_token, ref, sse,  avx2,  avx512, avx512,     avx512)                          \
     R(lut_tables,          lb_lut_tables,     ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
+    R(bytes[0], lb_bytes_lut1, ref, sse, avx2, avx2, avx512vnni, avx512vnni)                                          \
+    R(bytes[1], lb_bytes_lut2, ref, sse, avx2, avx2, avx512vnni, avx512vnni)                                          \
+    R(bytes[2], lb_bytes_lut3, ref, sse, avx2, avx2, avx512vnni, avx512vnni)                                          \
+    R(bytes[3], lb_bytes_lut4, ref, sse, avx2, avx2, avx512vnni, avx512vnni)                                          \
+    R(byte_tables, lb_byte_tables, ref, sse, avx2, avx2, avx512vnni, avx512vnni)                                      \
     R(rmsnorm,           lb_rmsnorm,        ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(add,               lb_add,            ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(scale,             lb_scale,          ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
@@ -95,10 +100,13 @@ LB_DECLARE_TCQ(avx512vnni);
 LB_DECLARE_TCQ(avx512vbmi);
 LB_DECLARE_TERN(sse);
 LB_DECLARE_LUT(sse);
+LB_DECLARE_BYTES(sse);
 LB_DECLARE_TERN(avx2);
 LB_DECLARE_LUT(avx2);
+LB_DECLARE_BYTES(avx2);
 LB_DECLARE_TERN(avx512vnni);
 LB_DECLARE_LUT(avx512vnni);
+LB_DECLARE_BYTES(avx512vnni);
 LB_DECLARE_S24(sse);
 LB_DECLARE_INT8(sse);
 LB_DECLARE_MASKED(sse);
@@ -177,6 +185,11 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(quantize_a8,        lb_quantize_a8,    ref,  neon, neon,    neon)                                               \
     R(quantize_a8_token,  lb_quantize_a8_token, ref, neon, neon, neon)                                                \
     R(lut_tables,          lb_lut_tables,     ref, neon, dotprod, dotprod)                                            \
+    R(bytes[0], lb_bytes_lut1, ref, neon, neon, neon)                                                                 \
+    R(bytes[1], lb_bytes_lut2, ref, neon, neon, neon)                                                                 \
+    R(bytes[2], lb_bytes_lut3, ref, neon, neon, neon)                                                                 \
+    R(bytes[3], lb_bytes_lut4, ref, neon, neon, neon)                                                                 \
+    R(byte_tables, lb_byte_tables, ref, neon, neon, neon)                                                             \
     R(rmsnorm,            lb_rmsnorm,        ref,  neon, neon,    neon)                                               \
     R(add,                lb_add,            ref,  neon, neon,    neon)                                               \
     R(scale,              lb_scale,          ref,  neon, neon,    neon)                                               \
@@ -203,6 +216,7 @@ LB_DECLARE_KV(neon);
 LB_DECLARE_MATMUL(dotprod);
 LB_DECLARE_TERN(neon);
 LB_DECLARE_LUT(neon);
+LB_DECLARE_BYTES(neon);
 LB_DECLARE_TERN(dotprod);
 LB_DECLARE_LUT(dotprod);
 LB_DECLARE_S24(neon);
@@ -274,6 +288,11 @@ static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
     R(quantize_a8,        lb_quantize_a8,    ref)                                                                     \
     R(quantize_a8_token,  lb_quantize_a8_token, ref)                                                                  \
     R(lut_tables,          lb_lut_tables,     ref)                                                                    \
+    R(bytes[0], lb_bytes_lut1, ref)                                                                                   \
+    R(bytes[1], lb_bytes_lut2, ref)                                                                                   \
+    R(bytes[2], lb_bytes_lut3, ref)                                                                                   \
+    R(bytes[3], lb_bytes_lut4, ref)                                                                                   \
+    R(byte_tables, lb_byte_tables, ref)                                                                               \
     R(rmsnorm,            lb_rmsnorm,        ref)                                                                     \
     R(add,                lb_add,            ref)                                                                     \
     R(scale,              lb_scale,          ref)                                                                     \

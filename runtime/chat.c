@@ -39,7 +39,7 @@ typedef struct chat_options {
     lb_arg_strings adapters;
     uint32_t n, threads, context;
     lbrt_sampling sampling;
-    bool raw, stats;
+    bool raw, stats, byte_tables;
 } chat_options;
 
 /* An answer on its way to the terminal, kept for the conversation. */
@@ -382,6 +382,7 @@ int main(int argc, char **argv)
         { "--raw", NULL, LB_ARG_FLAG, &o.raw, NULL, "continue the text as it is, without a chat template" },
         { "--kv", NULL, LB_ARG_STRING, &o.kv, "F", "KV cache format: f16 (default), f32, or keys/values as in f16/f32" },
         { "--lora", NULL, LB_ARG_STRINGS, &o.adapters, "FILE[:S]", "attach an adapter (.lbrt), scaled by S (default 1); repeatable" },
+        { "--byte-tables", NULL, LB_ARG_FLAG, &o.byte_tables, NULL, "T-MAC's rounded tables in layers of lut4 .. lut1" },
         { "--stats", NULL, LB_ARG_FLAG, &o.stats, NULL, "show speed and memory after each answer" },
     };
     const lb_usage usage = { program, "[options] [MODEL.lbrt]",
@@ -399,7 +400,9 @@ int main(int argc, char **argv)
 
     lbrt_error err;
     lbrt_model *model;
-    if (lbrt_model_open(path, NULL, &model, &err) != LBRT_OK) {
+    lbrt_model_options options = LBRT_MODEL_OPTIONS_INIT;
+    options.byte_tables = o.byte_tables;
+    if (lbrt_model_open(path, &options, &model, &err) != LBRT_OK) {
         lb_program_fail(program, "%s: %s", path, err.text);
     }
     lbrt_session_options so = LBRT_SESSION_OPTIONS_INIT;

@@ -28,6 +28,7 @@ HEADER_AFTER(lbrt_model_options, isa, verify);
 HEADER_AFTER(lbrt_model_options, verify, outlier_threshold);
 HEADER_AFTER(lbrt_model_options, outlier_threshold, progress);
 HEADER_AFTER(lbrt_model_options, progress, progress_user);
+HEADER_AFTER(lbrt_model_options, progress_user, byte_tables);
 
 HEADER_FIRST(lbrt_source);
 HEADER_AFTER(lbrt_source, size, kind);

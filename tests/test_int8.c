@@ -37,7 +37,7 @@ static bool i8_run(i8_layer *l, lb_wformat format, const char *isa, float thresh
                            .parts = { { .format = format, .rows = I8_ROWS, .cols = I8_K, .data = tiles,
                                         .bytes = I8_TILES * tile_bytes, .tile_bytes = tile_bytes } } };
     const lb_tensor tensor = { .name = "w", .name_bytes = 1, .n_terms = 1, .rows = I8_ROWS, .cols = I8_K, .terms = &term };
-    const lb_linear_rules rules = { lb_kernels_for(isa), threshold };
+    const lb_linear_rules rules = { .k = lb_kernels_for(isa), .threshold = threshold };
     lb_linear linear;
     lb_linear_term terms[1];
     lbrt_error err = { LBRT_OK, "" };

@@ -116,6 +116,7 @@ static bool sess_finite(const float *x, size_t n)
 }
 
 static float sess_threshold; /* of the models that sess_ways opens */
+static bool sess_byte_tables;
 
 /* Every way must give the bits of the first. Models are opened once per instruction-set level. */
 static void sess_ways(const char *shape, const char *format, const char *path, const sess_kv *kv,
@@ -134,6 +135,7 @@ static void sess_ways(const char *shape, const char *format, const char *path, c
             lbrt_model_options o = LBRT_MODEL_OPTIONS_INIT;
             o.isa = w->isa;
             o.outlier_threshold = sess_threshold;
+            o.byte_tables = sess_byte_tables;
             lbrt_error err = { LBRT_OK, "" };
             if (!LB_CHECK(lbrt_model_open(path, &o, &m, &err) == LBRT_OK, "%s %s: %s", shape, format,
                           err.text)) {
@@ -247,6 +249,31 @@ static void sess_split(void)
             sess_ways("micro", formats[f], path, &sess_kvs[0], ways, n, 33);
         }
     }
+    sess_threshold = 0.0f;
+}
+
+/* T-MAC's rounded tables as an option, with and without outliers set aside. */
+static void sess_bytes(void)
+{
+    static const char *const formats[] = { "lut4", "lut3", "lut2", "lut1" };
+    const char *levels[16];
+    const size_t n_levels = sess_levels(levels);
+    sess_byte_tables = true;
+    for (size_t f = 0; f < sizeof formats / sizeof formats[0]; f++) {
+        sess_way ways[1 + 2 * 16] = { { NULL, 1, 1, 1 } };
+        size_t n = 1;
+        sess_threshold = f == 1 ? 0.8f : 0.0f;
+        for (size_t i = n_levels; i-- > 0;) {
+            ways[n++] = (sess_way){ levels[i], 7, 3, 13 };
+            ways[n++] = (sess_way){ levels[i], 64, 2, 0 };
+        }
+        lb_test_case("micro as %s with tables of bytes: the same bits in %zu ways", formats[f], n);
+        const char *path = sm_file("micro", formats[f]);
+        if (path) {
+            sess_ways("micro", formats[f], path, &sess_kvs[0], ways, n, 33);
+        }
+    }
+    sess_byte_tables = false;
     sess_threshold = 0.0f;
 }
 
@@ -604,6 +631,7 @@ void test_session(void)
     sess_count_kvs();
     sess_formats();
     sess_split();
+    sess_bytes();
     sess_long();
     sess_shared();
     sess_rewind();

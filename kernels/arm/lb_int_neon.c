@@ -8,6 +8,7 @@
 
 LB_DECLARE_MATMUL(neon);
 LB_DECLARE_LUT(neon);
+LB_DECLARE_BYTES(neon);
 LB_DECLARE_TCQ(neon);
 LB_DECLARE_S24(neon);
 LB_DECLARE_INT8(neon);
@@ -25,6 +26,7 @@ LB_DECLARE_MASKED(neon);
 #define LB_T_AHEAD 2048
 #define LB_T_TCQ 1
 #define LB_T_SHARE 0
+#define LB_T_BYTES 2
 #define LB_T_WIDE 0
 #include "../tmpl/lb_t_int.h"
 #endif

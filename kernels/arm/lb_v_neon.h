@@ -371,6 +371,36 @@ LB_VOP lb_v_neon_i lb_v_neon_sum_w(lb_v_neon_w s)
                   vaddl_s16(vget_low_s16(s.v[1]), vget_low_s16(s.v[3])), vaddl_high_s16(s.v[1], s.v[3]));
 }
 
+/* 16 bytes, looked up by the low 4 bits of 16 others */
+typedef uint8x16_t lb_v_neon_z;
+LB_VOP uint8x16_t lb_v_neon_load_z(const uint8_t *p) { return vld1q_u8(p); }
+LB_VOP void lb_v_neon_store_z(uint8_t *p, uint8x16_t z) { vst1q_u8(p, z); }
+LB_VOP uint8x16_t lb_v_neon_lookup_z(const uint8_t *p, const uint8_t *table)
+{
+    return vqtbl1q_u8(vld1q_u8(table), lb_v_neon_low(vld1q_u8(p)));
+}
+/* Row sums of bytes 0..254 with weights of planes, in 16 bits */
+LB_VOP int16x8_t lb_v_neon_plane(uint8x8_t a, uint8x8_t b, uint8x8_t c, uint8x8_t d)
+{
+    return vreinterpretq_s16_u16(vaddq_u16(vaddl_u8(a, b), vaddl_u8(c, d)));
+}
+LB_VOP lb_v_neon_i lb_v_neon_planes(const lb_v_neon_b *v, const int bits, const int weight, uint8x16_t z, int base,
+                                    int sum)
+{
+    int16x8_t lo = vdupq_n_s16((int16_t)base), hi = lo;
+    LB_UNROLL
+    for (int b = 0; b < bits; b++) {
+        const uint8x16_t *p = v[b].v;
+        const int16x8_t w = vdupq_n_s16((int16_t)(weight << b));
+        lo = vmlaq_s16(lo, lb_v_neon_plane(vget_low_u8(p[0]), vget_low_u8(p[1]), vget_low_u8(p[2]), vget_low_u8(p[3])), w);
+        hi = vmlaq_s16(hi, lb_v_neon_plane(vget_high_u8(p[0]), vget_high_u8(p[1]), vget_high_u8(p[2]), vget_high_u8(p[3])), w);
+    }
+    const int16x8_t x = vdupq_n_s16((int16_t)sum);
+    lo = vmlsq_s16(lo, vreinterpretq_s16_u16(vmovl_u8(vget_low_u8(z))), x);
+    hi = vmlsq_s16(hi, vreinterpretq_s16_u16(vmovl_u8(vget_high_u8(z))), x);
+    return LB_V4_(lb_v_neon_i, vmovl_s16(vget_low_s16(lo)), vmovl_high_s16(lo), vmovl_s16(vget_low_s16(hi)), vmovl_high_s16(hi));
+}
+
 #undef LB_V4_
 #undef LB_V4_BIN_
 #undef LB_V4_UN_

@@ -289,6 +289,9 @@ LB_T_BITS(q3, 3, 2, 8)
 LB_T_BITS(q2, 2, 2, 8)
 
 #include "lb_t_lut.h"
+#if LB_T_BYTES
+#include "lb_t_bytes.h"
+#endif
 
 #undef LB_T_AND
 #undef LB_T_BITS_GEMM

@@ -8,6 +8,7 @@
 
 LB_DECLARE_MATMUL(avx2);
 LB_DECLARE_LUT(avx2);
+LB_DECLARE_BYTES(avx2);
 LB_DECLARE_S24(avx2);
 LB_DECLARE_INT8(avx2);
 LB_DECLARE_MASKED(avx2);
@@ -25,6 +26,7 @@ LB_DECLARE_TCQ(avx2);
 #define LB_T_AHEAD 2048
 #define LB_T_TCQ 1
 #define LB_T_SHARE 0
+#define LB_T_BYTES 2
 #define LB_T_WIDE 0
 #include "../tmpl/lb_t_int.h"
 #endif

@@ -8,6 +8,7 @@
 
 LB_DECLARE_MATMUL(avx512vnni);
 LB_DECLARE_LUT(avx512vnni);
+LB_DECLARE_BYTES(avx512vnni);
 LB_DECLARE_S24(avx512vnni);
 LB_DECLARE_INT8(avx512vnni);
 LB_DECLARE_MASKED(avx512vnni);
@@ -25,6 +26,7 @@ LB_DECLARE_TCQ(avx512vnni);
 #define LB_T_AHEAD 2048
 #define LB_T_TCQ 1
 #define LB_T_SHARE 0
+#define LB_T_BYTES 1
 #define LB_T_WIDE 0
 #include "../tmpl/lb_t_int.h"
 #endif

@@ -8,6 +8,7 @@
 
 LB_DECLARE_MATMUL(sse);
 LB_DECLARE_LUT(sse);
+LB_DECLARE_BYTES(sse);
 LB_DECLARE_TCQ(sse);
 LB_DECLARE_S24(sse);
 LB_DECLARE_INT8(sse);
@@ -25,6 +26,7 @@ LB_DECLARE_MASKED(sse);
 #define LB_T_AHEAD 2048
 #define LB_T_TCQ 1
 #define LB_T_SHARE 1
+#define LB_T_BYTES 1
 #define LB_T_WIDE 0
 #pragma push_macro("LB_UNROLL") /* four registers a vector: nothing is won by unrolling */
 #undef LB_UNROLL

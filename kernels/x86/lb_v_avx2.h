@@ -353,5 +353,31 @@ LB_VOP __m256i lb_v_avx2_sum_w_8(__m256i v)
 }
 LB_VOP lb_v_avx2_i lb_v_avx2_sum_w(lb_v_avx2_w s) { return (lb_v_avx2_i){lb_v_avx2_sum_w_8(s.a), lb_v_avx2_sum_w_8(s.b)}; }
 
+/* 16 bytes, looked up by the low 4 bits of 16 others */
+typedef __m128i lb_v_avx2_z;
+LB_VOP __m128i lb_v_avx2_load_z(const uint8_t *p) { return _mm_loadu_si128((const __m128i *)(const void *)p); }
+LB_VOP void lb_v_avx2_store_z(uint8_t *p, __m128i z) { _mm_storeu_si128((__m128i *)(void *)p, z); }
+LB_VOP __m128i lb_v_avx2_lookup_z(const uint8_t *p, const uint8_t *table)
+{
+    return _mm_shuffle_epi8(lb_v_avx2_load_z(table), _mm_and_si128(lb_v_avx2_load_z(p), _mm_set1_epi8(15)));
+}
+/* Row sums of bytes 0..254 with weights of planes, in 16 bits: maddubs adds the pieces 0 and 2, 1 and 3 on the way */
+LB_VOP lb_v_avx2_i lb_v_avx2_planes(const lb_v_avx2_b *v, const int bits, const int weight, __m128i z, int base,
+                                    int sum)
+{
+    __m256i lo = _mm256_setzero_si256(), hi = lo;
+    LB_UNROLL
+    for (int b = 0; b < bits; b++) {
+        const __m256i w = _mm256_set1_epi8((char)(weight << b));
+        lo = _mm256_add_epi16(lo, _mm256_maddubs_epi16(_mm256_unpacklo_epi8(v[b].a, v[b].b), w));
+        hi = _mm256_add_epi16(hi, _mm256_maddubs_epi16(_mm256_unpackhi_epi8(v[b].a, v[b].b), w));
+    }
+    const __m256i s = _mm256_add_epi16(_mm256_permute2x128_si256(lo, hi, 0x20), _mm256_permute2x128_si256(lo, hi, 0x31));
+    const __m256i zero = _mm256_mullo_epi16(_mm256_cvtepu8_epi16(z), _mm256_set1_epi16((int16_t)sum));
+    const __m256i isum = _mm256_sub_epi16(_mm256_add_epi16(s, _mm256_set1_epi16((int16_t)base)), zero);
+    return (lb_v_avx2_i){_mm256_cvtepi16_epi32(_mm256_castsi256_si128(isum)),
+                         _mm256_cvtepi16_epi32(_mm256_extracti128_si256(isum, 1))};
+}
+
 #undef LB_VOP
 #endif /* LB_V_AVX2_H */

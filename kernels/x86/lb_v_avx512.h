@@ -216,5 +216,31 @@ LB_VOP __m512i lb_v_avx512_sum_w(lb_v_avx512_w s)
                             _mm512_cvtepi16_epi32(_mm256_permute2x128_si256(a, b, 0x31)));
 }
 
+/* 16 bytes, looked up by the low 4 bits of 16 others */
+typedef __m128i lb_v_avx512_z;
+LB_VOP __m128i lb_v_avx512_load_z(const uint8_t *p) { return _mm_loadu_si128((const __m128i *)(const void *)p); }
+LB_VOP void lb_v_avx512_store_z(uint8_t *p, __m128i z) { _mm_storeu_si128((__m128i *)(void *)p, z); }
+LB_VOP __m128i lb_v_avx512_lookup_z(const uint8_t *p, const uint8_t *table)
+{
+    return _mm_shuffle_epi8(lb_v_avx512_load_z(table), _mm_and_si128(lb_v_avx512_load_z(p), _mm_set1_epi8(15)));
+}
+/* Row sums of bytes 0..254 with weights of planes, in 16 bits: maddubs adds two planes on the way */
+LB_VOP __m512i lb_v_avx512_planes(const __m512i *v, const int bits, const int weight, __m128i z, int base, int sum)
+{
+    __m512i lo = _mm512_setzero_si512(), hi = lo;
+    LB_UNROLL
+    for (int b = 0; b < bits; b += 2) {
+        const bool two = b + 1 < bits;
+        const __m512i last = two ? v[b + 1] : v[b], w = _mm512_set1_epi16((int16_t)((two ? 2 << 8 | 1 : 1) * (weight << b)));
+        lo = _mm512_add_epi16(lo, _mm512_maddubs_epi16(_mm512_unpacklo_epi8(v[b], last), w));
+        hi = _mm512_add_epi16(hi, _mm512_maddubs_epi16(_mm512_unpackhi_epi8(v[b], last), w));
+    }
+    const __m256i a = _mm256_add_epi16(_mm512_castsi512_si256(lo), _mm512_extracti64x4_epi64(lo, 1));
+    const __m256i b = _mm256_add_epi16(_mm512_castsi512_si256(hi), _mm512_extracti64x4_epi64(hi, 1));
+    const __m256i s = _mm256_add_epi16(_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31));
+    const __m256i zero = _mm256_mullo_epi16(_mm256_cvtepu8_epi16(z), _mm256_set1_epi16((int16_t)sum));
+    return _mm512_cvtepi16_epi32(_mm256_sub_epi16(_mm256_add_epi16(s, _mm256_set1_epi16((int16_t)base)), zero));
+}
+
 #undef LB_VOP
 #endif /* LB_V_AVX512_H */

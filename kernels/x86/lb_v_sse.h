@@ -394,6 +394,35 @@ LB_VOP lb_v_sse_i lb_v_sse_sum_w(lb_v_sse_w s)
                   lb_v_sse_sum_w_4(_mm_srli_si128(s.v[1], 8), _mm_srli_si128(s.v[3], 8)));
 }
 
+/* 16 bytes, looked up by the low 4 bits of 16 others */
+typedef __m128i lb_v_sse_z;
+LB_VOP __m128i lb_v_sse_load_z(const uint8_t *p) { return _mm_loadu_si128((const __m128i *)(const void *)p); }
+LB_VOP void lb_v_sse_store_z(uint8_t *p, __m128i z) { _mm_storeu_si128((__m128i *)(void *)p, z); }
+LB_VOP __m128i lb_v_sse_lookup_z(const uint8_t *p, const uint8_t *table)
+{
+    return _mm_shuffle_epi8(lb_v_sse_load_z(table), _mm_and_si128(lb_v_sse_load_z(p), _mm_set1_epi8(15)));
+}
+/* Row sums of bytes 0..254 with weights of planes, in 16 bits: maddubs adds the pieces 0 and 2, 1 and 3 on the way */
+LB_VOP lb_v_sse_i lb_v_sse_planes(const lb_v_sse_b *v, const int bits, const int weight, __m128i z, int base,
+                                  int sum)
+{
+    __m128i lo = _mm_set1_epi16((int16_t)base), hi = lo;
+    LB_UNROLL
+    for (int b = 0; b < bits; b++) {
+        const __m128i w = _mm_set1_epi8((char)(weight << b));
+        LB_UNROLL
+        for (int p = 0; p < 2; p++) {
+            lo = _mm_add_epi16(lo, _mm_maddubs_epi16(_mm_unpacklo_epi8(v[b].v[p], v[b].v[p + 2]), w));
+            hi = _mm_add_epi16(hi, _mm_maddubs_epi16(_mm_unpackhi_epi8(v[b].v[p], v[b].v[p + 2]), w));
+        }
+    }
+    const __m128i x = _mm_set1_epi16((int16_t)sum), none = _mm_setzero_si128();
+    lo = _mm_sub_epi16(lo, _mm_mullo_epi16(_mm_unpacklo_epi8(z, none), x));
+    hi = _mm_sub_epi16(hi, _mm_mullo_epi16(_mm_unpackhi_epi8(z, none), x));
+    return LB_V4_(lb_v_sse_i, _mm_cvtepi16_epi32(lo), _mm_cvtepi16_epi32(_mm_srli_si128(lo, 8)), _mm_cvtepi16_epi32(hi),
+                  _mm_cvtepi16_epi32(_mm_srli_si128(hi, 8)));
+}
+
 #undef LB_V4_
 #undef LB_V4_BIN_
 #undef LB_V4_UN_

@@ -33,6 +33,14 @@ void lb_prep_layout(lb_prep *p, lb_arena *a, size_t n_max, size_t k_max, const l
         p->lut_stride = p->q_stride / LB_GROUP * LB_LUT_GROUP_BYTES;
         p->lut = (uint8_t *)lb_arena_take(a, lb_min(n_max, LB_LUT_TOKENS), p->lut_stride);
     }
+    if ((needs->plain | needs->split) & LB_READS_BIT(LB_READS_BYTES)) {
+        p->bytes_stride = p->q_stride / LB_GROUP * LB_BYTES_GROUP;
+    }
+    if (needs->plain & LB_READS_BIT(LB_READS_BYTES)) {
+        p->bytes = (uint8_t *)lb_arena_take(a, n_max, p->bytes_stride);
+        p->bytes_scale = (float *)lb_arena_take(a, n_max, groups * sizeof(float));
+        p->bytes_sum = (int32_t *)lb_arena_take(a, n_max, groups * sizeof(int32_t));
+    }
     if (needs->plain & LB_READS_BIT(LB_READS_A8_TOKEN)) {
         p->tq = (int8_t *)lb_arena_take(a, n_max, p->q_stride);
         p->token_scale = (float *)lb_arena_take(a, n_max, sizeof(float));
@@ -59,6 +67,11 @@ void lb_prep_layout(lb_prep *p, lb_arena *a, size_t n_max, size_t k_max, const l
         p->split_token_scale = (float *)lb_arena_take(a, n_max, sizeof(float));
         p->split_token_sum = (int32_t *)lb_arena_take(a, n_max, sizeof(int32_t));
     }
+    if (needs->split & LB_READS_BIT(LB_READS_BYTES)) {
+        p->split_bytes = (uint8_t *)lb_arena_take(a, n_max, p->bytes_stride);
+        p->split_bytes_scale = (float *)lb_arena_take(a, n_max, groups * sizeof(float));
+        p->split_bytes_sum = (int32_t *)lb_arena_take(a, n_max, groups * sizeof(int32_t));
+    }
 }
 
 /* Sets a token's outliers aside: a NaN is none, and spoils the rest as it should. */
@@ -81,6 +94,10 @@ static void split_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, 
     if (needs->split & LB_READS_BIT(LB_READS_A8_TOKEN)) {
         e->k->quantize_a8_token(rest, k, p->split_tq + t * p->q_stride, p->split_token_scale + t, p->split_token_sum + t);
     }
+    if (needs->split & LB_READS_BIT(LB_READS_BYTES)) {
+        e->k->byte_tables(rest, k, p->split_bytes + t * p->bytes_stride, p->split_bytes_scale + t * groups,
+                          p->split_bytes_sum + t * groups);
+    }
 }
 
 void lb_prep_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_t k, const lb_needs *needs)
@@ -91,6 +108,9 @@ void lb_prep_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_
     }
     if (needs->plain & LB_READS_BIT(LB_READS_LUT) && t < LB_LUT_TOKENS) {
         e->k->lut_tables(p->q + t * p->q_stride, lb_round_up(k, LB_K_ALIGN), p->lut + t * p->lut_stride);
+    }
+    if (needs->plain & LB_READS_BIT(LB_READS_BYTES)) {
+        e->k->byte_tables(x, k, p->bytes + t * p->bytes_stride, p->bytes_scale + t * groups, p->bytes_sum + t * groups);
     }
     if (needs->plain & LB_READS_BIT(LB_READS_A8_TOKEN)) {
         e->k->quantize_a8_token(x, k, p->tq + t * p->q_stride, p->token_scale + t, p->token_sum + t);
@@ -124,6 +144,11 @@ static lb_input input_slice(const lb_input *x, size_t first, size_t n, size_t co
     if (x->lut) { /* they end with the first tokens */
         in.lut = first + n > LB_LUT_TOKENS ? NULL : in.lut + first * x->lut_stride + col / LB_GROUP * LB_LUT_GROUP_BYTES;
     }
+    if (x->bytes) {
+        in.bytes += first * x->bytes_stride + col / LB_GROUP * LB_BYTES_GROUP;
+        in.bytes_scale += first * x->group_stride + col / LB_GROUP;
+        in.bytes_sum += first * x->group_stride + col / LB_GROUP;
+    }
     if (x->tq) { /* whoever reads it reads all columns: lb_linear_bind */
         in.tq += first * x->tq_stride;
         in.token_scale += first;
@@ -148,7 +173,11 @@ lb_prepared lb_prep_input(const lb_prep *p, size_t n, const float *x, size_t str
                                      .token_scale = p->token_scale,
                                      .token_sum = p->token_sum,
                                      .lut = p->lut,
-                                     .lut_stride = p->lut_stride },
+                                     .lut_stride = p->lut_stride,
+                                     .bytes = p->bytes,
+                                     .bytes_stride = p->bytes_stride,
+                                     .bytes_scale = p->bytes_scale,
+                                     .bytes_sum = p->bytes_sum },
                           .rotated = { .n = n,
                                        .f32 = p->rotated,
                                        .f32_stride = p->k_max,
@@ -166,7 +195,11 @@ lb_prepared lb_prep_input(const lb_prep *p, size_t n, const float *x, size_t str
                                      .tq = p->split_tq,
                                      .tq_stride = p->q_stride,
                                      .token_scale = p->split_token_scale,
-                                     .token_sum = p->split_token_sum },
+                                     .token_sum = p->split_token_sum,
+                                     .bytes = p->split_bytes,
+                                     .bytes_stride = p->bytes_stride,
+                                     .bytes_scale = p->split_bytes_scale,
+                                     .bytes_sum = p->split_bytes_sum },
                           .n_outliers = p->n_outliers,
                           .outlier = p->outlier,
                           .outlier_stride = p->k_max };
@@ -263,7 +296,10 @@ lbrt_status lb_linear_bind(lb_linear *l, const lb_tensor *t, const lb_linear_rul
         LB_FAIL_IF(out->format->id == LB_W_INT8 && in->n_cols > LB_INT8_MAX_K, err, LBRT_ERR_UNSUPPORTED,
                    "tensor %.*s has more columns than int8 can sum", (int)t->name_bytes, t->name);
         lb_needs needs = { .plain = LB_READS_BIT(out->format->reads) };
-        if (out->format->reads == LB_READS_LUT) {
+        if (out->format->reads == LB_READS_LUT && rules->bytes) {
+            needs.plain = LB_READS_BIT(LB_READS_BYTES);
+            out->gemv = out->gemm = k->bytes[out->format->id - LB_W_LUT1];
+        } else if (out->format->reads == LB_READS_LUT) {
             needs.plain |= LB_READS_BIT(LB_READS_A8);
         }
         out->split = splits(rules, out);

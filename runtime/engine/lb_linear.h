@@ -108,6 +108,10 @@ typedef struct lb_prep {
     int32_t *token_sum;
     uint8_t *lut; /* of the first LB_LUT_TOKENS tokens */
     size_t lut_stride;
+    uint8_t *bytes, *split_bytes; /* tables of bytes, of all tokens */
+    size_t bytes_stride;
+    float *bytes_scale, *split_bytes_scale;
+    int32_t *bytes_sum, *split_bytes_sum;
     float *rotated; /* [n_max][k_max] */
     int8_t *rotated_q;
     float *rotated_scale;
@@ -143,6 +147,7 @@ lb_prepared lb_prep_input(const lb_prep *p, size_t n, const float *x, size_t str
 typedef struct lb_linear_rules {
     const lb_kernels *k;
     float threshold;
+    bool bytes; /* terms of lut4 .. lut1 read tables of bytes (lb_kernels.h), which round, instead of exact ones */
 } lb_linear_rules;
 #define LB_INT8_THRESHOLD 6.0f
 

@@ -244,7 +244,7 @@ lbrt_status lb_model_build(const lb_model_bytes *from, const lbrt_model_options 
     if (s == LBRT_OK) {
         m->q_dim = (size_t)m->hparams.n_heads * m->hparams.head_dim;
         m->kv_dim = (size_t)m->hparams.n_kv_heads * m->hparams.head_dim;
-        s = bind_all(&(lb_binder){ .m = m, .rules = { m->kernels, options->outlier_threshold }, .err = err });
+        s = bind_all(&(lb_binder){ .m = m, .rules = { m->kernels, options->outlier_threshold, options->byte_tables }, .err = err });
     }
     if (s == LBRT_OK && m->file.tokenizer.data) {
         s = lb_tokenizer_open(m->file.tokenizer.data, m->file.tokenizer.bytes, &a, &m->tokenizer, err);
