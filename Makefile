@@ -20,7 +20,7 @@ PROGRAMS := chat lbrt-convert lbrt-info lbrt-bench lbrt-eval
 VERSION  := $(shell awk '/define LBRT_VERSION_(MAJOR|MINOR|PATCH)/ { printf "%s%s", s, $$3; s = "." }' include/lbrt.h)
 
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
-# In optimized builds: for size what does no arithmetic and what few machines use; kernels, which call nobody, are not unwound through
+# In optimized builds: for size what does no arithmetic and what few machines use; no tables for unwinding, as nothing is thrown through C
 COLD_OBJ := $(filter $(addprefix $(BUILD)/obj/,runtime/api/% runtime/text/% formats/container/% \
     runtime/base/lb_os% runtime/base/lb_status% runtime/base/lb_buffer% runtime/engine/lb_model% runtime/engine/lb_adapter% \
     runtime/engine/lb_session% kernels/x86/%_sse.o),$(LIB_OBJ))
@@ -32,7 +32,7 @@ all: $(BUILD)/liblbrt.a $(BUILD)/liblbrt.so $(PROGRAMS:%=$(BUILD)/%) $(BUILD)/de
 
 ifneq ($(filter -O2,$(CFLAGS)),)
 $(COLD_OBJ): SIZE += -Os
-$(BUILD)/obj/kernels/%.o: SIZE += -fno-asynchronous-unwind-tables
+$(LIB_OBJ): SIZE += -fno-asynchronous-unwind-tables
 endif
 
 $(BUILD)/obj/kernels/%.o: SIZE += $(KERNEL_CFLAGS)
@@ -43,9 +43,14 @@ $(BUILD)/obj/%.o: %.c
 $(BUILD)/liblbrt.a: $(LIB_OBJ)
 	rm -f $@ && $(AR) rcs $@ $^
 
+# Relocations of tables of pointers, packed (glibc 2.36 and later)
+ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
+PACKED := -Wl,-z,pack-relative-relocs
+endif
+
 # One set of objects serves both libraries: with hidden visibility position independence costs nothing measurable.
 $(BUILD)/liblbrt.so: $(LIB_OBJ)
-	$(CC) -shared -Wl,-soname,liblbrt.so.0 $(CFLAGS) -pthread $^ -o $@ $(LDLIBS)
+	$(CC) -shared -Wl,-soname,liblbrt.so.0 $(PACKED) $(CFLAGS) -pthread $^ -o $@ $(LDLIBS)
 
 # Converters and kernel benchmarks see the internal floors; chat and everything like it sees only the library.
 $(BUILD)/liblbrt-tools.a: $(TOOL_OBJ)

@@ -35,6 +35,8 @@
 #define LB_DECLARE_S24(s)                                                                                             \
     lb_matmul_fn lb_gemv_s24q8_##s, lb_gemv_s24q4_##s, lb_gemm_s24q8_##s, lb_gemm_s24q4_##s
 
+extern const uint64_t lb_masked_index[256]; /* for each byte of a mask 8 indices: i-th set bit -> i, other bits -> 0x80 */
+
 /* expand: codes of n quads from their masks; values and at as in lb_kernels.h */
 typedef void lb_masked_expand_fn(uint8_t *codes, const uint8_t *masks, size_t n, const uint8_t *values, size_t n_values, size_t *at);
 typedef void lb_masked_with_fn(lb_masked_expand_fn *expand, const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x,

@@ -5,27 +5,15 @@
  *
  * Expanding is a function apart, so that a level that can do it better shares all the rest.
  */
-#ifndef LB_MASKED_INDEX
-/* For each byte of a mask 8 indices: i-th set bit -> i, other bits -> 0x80. In 64-bit arithmetic: bits spread to bytes, prefix sums */
-#define LB_MASKED_SPREAD(m) (((((m) * 0x0101010101010101ull & 0x8040201008040201ull) + 0x7f7f7f7f7f7f7f7full) >> 7) & 0x0101010101010101ull)
-#define LB_MASKED_INDEX(m)                                                                                            \
-    ((LB_MASKED_SPREAD(m) * 0x0101010101010101ull - LB_MASKED_SPREAD(m)) & LB_MASKED_SPREAD(m) * 0xffull) |           \
-        ((LB_MASKED_SPREAD(m) ^ 0x0101010101010101ull) << 7)
-#define LB_MASKED_4(m) LB_MASKED_INDEX((m) + 0ull), LB_MASKED_INDEX((m) + 1ull), LB_MASKED_INDEX((m) + 2ull), LB_MASKED_INDEX((m) + 3ull)
-#define LB_MASKED_16(m) LB_MASKED_4(m), LB_MASKED_4((m) + 4), LB_MASKED_4((m) + 8), LB_MASKED_4((m) + 12)
-#define LB_MASKED_64(m) LB_MASKED_16(m), LB_MASKED_16((m) + 16), LB_MASKED_16((m) + 32), LB_MASKED_16((m) + 48)
-#endif
-
 static LB_T_TARGET void LB_N(lb_t_masked_expand_)(uint8_t *codes, const uint8_t *masks, size_t n, const uint8_t *values, size_t n_values,
                                                   size_t *at)
 {
-    static const uint64_t index[256] = {LB_MASKED_64(0), LB_MASKED_64(64), LB_MASKED_64(128), LB_MASKED_64(192)};
     const uint8_t *from = values + *at, *last = values + n_values - 64;
     for (size_t j = 0; j < n; j++) {
         LB_UNROLL
         for (size_t b = 0; b < 8; b++) {
             const unsigned m = masks[8 * j + b];
-            const uint64_t v = LB_V(lookup8)(from, index[m]) | (index[m] & 0x8080808080808080ull);
+            const uint64_t v = LB_V(lookup8)(from, lb_masked_index[m]) | (lb_masked_index[m] & 0x8080808080808080ull);
             memcpy(codes + 64 * j + 8 * b, &v, sizeof v);
             from += __builtin_popcount(m);
         }
