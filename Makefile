@@ -13,7 +13,7 @@ STD     := -std=c11 -D_GNU_SOURCE -ffp-contract=off -fvisibility=hidden -fPIC -f
 LDLIBS  += -lm
 RUN     ?=
 
-LIB_SRC  := $(wildcard kernels/*.c kernels/*/*.c formats/container/*.c runtime/*/*.c)
+LIB_SRC  := $(sort $(wildcard kernels/*.c kernels/*/*.c formats/container/*.c runtime/*/*.c))
 TOOL_SRC := $(wildcard formats/import/*.c formats/pack/*.c formats/calib/*.c)
 TEST_SRC := $(wildcard tests/*.c tests/fuzz/*.c)
 PROGRAMS := chat lbrt-convert lbrt-info lbrt-bench lbrt-eval
@@ -122,6 +122,44 @@ fuzz-%:
 	cd build-fuzz && $(abspath build-fuzz)/fuzz-bin-$* -dict=../tests/fuzz/dict/$*.dict -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048 \
 		-print_final_stats=1 $(FUZZ_FLAGS) corpus-$* ../tests/fuzz/corpus/$*
 
+# ---- the whole runtime in one header; test-single runs all tests on one object that is made from it, without a flag but -fPIC ----
+
+$(BUILD)/lbrt-single: $(BUILD)/obj/runtime/lbrt-single.o $(BUILD)/obj/runtime/base/lb_hash.o
+	$(CC) $(CFLAGS) $^ -o $@
+$(BUILD)/lbrt_single.h: $(BUILD)/lbrt-single include/lbrt.h $(LIB_SRC) $(wildcard kernels/*.h kernels/*/*.h formats/container/*.h runtime/*/*.h)
+	$(RUN) $(BUILD)/lbrt-single include/lbrt.h $(LIB_SRC) >$@.part && mv $@.part $@
+$(BUILD)/obj/lbrt_single.o: $(BUILD)/lbrt_single.h
+	@printf '#define LBRT_IMPLEMENTATION\n#include "lbrt_single.h"\n' >$(BUILD)/lbrt_single.c
+	$(CC) -std=c11 $(WARN) -fPIC -DLBRT_LINK_VISIBLE $(SINGLE_FLAGS) -c $(BUILD)/lbrt_single.c -o $@
+
+single: $(BUILD)/lbrt_single.h
+test-single:
+	$(MAKE) BUILD=$(BUILD)-single LIB_OBJ=$(BUILD)-single/obj/lbrt_single.o test
+
+# ---- WebAssembly (emscripten): a page that talks, and the golden tokens of the demo model for node ----
+
+EMCC    ?= emcc
+WASM    := $(EMCC) -std=gnu11 -O2 -msimd128 -msse4.1 -DLBRT_NO_PTHREADS -I$(BUILD)
+WASM_LD := $(EMCC) -O1 -sALLOW_MEMORY_GROWTH
+
+$(BUILD)/web/lbrt.js: bench/demo/web/lbrt-web.c $(BUILD)/lbrt_single.h
+	@mkdir -p $(@D)
+	$(WASM) -c $< -o $(BUILD)/web/lbrt.o
+	$(WASM_LD) $(BUILD)/web/lbrt.o -o $@ -sENVIRONMENT=worker -sEXPORTED_FUNCTIONS=_malloc,_free \
+		-sEXPORTED_RUNTIME_METHODS=UTF8ToString,stringToUTF8,lengthBytesUTF8
+web: $(BUILD)/web/lbrt.js
+	cp bench/demo/web/index.html bench/demo/web/worker.js bench/demo/demo.lbrt $(BUILD)/web/
+	@echo 'serve the folder $(BUILD)/web, for example: python3 -m http.server -d $(BUILD)/web'
+
+$(BUILD)/web/lbrt-test.js: $(BUILD)/lbrt_single.h tests/lb_test.c tests/test_demo.c formats/import/lb_json.c
+	@mkdir -p $(@D)
+	@printf 'LB_TEST_ENTRY(demo)\n' >$(BUILD)/web/test_list.inc
+	@printf '#define LBRT_IMPLEMENTATION\n#include "lbrt_single.h"\n' >$(BUILD)/web/lbrt_single.c
+	cd $(BUILD)/web && for f in lbrt_single.c $(abspath $(filter %.c,$^)); do $(WASM) -I.. -I. -DLBRT_LINK_VISIBLE -DLB_TEST_DEMO_ALONE -c $$f || exit 1; done
+	cd $(BUILD)/web && $(WASM_LD) lbrt_single.o $(patsubst %.c,%.o,$(notdir $(filter %.c,$^))) -o $(@F) -sNODERAWFS -sENVIRONMENT=node
+web-test: $(BUILD)/web/lbrt-test.js
+	node $(BUILD)/web/lbrt-test.js
+
 bench: all
 	@mkdir -p $(BUILD)/models
 	@test -f $(BUILD)/models/bench-q4.lbrt || $(BUILD)/lbrt-convert --synth tinyllama-1.1b --format q4 $(BUILD)/models/bench-q4.lbrt
@@ -154,11 +192,13 @@ help:
 	@echo 'make            libraries and programs into build/'
 	@echo 'make demo       talk to the small model in bench/demo (make demo-score: how well it answers)'
 	@echo 'make test       all tests (ONLY=name runs one file)'
+	@echo 'make single     build/lbrt_single.h, the whole runtime in one header (make test-single: all tests on it)'
 	@echo 'make bench      tokens per second of a 1.1B model of random weights'
+	@echo 'make web        build/web: a page with the demo model, in WebAssembly (emscripten); make web-test: its golden tokens'
 	@echo 'make asan ubsan tsan   the tests under a sanitizer'
 	@echo 'make stress     100 sessions in 8 threads, everything at random, SECONDS=60'
 	@echo 'make fuzz-NAME  one of the fuzz targets in tests/fuzz, SECONDS=60 (clang)'
 	@echo 'make install PREFIX=/usr/local [DESTDIR=]'
 
-.PHONY: all demo demo-score test asan ubsan tsan bench install clean help fuzz-seeds stress tsan-stress
+.PHONY: all single test-single web web-test demo demo-score test asan ubsan tsan bench install clean help fuzz-seeds stress tsan-stress
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

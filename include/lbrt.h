@@ -202,7 +202,8 @@ typedef struct lbrt_model_info {
     bool adds_bos;           /* prompts begin with bos */
     bool has_chat_template;
 } lbrt_model_info;
-#define LBRT_MODEL_INFO_INIT { .size = sizeof(lbrt_model_info) }
+#define LBRT_MODEL_INFO_INIT \
+    { sizeof(lbrt_model_info), NULL, NULL, NULL, 0, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 0, false, false }
 
 LBRT_API lbrt_status lbrt_model_describe(const lbrt_model *model, lbrt_model_info *info);
 

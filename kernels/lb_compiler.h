@@ -31,6 +31,11 @@
 #error "lbrt needs gcc or clang"
 #endif
 
+/* In front of what several files share: the single-file header (runtime/lbrt-single.c) makes it static. */
+#if !defined(LB_LINK)
+#define LB_LINK
+#endif
+
 /* Unrolls the loop that follows wholly, or leaves it a loop. gcc needs to be told below -O3, clang does it by itself. */
 #if defined(__clang__)
 #define LB_UNROLL _Pragma("clang loop unroll(full)")
@@ -41,9 +46,13 @@
 #endif
 
 /* Makes a register opaque: gcc 12 otherwise reassociates long integer sums, products first, and spills them all. */
+#if defined(__wasm__)
+#define LB_KEEP_ORDER(constraint, x) ((void)0)
+#define LB_TARGET(x) /* vectors are on or off for a whole module */
+#else
 #define LB_KEEP_ORDER(constraint, x) __asm__("" : constraint(x))
-
 #define LB_TARGET(x) __attribute__((target(x)))
+#endif
 
 #define LB_CAT2_(a, b) a##b
 #define LB_CAT2(a, b) LB_CAT2_(a, b)

@@ -95,7 +95,11 @@ bool lb_cpu_runs(lb_cpu_level level) /* no way to ask: what the compiler was tol
 
 bool lb_cpu_runs(lb_cpu_level level)
 {
+#if defined(__wasm_simd128__)
+    return level == LB_CPU_SCALAR || level == LB_CPU_SIMD128;
+#else
     return level == LB_CPU_SCALAR;
+#endif
 }
 
 #endif

@@ -19,7 +19,9 @@ typedef enum lb_cpu_level {
     /* aarch64, rising */
     LB_CPU_NEON,
     LB_CPU_DOTPROD, /* sdot udot */
-    LB_CPU_I8MM     /* smmla usdot, with dotprod */
+    LB_CPU_I8MM,    /* smmla usdot, with dotprod */
+    /* WebAssembly */
+    LB_CPU_SIMD128 /* fixed when it is compiled: a module with vectors does not load where there are none */
 } lb_cpu_level;
 
 /* Asks the CPU each time (no state is kept); false for levels of other architectures. */

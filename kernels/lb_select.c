@@ -12,7 +12,7 @@
 
 #define LB_ENTRY_(entry, op, suffix) .entry = op##_##suffix,
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__wasm_simd128__)
 
 /*    entry              function           scalar sse     avx2   avx512  vnni        vbmi */
 #define LB_ROWS(R)                                                                                                    \
@@ -82,42 +82,46 @@
     R(masked,            lb_masked,         ref,  sse,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
     R(mul_bf16,          lb_mul_bf16,       ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)
 
-LB_DECLARE_MATMUL(sse);
+LB_DECLARE_FLOAT(sse);
+LB_DECLARE_INT(sse);
 LB_DECLARE_TCQ(sse);
 LB_DECLARE_VECTOR(sse);
 LB_DECLARE_HADAMARD(sse);
 LB_DECLARE_KV(sse);
-LB_DECLARE_MATMUL(avx2);
+LB_DECLARE_TERN(sse);
+LB_DECLARE_LUT(sse);
+LB_DECLARE_S24(sse);
+LB_DECLARE_INT8(sse);
+LB_DECLARE_MASKED(sse);
+LB_DECLARE_BYTES(sse);
+#if defined(__x86_64__)
+LB_DECLARE_FLOAT(avx2);
+LB_DECLARE_INT(avx2);
 LB_DECLARE_TCQ(avx2);
 LB_DECLARE_VECTOR(avx2);
 LB_DECLARE_HADAMARD(avx2);
 LB_DECLARE_KV(avx2);
-LB_DECLARE_MATMUL(avx512);
+LB_DECLARE_FLOAT(avx512);
 LB_DECLARE_VECTOR(avx512);
 LB_DECLARE_HADAMARD(avx512);
-LB_DECLARE_MATMUL(avx512vnni);
+LB_DECLARE_INT(avx512vnni);
 LB_DECLARE_TCQ(avx512vnni);
-LB_DECLARE_TCQ(avx512vbmi);
-LB_DECLARE_TERN(sse);
-LB_DECLARE_LUT(sse);
-LB_DECLARE_BYTES(sse);
+LB_DECLARE_TCQ_GEMV(avx512vbmi);
 LB_DECLARE_TERN(avx2);
 LB_DECLARE_LUT(avx2);
 LB_DECLARE_BYTES(avx2);
 LB_DECLARE_TERN(avx512vnni);
 LB_DECLARE_LUT(avx512vnni);
 LB_DECLARE_BYTES(avx512vnni);
-LB_DECLARE_S24(sse);
-LB_DECLARE_INT8(sse);
-LB_DECLARE_MASKED(sse);
 LB_DECLARE_S24(avx2);
 LB_DECLARE_INT8(avx2);
 LB_DECLARE_MASKED(avx2);
 LB_DECLARE_S24(avx512vnni);
 LB_DECLARE_INT8(avx512vnni);
 LB_DECLARE_MASKED(avx512vnni);
-LB_DECLARE_MASKED(avx512vbmi);
+LB_DECLARE_MASKED_ONE(avx512vbmi);
 LB_DECLARE_KV(avx512vnni);
+#endif
 
 #define LB_COL_SCALAR(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, a)
 #define LB_COL_SSE(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, b)
@@ -127,6 +131,9 @@ LB_DECLARE_KV(avx512vnni);
 #define LB_COL_AVX512VBMI(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, w)
 
 static const lb_kernels lb_table_scalar = {.isa = "scalar", LB_ROWS(LB_COL_SCALAR)};
+
+#if defined(__x86_64__)
+
 static const lb_kernels lb_table_sse = {.isa = "sse", LB_ROWS(LB_COL_SSE)};
 static const lb_kernels lb_table_avx2 = {.isa = "avx2", LB_ROWS(LB_COL_AVX2)};
 static const lb_kernels lb_table_avx512 = {.isa = "avx512", LB_ROWS(LB_COL_AVX512)};
@@ -137,6 +144,14 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     {LB_CPU_SCALAR, &lb_table_scalar}, {LB_CPU_SSE, &lb_table_sse}, {LB_CPU_AVX2, &lb_table_avx2},                    \
     {LB_CPU_AVX512, &lb_table_avx512}, {LB_CPU_AVX512VNNI, &lb_table_avx512vnni},                                     \
     {LB_CPU_AVX512VBMI, &lb_table_avx512vbmi},
+
+#else /* WebAssembly: its vectors are those of SSE4.1 but for names, which the compiler's own header translates */
+
+static const lb_kernels lb_table_simd128 = {.isa = "simd128", LB_ROWS(LB_COL_SSE)};
+
+#define LB_LEVELS {LB_CPU_SCALAR, &lb_table_scalar}, {LB_CPU_SIMD128, &lb_table_simd128},
+
+#endif
 
 #elif defined(__aarch64__)
 
@@ -208,12 +223,13 @@ static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_C
     R(masked,            lb_masked,         ref,  neon, dotprod, dotprod)                                             \
     R(mul_bf16,          lb_mul_bf16,       ref,  neon, neon,    neon)
 
-LB_DECLARE_MATMUL(neon);
+LB_DECLARE_FLOAT(neon);
+LB_DECLARE_INT(neon);
 LB_DECLARE_TCQ(neon);
 LB_DECLARE_VECTOR(neon);
 LB_DECLARE_HADAMARD(neon);
 LB_DECLARE_KV(neon);
-LB_DECLARE_MATMUL(dotprod);
+LB_DECLARE_INT(dotprod);
 LB_DECLARE_TERN(neon);
 LB_DECLARE_LUT(neon);
 LB_DECLARE_BYTES(neon);

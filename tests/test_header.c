@@ -104,6 +104,13 @@ HEADER_AFTER(lbrt_generation, ignore_end, n_generated);
 
 _Static_assert(sizeof(lbrt_error) == 256 && sizeof(lbrt_token) == 4 && sizeof(lbrt_utf8) == 8,
                "sizes that callers depend on");
+_Static_assert(LBRT_OK == 0 && LBRT_CANCELLED == 1 && LBRT_ERR_ARGUMENT == 10 && LBRT_ERR_STATE == 11 && LBRT_ERR_BUFFER == 12 &&
+                   LBRT_ERR_MEMORY == 20 && LBRT_ERR_IO == 21 && LBRT_ERR_THREAD == 22 && LBRT_ERR_FORMAT == 30 &&
+                   LBRT_ERR_UNSUPPORTED == 31 && LBRT_ERR_CHECKSUM == 32 && LBRT_ERR_CONTEXT_FULL == 40 && LBRT_ERR_NUMERIC == 41,
+               "statuses are pinned");
+#if LBRT_VERSION < 100 || LBRT_VERSION != LBRT_VERSION_MAJOR * 10000 + LBRT_VERSION_MINOR * 100 + LBRT_VERSION_PATCH
+#error "versions are compared by the preprocessor, too"
+#endif
 _Static_assert(LBRT_SOURCE_PATH == 0 && LBRT_SOURCE_MEMORY == 1 && LBRT_SOURCE_FD == 2 && LBRT_SOURCE_READ == 3, "sources are pinned");
 _Static_assert(LBRT_KV_DEFAULT == 0 && LBRT_KV_F32 == 1 && LBRT_KV_F16 == 2 && LBRT_KV_Q8 == 3 &&
                    LBRT_KV_Q4 == 4 && LBRT_KV_Q2 == 5,

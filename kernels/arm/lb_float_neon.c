@@ -3,7 +3,7 @@
 #include "../lb_kernel_names.h"
 #include "lb_v_neon.h"
 
-LB_DECLARE_MATMUL(neon);
+LB_DECLARE_FLOAT(neon);
 
 #define LB_T neon
 #define LB_TV neon

@@ -6,7 +6,7 @@
 #include "../lb_ahead.h"
 #include "lb_v_dotprod.h"
 
-LB_DECLARE_MATMUL(dotprod);
+LB_DECLARE_INT(dotprod);
 LB_DECLARE_LUT(dotprod);
 LB_DECLARE_TCQ(dotprod);
 LB_DECLARE_S24(dotprod);

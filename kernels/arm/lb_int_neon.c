@@ -6,7 +6,7 @@
 #include "../lb_ahead.h"
 #include "lb_v_neon.h"
 
-LB_DECLARE_MATMUL(neon);
+LB_DECLARE_INT(neon);
 LB_DECLARE_LUT(neon);
 LB_DECLARE_BYTES(neon);
 LB_DECLARE_TCQ(neon);

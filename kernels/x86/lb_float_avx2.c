@@ -3,7 +3,7 @@
 #include "../lb_kernel_names.h"
 #include "lb_v_avx2.h"
 
-LB_DECLARE_MATMUL(avx2);
+LB_DECLARE_FLOAT(avx2);
 
 #define LB_T avx2
 #define LB_TV avx2

@@ -3,7 +3,7 @@
 #include "../lb_kernel_names.h"
 #include "lb_v_avx512.h"
 
-LB_DECLARE_MATMUL(avx512);
+LB_DECLARE_FLOAT(avx512);
 
 #define LB_T avx512
 #define LB_TV avx512

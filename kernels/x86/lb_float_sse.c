@@ -1,9 +1,9 @@
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__wasm_simd128__)
 /* Matrix products of float formats, SSE4.1: one tile x one token: the emulated fma is all that counts. */
 #include "../lb_kernel_names.h"
 #include "lb_v_sse.h"
 
-LB_DECLARE_MATMUL(sse);
+LB_DECLARE_FLOAT(sse);
 
 #define LB_T sse
 #define LB_TV sse

@@ -6,7 +6,7 @@
 #include "../lb_ahead.h"
 #include "lb_v_avx2.h"
 
-LB_DECLARE_MATMUL(avx2);
+LB_DECLARE_INT(avx2);
 LB_DECLARE_LUT(avx2);
 LB_DECLARE_BYTES(avx2);
 LB_DECLARE_S24(avx2);

@@ -6,7 +6,7 @@
 #include "../lb_ahead.h"
 #include "lb_v_avx512vnni.h"
 
-LB_DECLARE_MATMUL(avx512vnni);
+LB_DECLARE_INT(avx512vnni);
 LB_DECLARE_LUT(avx512vnni);
 LB_DECLARE_BYTES(avx512vnni);
 LB_DECLARE_S24(avx512vnni);

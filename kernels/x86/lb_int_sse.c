@@ -1,4 +1,4 @@
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__wasm_simd128__)
 /* Matrix products of integer formats, SSE4.1: blocks of 16 rows x 2 tokens. */
 #include "../lb_bits.h"
 #include "../lb_kernel_names.h"
@@ -6,7 +6,7 @@
 #include "../lb_ahead.h"
 #include "lb_v_sse.h"
 
-LB_DECLARE_MATMUL(sse);
+LB_DECLARE_INT(sse);
 LB_DECLARE_LUT(sse);
 LB_DECLARE_BYTES(sse);
 LB_DECLARE_TCQ(sse);

@@ -4,7 +4,7 @@
 #include "lb_v_avx512vbmi.h"
 
 LB_DECLARE_MASKED(avx512vnni);
-LB_DECLARE_MASKED(avx512vbmi);
+LB_DECLARE_MASKED_ONE(avx512vbmi);
 
 static LB_TARGET_AVX512VBMI void lb_masked_expand_avx512vbmi(uint8_t *codes, const uint8_t *masks, size_t n, const uint8_t *values,
                                                              size_t n_values, size_t *at)

@@ -6,7 +6,7 @@
 #include "../lb_ahead.h"
 #include "lb_v_avx512vbmi.h"
 
-LB_DECLARE_TCQ(avx512vbmi);
+LB_DECLARE_TCQ_GEMV(avx512vbmi);
 
 #define LB_T avx512vbmi
 #define LB_TV avx512

@@ -1,4 +1,4 @@
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__wasm_simd128__)
 /* Matrix products of ternary weights, SSE4.1: as lb_tern_avx2.c, 16 bytes at a time. */
 #include "../lb_kernel_names.h"
 #include "../lb_layout.h"

@@ -5,7 +5,11 @@
 #ifndef LB_V_SSE_H
 #define LB_V_SSE_H
 
+#if defined(__wasm__)
+#include <smmintrin.h>
+#else
 #include <immintrin.h>
+#endif
 
 #include "../lb_math.h"
 

@@ -1,6 +1,6 @@
 /* The operating system by POSIX, with Linux's processor affinity where there is one. */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* sched_getaffinity, when compiled without the Makefile's flags */
+#define _GNU_SOURCE /* O_TMPFILE, when compiled without the Makefile's flags */
 #endif
 #include "lb_os.h"
 
@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 #if defined(__linux__)
-#include <sched.h>
+#include <sys/syscall.h>
 #endif
 
 lbrt_status lb_file_open(const char *path, int *fd, lbrt_error *err)
@@ -284,15 +284,22 @@ double lb_now(void)
 
 unsigned lb_cpu_count(void)
 {
+#if defined(LBRT_NO_PTHREADS)
+    return 1;
+#else
 #if defined(__linux__)
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) {
-        int n = CPU_COUNT(&set);
-        if (n > 0) {
-            return (unsigned)n;
-        }
+    /* The call itself: the C library's function, and its sets, are there for _GNU_SOURCE only. */
+    unsigned long set[1024 / sizeof(unsigned long)];
+    const long bytes = syscall(SYS_sched_getaffinity, 0, sizeof set, set);
+    unsigned count = 0;
+    for (size_t i = 0; bytes > 0 && i < (size_t)bytes / sizeof set[0]; i++) {
+        count += (unsigned)__builtin_popcountl(set[i]);
+    }
+    if (count > 0) {
+        return count;
     }
 #endif
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n > 0 ? (unsigned)n : 1;
+#endif
 }

@@ -6,9 +6,14 @@
  */
 #include "lb_threads.h"
 
-#include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
+
+#if defined(LBRT_NO_PTHREADS)
+#define LB_WORKERS 0 /* lb_cpu_count is 1, so that nobody asks for more threads than the caller */
+#else
+#define LB_WORKERS 1
+#include <pthread.h>
+#endif
 
 #if defined(__x86_64__) || defined(__i386__)
 #define LB_PAUSE() __builtin_ia32_pause()
@@ -33,7 +38,9 @@ typedef struct lb_worker {
     _Atomic uint64_t share; /* of thread i, in workers[i] */
     char pad[56];
     lb_pool *pool;
+#if LB_WORKERS
     pthread_t thread;
+#endif
     unsigned index;
     char pad2[36];
 } lb_worker;
@@ -54,8 +61,10 @@ struct lb_pool {
     _Atomic bool stop;
     _Atomic unsigned sleeping;        /* workers in cond_wait, or about to be */
     _Atomic bool caller_sleeping;
+#if LB_WORKERS
     pthread_mutex_t mutex;
     pthread_cond_t wake, done;
+#endif
     lb_worker workers[];
 };
 
@@ -134,6 +143,8 @@ static void pool_items(lb_pool *pool, unsigned thread)
     }
 }
 
+#if LB_WORKERS
+
 enum {
     AHEAD_STEP = 2048,
     AHEAD_MOST = 512 * 1024 /* of each thread: what comes in between two jobs, and fits a second-level cache */
@@ -164,12 +175,16 @@ static bool worker_ahead(lb_pool *pool, unsigned index, worker_hint *h)
     return true;
 }
 
+#endif
+
 void lb_pool_ahead(lb_pool *pool, const void *data, size_t bytes)
 {
     atomic_store_explicit(&pool->ahead, (uintptr_t)data, memory_order_relaxed);
     atomic_store_explicit(&pool->ahead_bytes, bytes, memory_order_relaxed);
     atomic_fetch_add_explicit(&pool->ahead_round, 1, memory_order_release);
 }
+
+#if LB_WORKERS
 
 static void worker_sleep(lb_pool *pool, uint64_t seen)
 {
@@ -221,6 +236,8 @@ static void *worker_main(void *arg)
     }
 }
 
+#endif
+
 /* Task i is thread i: its scratch memory is its own, wherever the host runs it. */
 static void host_task(void *context, size_t i)
 {
@@ -247,6 +264,7 @@ void lb_pool_run(lb_pool *pool, lb_task_fn *fn, void *context, size_t n_items)
         }
         return;
     }
+#if LB_WORKERS
     pool->fn = fn;
     pool->context = context;
     pool->n_items = n_items;
@@ -273,6 +291,7 @@ void lb_pool_run(lb_pool *pool, lb_task_fn *fn, void *context, size_t n_items)
         atomic_store(&pool->caller_sleeping, false);
         pthread_mutex_unlock(&pool->mutex);
     }
+#endif
 }
 
 void lb_pool_host(lb_pool *pool, unsigned n_threads, lbrt_parallel_fn parallel, void *user)
@@ -288,6 +307,7 @@ void lb_pool_stop(lb_pool *pool)
     if (pool->parallel) {
         return;
     }
+#if LB_WORKERS
     atomic_store(&pool->stop, true);
     pthread_mutex_lock(&pool->mutex);
     pthread_cond_broadcast(&pool->wake);
@@ -298,12 +318,14 @@ void lb_pool_stop(lb_pool *pool)
     pthread_cond_destroy(&pool->done);
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->mutex);
+#endif
 }
 
 lbrt_status lb_pool_start(lb_pool *pool, unsigned n_threads, lbrt_error *err)
 {
     memset(pool, 0, lb_pool_bytes(n_threads));
     pool->n_threads = n_threads;
+#if LB_WORKERS
     LB_FAIL_IF(pthread_mutex_init(&pool->mutex, NULL) != 0, err, LBRT_ERR_THREAD, "cannot make a mutex");
     if (pthread_cond_init(&pool->wake, NULL) != 0) {
         pthread_mutex_destroy(&pool->mutex);
@@ -322,5 +344,8 @@ lbrt_status lb_pool_start(lb_pool *pool, unsigned n_threads, lbrt_error *err)
         }
         pool->n_started++;
     }
+#else
+    LB_FAIL_IF(n_threads > 1, err, LBRT_ERR_THREAD, "this build has no threads");
+#endif
     return LBRT_OK;
 }

@@ -53,12 +53,12 @@ bool lb_unicode_nfc(const char *text, size_t bytes, lb_text *out);
 
 /* ---- the tables (lb_unicode_tables.c) ---- */
 
-extern const uint32_t lb_unicode_classes[], lb_unicode_classes_n;
-extern const uint32_t lb_unicode_combining[], lb_unicode_combining_n;
-extern const uint64_t lb_unicode_decompositions[];
+extern const uint32_t lb_unicode_classes[2213], lb_unicode_classes_n;
+extern const uint32_t lb_unicode_combining[571], lb_unicode_combining_n;
+extern const uint64_t lb_unicode_decompositions[2061];
 extern const uint32_t lb_unicode_decompositions_n;
-extern const uint16_t lb_unicode_compositions[];
+extern const uint16_t lb_unicode_compositions[941];
 extern const uint32_t lb_unicode_compositions_n;
-extern const uint32_t lb_unicode_backward[], lb_unicode_backward_n;
+extern const uint32_t lb_unicode_backward[27], lb_unicode_backward_n;
 
 #endif /* LB_UNICODE_H */
