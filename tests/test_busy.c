@@ -12,7 +12,7 @@ void test_busy(void);
 typedef struct busy_state {
     lbrt_session *s, *other;
     _Atomic bool inside, leave;
-    lbrt_status nested[8], status;
+    lbrt_status nested[11], status;
     size_t tokens;
 } busy_state;
 
@@ -32,6 +32,10 @@ static bool busy_callback(void *user, lbrt_token id, const char *text, size_t by
     b->nested[5] = lbrt_fork(b->s, b->other, 0);
     b->nested[6] = lbrt_generate(b->s, NULL, 0, NULL, NULL, NULL);
     b->nested[7] = lbrt_fork(b->other, b->s, 0);
+    static const float row[64];
+    b->nested[8] = lbrt_feed_embeddings(b->s, row, 1);
+    b->nested[9] = lbrt_adapter_attach(b->s, NULL, 1.0f);
+    b->nested[10] = lbrt_adapter_detach(b->s, NULL);
     b->tokens++;
     atomic_store(&b->inside, true);
     while (!atomic_load(&b->leave)) {

@@ -1,11 +1,15 @@
 /*
  * The fuzz targets of tests/fuzz on their corpus, and on simple mutations of it that are the same in every run. make fuzz-NAME looks for new
- * inputs; what it finds belongs into tests/fuzz/corpus/NAME.
+ * inputs; what it finds belongs into tests/fuzz/corpus/NAME. LBRT_FUZZ_MUTATIONS=100000 in the environment is a fuzzer of a kind where there is
+ * no clang; an input that ends the process is then left in ./fuzz-crash.
  */
 #include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lb_test.h"
 
@@ -37,13 +41,36 @@ static uint64_t fuzz_random(uint64_t *state)
     return z ^ z >> 31;
 }
 
+static struct {
+    const uint8_t *data;
+    size_t bytes;
+} fuzz_now;
+
+static void fuzz_crash(int sig)
+{
+    const int fd = open("fuzz-crash", O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    if (fd >= 0 && write(fd, fuzz_now.data, fuzz_now.bytes) == (ssize_t)fuzz_now.bytes) {
+        close(fd);
+    }
+    signal(sig, SIG_DFL);
+    raise(sig);
+}
+
 static void fuzz_mutations(size_t target, const uint8_t *data, size_t bytes)
 {
     uint64_t seed = bytes * 64 + target;
-    uint8_t *copy = malloc(bytes + 1);
-    for (unsigned i = 0; copy && i < FUZZ_MUTATIONS; i++) {
+    enum { LEAST = 300 };
+    uint8_t *copy = malloc(bytes + LEAST);
+    const char *more = getenv("LBRT_FUZZ_MUTATIONS");
+    const unsigned long all = more ? strtoul(more, NULL, 10) : FUZZ_MUTATIONS;
+    for (unsigned long i = 0; copy && i < all; i++) {
         size_t n = bytes;
         memcpy(copy, data, bytes);
+        if (i % 4 == 3) { /* for those to whom every byte means something */
+            for (n = 0; n < LEAST; n++) {
+                copy[n] = (uint8_t)fuzz_random(&seed);
+            }
+        }
         for (uint64_t changes = 1 + fuzz_random(&seed) % 4; changes && n > 1; changes--) {
             /* what matters stands in front: half of the changes go there */
             const size_t at = (size_t)(fuzz_random(&seed) % (fuzz_random(&seed) % 2 && n > 600 ? 600 : n));
@@ -59,6 +86,8 @@ static void fuzz_mutations(size_t target, const uint8_t *data, size_t bytes)
             }
             }
         }
+        fuzz_now.data = copy;
+        fuzz_now.bytes = n;
         fuzz_targets[target].run(copy, n);
     }
     free(copy);
@@ -67,6 +96,10 @@ static void fuzz_mutations(size_t target, const uint8_t *data, size_t bytes)
 void test_fuzz(void)
 {
     static char names[FUZZ_FILES][256];
+    if (getenv("LBRT_FUZZ_MUTATIONS")) {
+        signal(SIGABRT, fuzz_crash);
+        signal(SIGSEGV, fuzz_crash);
+    }
     for (size_t t = 0; t < sizeof fuzz_targets / sizeof fuzz_targets[0]; t++) {
         lb_test_case("corpus of %s", fuzz_targets[t].name);
         char path[1024];

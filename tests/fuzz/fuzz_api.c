@@ -6,7 +6,7 @@
 #include "../small_models.h"
 #include "lb_fuzz.h"
 
-enum { API_SESSIONS = 4, API_STATES = 2, API_CONTEXT = 200, API_VOCAB = 288, API_DIM = 40, API_ROWS = 8, API_WORK = 700 };
+enum { API_SESSIONS = 4, API_STATES = 2, API_CONTEXT = 200, API_VOCAB = 288, API_DIM = 40, API_ROWS = 8, API_WORK = 400 };
 
 /* What a session holds: tokens, and -1 - i for row i of the table of embeddings. */
 typedef struct api_history {
