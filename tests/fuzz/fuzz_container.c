@@ -67,6 +67,38 @@ static void fuzz_model(const lbrt_model *m, bool tokenizer)
     lbrt_session_free(s);
 }
 
+typedef struct fuzz_bytes {
+    const unsigned char *data;
+    size_t n;
+} fuzz_bytes;
+
+static int64_t fuzz_read(void *user, uint64_t offset, void *buffer, size_t bytes)
+{
+    const fuzz_bytes *b = (const fuzz_bytes *)user;
+    lb_fuzz_check(bytes > 0 && offset <= b->n && bytes <= b->n - offset, "a read outside the model");
+    memcpy(buffer, b->data + offset, bytes);
+    return (int64_t)bytes;
+}
+
+/* A plan, which reads no weights, says of every file what opening says, and what that takes. */
+static void fuzz_plan(const unsigned char *file, size_t n, const lbrt_model_options *o, lbrt_status opened, size_t taken)
+{
+    fuzz_bytes b = { file, n };
+    lbrt_source from = LBRT_SOURCE_INIT;
+    from.kind = LBRT_SOURCE_READ;
+    from.bytes = n;
+    from.read = fuzz_read;
+    from.read_user = &b;
+    lbrt_session_options so = LBRT_SESSION_OPTIONS_INIT;
+    so.n_context = 8;
+    lbrt_memory_plan plan = LBRT_MEMORY_PLAN_INIT;
+    lbrt_error err = { LBRT_OK, "" };
+    const lbrt_status s = lbrt_model_plan(&from, o, &so, &plan, &err);
+    lb_fuzz_error(s, &err);
+    lb_fuzz_check(s == opened || (opened == LBRT_OK && s == LBRT_ERR_MEMORY), "a plan that differs from opening");
+    lb_fuzz_check(s != LBRT_OK || plan.model_bytes == taken + n, "another size than planned");
+}
+
 LB_FUZZ_TARGET(container)
 {
     if (bytes == 0) {
@@ -87,6 +119,9 @@ LB_FUZZ_TARGET(container)
     lbrt_status s = lbrt_model_open_memory(file, n, &o, &m, &err);
     lb_fuzz_error(s, &err);
     lb_fuzz_check((s == LBRT_OK) == (m != NULL), "status and model disagree");
+    if (!o.verify && n) {
+        fuzz_plan(file, n, &o, s, lb_fuzz_alive() - alive);
+    }
     if (m) {
         fuzz_model(m, how & 8);
     }
