@@ -83,10 +83,29 @@ static lbrt_status hand_over(lb_convert_job *j, const char *name, size_t tiles_b
     return j->options->calib->packed(j->options->calib->user, name, &tensor, j->err);
 }
 
+/* E[x_c^2] is the c-th diagonal element of R R'. */
+static lbrt_status find_importance(lb_convert_job *j)
+{
+    const lb_factor *f = j->factor;
+    j->importance = (float *)lb_alloc_zero(&j->a, f->n, sizeof(float));
+    LB_FAIL_IF(!j->importance, j->err, LBRT_ERR_MEMORY, "out of memory");
+    for (size_t i = 0; i < f->n; i++) {
+        double sum = 0.0;
+        for (size_t k = i; k < f->n; k++) {
+            const double r = (double)f->tiles[(k / LB_TILE_ROWS * f->n + i) * LB_TILE_ROWS + k % LB_TILE_ROWS];
+            sum += r * r;
+        }
+        j->importance[f->order ? f->order[i] : i] = (float)sum;
+    }
+    return LBRT_OK;
+}
+
+/* For 2:4 formats only the diagonal of the moments is used: pruning by Wanda (arXiv 2306.11695). */
 static lbrt_status find_factor(lb_convert_job *j, const char *name)
 {
     const lb_convert_calib *calib = j->options->calib;
-    if (!calib || !lb_feedback_can(j->format->id)) {
+    const bool prunes = j->format->id == LB_W_S24Q8 || j->format->id == LB_W_S24Q4;
+    if (!calib || (!lb_feedback_can(j->format->id) && !prunes)) {
         return LBRT_OK;
     }
     const lb_factor_options basis = { .signs = j->rotation ? j->rotation->bytes + LB_ROTATION_HEAD : NULL,
@@ -95,6 +114,10 @@ static lbrt_status find_factor(lb_convert_job *j, const char *name)
     LB_TRY(calib->factor(calib->user, name, &basis, &j->factor, j->err));
     LB_FAIL_IF(j->factor && j->factor->n != lb_round_up(j->packed_cols, LB_K_ALIGN), j->err, LBRT_ERR_FORMAT,
                "%s does not fit its input", name);
+    if (prunes && j->factor) {
+        LB_TRY(find_importance(j));
+        j->factor = NULL;
+    }
     return LBRT_OK;
 }
 
@@ -110,6 +133,7 @@ static lbrt_status pack_matrix(lb_convert_job *j, const lb_source_tensor *t)
 
 lbrt_status lb_job_calibrated(lb_convert_job *j, const lb_source_tensor *t)
 {
+    const size_t importance_bytes = lb_round_up((size_t)t->cols, LB_K_ALIGN) * sizeof(float);
     LB_TRY(find_factor(j, t->name));
     j->packed_cols = j->factor ? j->factor->n : j->packed_cols;
     j->tile_bytes = j->format->tile_bytes(j->packed_cols);
@@ -137,5 +161,7 @@ lbrt_status lb_job_calibrated(lb_convert_job *j, const lb_source_tensor *t)
     lb_free(&j->a, j->tiles, tiles_bytes);
     lb_free(&j->a, j->row_buffers, rows_bytes);
     lb_free(&j->a, j->feedback, items * sizeof *j->feedback);
+    lb_free(&j->a, j->importance, importance_bytes);
+    j->importance = NULL;
     return s;
 }

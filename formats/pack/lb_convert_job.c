@@ -60,7 +60,7 @@ static void convert_tile(void *context, size_t item, unsigned thread)
         if (!j->rotation) {
             lb_job_count_zeros(rows, n, j->packed_cols, j->packed_cols, result);
         }
-        j->pack(rows, j->packed_cols, (size_t)n, j->packed_cols, NULL, tile);
+        j->pack(rows, j->packed_cols, (size_t)n, j->packed_cols, j->importance, tile);
         lb_job_measure_tile(j, rows, n, tile, rows + LB_TILE_ROWS * j->packed_cols, result);
     }
 }

@@ -56,6 +56,7 @@ typedef struct lb_convert_job {
 
     /* calibrated */
     const lb_factor *factor;        /* NULL: without */
+    float *importance;              /* [cols], mean squares of the input, for 2:4 formats; NULL: none */
     float *matrix;                  /* [rows][packed_cols] */
     lb_feedback_error *feedback;    /* per 64 rows */
     unsigned char *scratch;         /* per thread */
