@@ -340,6 +340,7 @@ lbrt_status lb_convert_calibrated(const lb_source *source, const char *path, con
     how.damping = how.damping < 0 ? 0.1 : how.damping;
     how.shift = how.shift < 0 ? 1.0 : how.shift;
     *report = (lb_calib_report){ .kl = NAN, .predicted = NAN };
+    LB_FAIL_IF(source->hparams.norm_width, err, LBRT_ERR_UNSUPPORTED, "models whose layers have widths of their own cannot be calibrated");
     LB_FAIL_IF(!source->tokens, err, LBRT_ERR_ARGUMENT, "calibration needs a model with a tokenizer");
     calib_job job = { .how = &how, .a = *a, .source = source, .options = options, .span = copy_share };
     lb_map map = { NULL, 0 };

@@ -1,8 +1,8 @@
 /* The model's numbers as metadata: one list of keys for writing, reading and showing. */
 #include "lb_container.h"
 
-/* KEY_WINDOW: as KEY_U32; written only if there is a window, and then whoever does not know it must refuse the file */
-enum { KEY_STRING, KEY_U32, KEY_F32, KEY_BOOL, KEY_ENUM, KEY_WINDOW };
+/* KEY_WINDOW, KEY_WIDTH: as KEY_U32; written only if there is a window or a norm_width; then whoever does not know it must refuse the file */
+enum { KEY_STRING, KEY_U32, KEY_F32, KEY_BOOL, KEY_ENUM, KEY_WINDOW, KEY_WIDTH };
 
 /* A field of lb_hparams under its key. `optional` keys keep the value that is there when they are absent. */
 typedef struct lb_hparam_key {
@@ -34,6 +34,7 @@ static const lb_hparam_key hparam_keys[] = {
     { "rope.factor", KEY_F32, FIELD(rope_factor), true, 0, 0 },
     { "rope.low_freq", KEY_F32, FIELD(rope_low_freq), true, 0, 0 },
     { "rope.high_freq", KEY_F32, FIELD(rope_high_freq), true, 0, 0 },
+    { "model.norm_width", KEY_WIDTH, FIELD(norm_width), true, 0, 1u << 20 },
     { "attention.window", KEY_WINDOW, FIELD(window), true, 0, 1u << 27 },
     { "attention.window_from", KEY_WINDOW, FIELD(window_from), true, 0, LB_MAX_LAYERS },
     { "rope.original_context", KEY_U32, FIELD(rope_original_context), true, 0, 1u << 27 },
@@ -59,8 +60,8 @@ size_t lb_hparams_list(const lb_hparams *h, lb_meta_value *out, size_t cap)
     for (size_t i = 0; i < N_HPARAM_KEYS && n < cap; i++) {
         const lb_hparam_key *k = &hparam_keys[i];
         const unsigned char *field = (const unsigned char *)h + k->offset;
-        lb_meta_value v = { .key = k->key, .required = k->kind == KEY_WINDOW };
-        if (k->kind == KEY_WINDOW && h->window == 0) {
+        lb_meta_value v = { .key = k->key, .required = k->kind == KEY_WINDOW || k->kind == KEY_WIDTH };
+        if ((k->kind == KEY_WINDOW && h->window == 0) || (k->kind == KEY_WIDTH && h->norm_width == 0)) {
             continue;
         }
         uint32_t u = 0;
@@ -100,7 +101,7 @@ lbrt_status lb_hparams_check(const lb_hparams *h, lbrt_error *err)
 {
     for (size_t i = 0; i < N_HPARAM_KEYS; i++) {
         const lb_hparam_key *k = &hparam_keys[i];
-        if (k->kind != KEY_U32 && k->kind != KEY_ENUM && k->kind != KEY_WINDOW) {
+        if (k->kind != KEY_U32 && k->kind != KEY_ENUM && k->kind != KEY_WINDOW && k->kind != KEY_WIDTH) {
             continue;
         }
         uint32_t u;

@@ -36,6 +36,13 @@ typedef struct lb_hparams {
     float rope_low_freq, rope_high_freq; /* llama3 */
     uint32_t rope_original_context;      /* llama3 */
 
+    /*
+     * Above 0: layers may have widths of their own, which their tensors say (dim is that of the embedding, ffn_dim the largest), and
+     * norms divide by this instead of the number of columns: SliceGPT (arXiv 2401.15024). A norm's vector of n numbers holds the
+     * model's times sqrt(norm_width / n), its epsilon is norm_eps * norm_width / n.
+     */
+    uint32_t norm_width;
+
     uint32_t window;      /* a token of a layer from window_from on sees itself and the window - 1 before it; 0: all */
     uint32_t window_from; /* earlier layers see all */
 } lb_hparams;
@@ -47,6 +54,10 @@ typedef struct lb_hparams {
  *   layers.N.attn_q [n_heads * head_dim][dim]   layers.N.attn_k, attn_v [n_kv_heads * head_dim][dim]
  *   layers.N.attn_o [dim][n_heads * head_dim]
  *   layers.N.ffn_gate, ffn_up [ffn_dim][dim]    layers.N.ffn_down [dim][ffn_dim]
+ * With norm_width, layer N reads a residual stream of width i, leaves one of m after attention and one of o at its end, which the next
+ *   layer reads (the head after the last); its feed-forward has width f: attn_q, attn_k, attn_v [..][i], attn_o [m][..], ffn_gate, ffn_up
+ *   [f][m], ffn_down [o][f]. layers.N.attn_shortcut [m][i], ffn_shortcut [o][m]: what the stream is multiplied by where it passes by
+ *   attention and feed-forward; absent: nothing is done to it, and m = i, o = m.
  * Optional vectors, present or not: layers.N.attn_q_bias, attn_k_bias, attn_v_bias, attn_o_bias, ffn_gate_bias, ffn_up_bias,
  *   ffn_down_bias (one per output); layers.N.attn_q_norm, attn_k_norm [head_dim] (Qwen3: RMSNorm per head before the rotation);
  *   layers.N.attn_sub_norm [n_heads * head_dim], ffn_sub_norm [ffn_dim] (BitNet: RMSNorm before attn_o and ffn_down).

@@ -66,6 +66,7 @@ static const slot_desc slot_layer[] = {
     SLOT_VECTOR("attn_sub_norm", "attn_sub_norm.weight", "self_attn.attn_sub_norm.weight", SLOT_Q,
                 LB_FEATURE_SUB_NORM),
     SLOT_MATRIX("attn_o", "attn_output.weight", "self_attn.o_proj.weight", SLOT_DIM, SLOT_Q),
+    { "attn_shortcut", { NULL, "attn_shortcut_Q" }, SLOT_DIM, SLOT_DIM, LB_FEATURE_SHORTCUT, true },
     SLOT_VECTOR("attn_o_bias", "attn_output.bias", "self_attn.o_proj.bias", SLOT_DIM, LB_FEATURE_O_BIAS),
     SLOT_VECTOR("ffn_norm", "ffn_norm.weight", "post_attention_layernorm.weight", SLOT_DIM,
                 LB_FEATURE_ALWAYS),
@@ -76,6 +77,7 @@ static const slot_desc slot_layer[] = {
     SLOT_VECTOR("ffn_sub_norm", "ffn_sub_norm.weight", "mlp.ffn_sub_norm.weight", SLOT_FFN,
                 LB_FEATURE_SUB_NORM),
     SLOT_MATRIX("ffn_down", "ffn_down.weight", "mlp.down_proj.weight", SLOT_DIM, SLOT_FFN),
+    { "ffn_shortcut", { NULL, "mlp_shortcut_Q" }, SLOT_DIM, SLOT_DIM, LB_FEATURE_SHORTCUT, true },
     SLOT_VECTOR("ffn_down_bias", "ffn_down.bias", "mlp.down_proj.bias", SLOT_DIM, LB_FEATURE_FFN_BIAS),
 };
 
@@ -275,6 +277,10 @@ lbrt_status lb_import_put(lb_import *im, size_t slot, const char *name, size_t b
     int shown = (int)lb_min(bytes, 80);
     uint64_t want_rows = slot_side(&im->source.hparams, desc->rows);
     uint64_t want_cols = slot_side(&im->source.hparams, desc->cols);
+    if (im->source.hparams.norm_width) { /* widths are looked at in import_widths, when all are known */
+        want_rows = desc->rows == SLOT_DIM || desc->rows == SLOT_FFN ? rows : want_rows;
+        want_cols = desc->cols == SLOT_DIM || desc->cols == SLOT_FFN ? cols : want_cols;
+    }
     LB_FAIL_IF(s->place.data != NULL, err, LBRT_ERR_FORMAT, "the file has tensor %.*s twice", shown, name);
     LB_FAIL_IF(im->rules[desc->feature] == LB_RULE_ABSENT, err, LBRT_ERR_UNSUPPORTED,
                "tensor %.*s does not belong to a model of this kind (%s)", shown, name,
@@ -304,8 +310,79 @@ static void import_find_ternary(const lb_slot *s, bool linear, lb_source_tensor 
     }
 }
 
+/* A slot's side, which must be `want` (0: whatever it is), as one of a chain of widths. */
+static lbrt_status import_side(const lb_import *im, const char *name, uint32_t layer, bool rows, uint64_t want, uint64_t *out, lbrt_error *err)
+{
+    const lb_slot *s = &im->slots[lb_import_slot(name, layer)];
+    LB_FAIL_IF(!s->place.data, err, LBRT_ERR_FORMAT, "the file lacks the tensor for layers.%u.%s", (unsigned)layer, name);
+    *out = rows ? s->rows : s->cols;
+    LB_FAIL_IF(*out > IMPORT_MAX_SIDE || (want && *out != want), err, LBRT_ERR_FORMAT,
+               "layers.%u.%s has %llu %s where %llu would fit its neighbours", (unsigned)layer, name, (unsigned long long)*out,
+               rows ? "rows" : "columns", (unsigned long long)want);
+    return LBRT_OK;
+}
+
+/* The norm's vector over n columns as lb_hparams.h wants it: there may be none in the file, which means ones. */
+static lbrt_status import_norm(lb_import *im, const char *name, uint32_t layer, uint64_t n, lbrt_error *err)
+{
+    static const unsigned char nothing;
+    const size_t slot = lb_import_slot(name, layer);
+    lb_slot *s = &im->slots[slot];
+    char full[64];
+    slot_name(slot, full, sizeof full);
+    const float scale = (float)sqrt((double)im->source.hparams.norm_width / (double)n);
+    if (!s->place.data) {
+        *s = (lb_slot){ .rows = 1, .cols = n, .place = { .kind = LB_PLACE_ONES, .type_name = "ones", .data = &nothing, .scale = scale } };
+        im->source.hparams.norm_eps = 1e-5f; /* that of SliceGPT's norms */
+    }
+    LB_FAIL_IF(s->cols != n, err, LBRT_ERR_FORMAT, "%s has %llu numbers instead of %llu", full, (unsigned long long)s->cols,
+               (unsigned long long)n);
+    s->place.scale = scale;
+    return LBRT_OK;
+}
+
+/* Layers with widths of their own: one's output is the next one's input (lb_hparams.h). Sets dim and ffn_dim. */
+static lbrt_status import_widths(lb_import *im, lbrt_error *err)
+{
+    lb_hparams *h = &im->source.hparams;
+    const lb_slot *embed = &im->slots[lb_import_slot("tok_embed", 0)], *head = &im->slots[lb_import_slot("out_head", 0)];
+    uint64_t width = embed->cols, widest = 0, mid = 0, ffn = 0, x;
+    LB_FAIL_IF(!embed->place.data, err, LBRT_ERR_FORMAT, "the file lacks the tensor for tok_embed");
+    const uint64_t first = width;
+    for (uint32_t i = 0; i < h->n_layers; i++) {
+        LB_TRY(import_side(im, "attn_q", i, false, width, &x, err));
+        LB_TRY(import_side(im, "attn_k", i, false, width, &x, err));
+        LB_TRY(import_side(im, "attn_v", i, false, width, &x, err));
+        LB_TRY(import_norm(im, "attn_norm", i, width, err));
+        LB_TRY(import_side(im, "attn_o", i, true, 0, &mid, err));
+        const bool turned = im->slots[lb_import_slot("attn_shortcut", i)].place.data != NULL;
+        LB_TRY(turned ? import_side(im, "attn_shortcut", i, false, width, &x, err) : import_side(im, "attn_o", i, true, width, &x, err));
+        LB_TRY(turned ? import_side(im, "attn_shortcut", i, true, mid, &x, err) : LBRT_OK);
+        LB_TRY(import_norm(im, "ffn_norm", i, mid, err));
+        LB_TRY(import_side(im, "ffn_gate", i, true, 0, &ffn, err));
+        LB_TRY(import_side(im, "ffn_gate", i, false, mid, &x, err));
+        LB_TRY(import_side(im, "ffn_up", i, true, ffn, &x, err));
+        LB_TRY(import_side(im, "ffn_up", i, false, mid, &x, err));
+        LB_TRY(import_side(im, "ffn_down", i, false, ffn, &x, err));
+        LB_TRY(import_side(im, "ffn_down", i, true, 0, &width, err));
+        const bool turned_again = im->slots[lb_import_slot("ffn_shortcut", i)].place.data != NULL;
+        LB_TRY(turned_again ? import_side(im, "ffn_shortcut", i, false, mid, &x, err) : import_side(im, "ffn_down", i, true, mid, &x, err));
+        LB_TRY(turned_again ? import_side(im, "ffn_shortcut", i, true, width, &x, err) : LBRT_OK);
+        widest = lb_max(widest, ffn);
+    }
+    LB_FAIL_IF(head->place.data && head->cols != width, err, LBRT_ERR_FORMAT, "out_head has %llu columns where %llu would fit the last layer",
+               (unsigned long long)head->cols, (unsigned long long)width);
+    LB_TRY(import_norm(im, "out_norm", 0, width, err));
+    h->dim = (uint32_t)first; /* sides of tensors in the file: below 2^26 by the rows that there are */
+    h->ffn_dim = (uint32_t)widest;
+    return LBRT_OK;
+}
+
 lbrt_status lb_import_finish(lb_import *im, bool tied, lbrt_error *err)
 {
+    if (im->source.hparams.norm_width) {
+        LB_TRY(import_widths(im, err));
+    }
     lb_slot *embed = &im->slots[lb_import_slot("tok_embed", 0)],
             *head = &im->slots[lb_import_slot("out_head", 0)];
     if (tied && head->place.data != NULL) {

@@ -29,6 +29,7 @@ typedef enum lb_feature {
     LB_FEATURE_FFN_BIAS,
     LB_FEATURE_QK_NORM,
     LB_FEATURE_SUB_NORM,
+    LB_FEATURE_SHORTCUT,
     LB_FEATURE_COUNT
 } lb_feature;
 
@@ -45,7 +46,9 @@ typedef enum lb_place_kind {
     LB_PLACE_ROUND, /* floats that stand for round(w / scale), clipped to -1 .. 1, times scale */
     LB_PLACE_MASKED, /* numbers one behind the other, and a bit for each place in a row (compressed-tensors) */
     LB_PLACE_SPQR,   /* SpQR's tiles of 16 x 16 and a compressed-row matrix of outliers */
-    LB_PLACE_CHAIN   /* a product of two matrices */
+    LB_PLACE_CHAIN,  /* a product of two matrices */
+    LB_PLACE_TURNED, /* [cols][rows] floats */
+    LB_PLACE_ONES    /* all numbers are `scale`; data is not read */
 } lb_place_kind;
 
 typedef struct lb_place {

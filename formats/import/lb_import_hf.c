@@ -176,6 +176,12 @@ static lbrt_status hf_mean_abs(const lb_safetensor *t, float *out, lbrt_error *e
     return LBRT_OK;
 }
 
+/* Of a model sliced by SliceGPT: its layers have widths of their own, and norms of ones. */
+static bool hf_is_shortcut(const lb_safetensor *t)
+{
+    return hf_ends_with(t, ".attn_shortcut_Q") || hf_ends_with(t, ".mlp_shortcut_Q");
+}
+
 static bool hf_is_ternary(const hf_folder *f)
 {
     return f->config.linear == LB_HF_LINEAR_TERNARY_MULTIPLY || f->config.linear == LB_HF_LINEAR_TERNARY_DIVIDE;
@@ -233,6 +239,12 @@ static lbrt_status hf_put(hf_folder *f, const lb_safetensor *t)
         LB_FAIL_IF(t->type == NULL, f->err, LBRT_ERR_UNSUPPORTED,
                    "tensor %.*s has type %s, which holds no weights", shown, t->name, t->dtype);
         place.type_name = t->type->name;
+        if (hf_is_shortcut(t)) { /* stored to be multiplied from the left */
+            LB_FAIL_IF(t->type->block != 1, f->err, LBRT_ERR_UNSUPPORTED, "tensor %.*s is no matrix of floats", shown, t->name);
+            place.kind = LB_PLACE_TURNED;
+            rows = cols;
+            cols = t->n_dims == 2 ? t->shape[0] : 1;
+        }
         if (how == LB_HF_LINEAR_MASTER) {
             place.kind = LB_PLACE_ROUND;
             LB_TRY(hf_mean_abs(t, &place.scale, f->err));
@@ -246,6 +258,9 @@ static lbrt_status hf_tensors(hf_folder *f)
     size_t n = 0;
     for (size_t i = 0; i < f->n_files; i++) {
         n += f->files[i].n;
+        for (size_t k = 0; k < f->files[i].n; k++) {
+            f->config.hparams.norm_width = hf_is_shortcut(&f->files[i].tensors[k]) ? f->config.hparams.dim : f->config.hparams.norm_width;
+        }
     }
     f->im->source.hparams = f->config.hparams;
     memcpy(f->im->rules, f->config.rules, sizeof f->im->rules);

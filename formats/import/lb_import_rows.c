@@ -51,6 +51,16 @@ lbrt_status lb_import_read_rows(const lb_source *s, size_t i, uint64_t row, uint
     switch (p->kind) {
     case LB_PLACE_I2_S: return rows_i2_s(p, row * t->cols, count, out, t->name, err);
     case LB_PLACE_U8_X4: return rows_u8_x4(p, t, row, n, out, err);
+    case LB_PLACE_TURNED:
+        for (uint64_t c = 0; c < count; c++) {
+            p->type->dequantize(p->data + (c % t->cols * t->rows + row + c / t->cols) * p->type->bytes, out + c, 1);
+        }
+        return LBRT_OK;
+    case LB_PLACE_ONES:
+        for (uint64_t c = 0; c < count; c++) {
+            out[c] = p->scale;
+        }
+        return LBRT_OK;
     case LB_PLACE_MASKED:
     case LB_PLACE_SPQR:
     case LB_PLACE_CHAIN:

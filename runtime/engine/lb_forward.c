@@ -21,6 +21,7 @@ typedef struct forward_job {
     uint32_t layer;
     const lbrt_token *tokens;
     size_t n, first;
+    const lb_linear *shortcut;
 } forward_job;
 
 /* Runs a per-token step for all tokens. */
@@ -53,27 +54,26 @@ static void embed_token(void *context, size_t t, unsigned thread)
 }
 
 /* normed = rmsnorm(x), prepared for layers with these needs */
-static void norm_token(const forward_job *job, size_t t, const float *weight, const lb_needs *needs)
+static void norm_token(const forward_job *job, size_t t, const float *weight, size_t n, float eps, const lb_needs *needs)
 {
     lbrt_session *s = job->s;
-    const lb_hparams *h = &s->model->hparams;
     float *normed = s->normed + t * s->normed_stride;
-    s->exec.k->rmsnorm(normed, s->x + t * s->x_stride, weight, h->dim, h->norm_eps);
-    lb_prep_token(&s->exec, &s->prep, t, normed, h->dim, needs);
+    s->exec.k->rmsnorm(normed, s->x + t * s->x_stride, weight, n, eps);
+    lb_prep_token(&s->exec, &s->prep, t, normed, n, needs);
 }
 
 static void attn_norm_token(void *context, size_t t, unsigned thread)
 {
     const forward_job *job = (const forward_job *)context;
     (void)thread;
-    norm_token(job, t, job->l->attn_norm, &job->l->attn_needs);
+    norm_token(job, t, job->l->attn_norm, job->l->attn_q.cols, job->l->attn_eps, &job->l->attn_needs);
 }
 
 static void ffn_norm_token(void *context, size_t t, unsigned thread)
 {
     const forward_job *job = (const forward_job *)context;
     (void)thread;
-    norm_token(job, t, job->l->ffn_norm, &job->l->ffn_needs);
+    norm_token(job, t, job->l->ffn_norm, job->l->ffn_gate.cols, job->l->ffn_eps, &job->l->ffn_needs);
 }
 
 /* Per-head norms (Qwen3), rotation, scaling of the query by 1 / sqrt(head_dim), and the cache. */
@@ -129,26 +129,53 @@ static void activate_token(void *context, size_t t, unsigned thread)
     const forward_job *job = (const forward_job *)context;
     lbrt_session *s = job->s;
     const lb_hparams *h = &s->model->hparams;
+    const size_t n = job->l->ffn_down.cols;
     (void)thread;
     float *gate = s->gate + t * s->ffn_stride, *up = s->up + t * s->ffn_stride;
     if (h->activation == LB_ACT_RELU2) {
-        for (size_t i = 0; i < h->ffn_dim; i++) {
+        for (size_t i = 0; i < n; i++) {
             float r = gate[i] > 0 ? gate[i] : 0;
             gate[i] = r * r * up[i];
         }
     } else {
-        s->exec.k->silu_mul(gate, up, h->ffn_dim);
+        s->exec.k->silu_mul(gate, up, n);
     }
     if (job->l->ffn_sub_norm) {
-        s->exec.k->rmsnorm(gate, gate, job->l->ffn_sub_norm, h->ffn_dim, h->norm_eps);
+        s->exec.k->rmsnorm(gate, gate, job->l->ffn_sub_norm, n, h->norm_eps);
     }
-    lb_prep_token(&s->exec, &s->prep, t, gate, h->ffn_dim, &job->l->ffn_down.needs);
+    lb_prep_token(&s->exec, &s->prep, t, gate, n, &job->l->ffn_down.needs);
 }
 
 static bool tapped(const forward_job *job, lb_tap_place place, const float *x, size_t stride)
 {
     const lbrt_session *s = job->s;
     return !s->tap || s->tap(s->tap_user, job->layer, place, x, stride, job->n);
+}
+
+static void shortcut_token(void *context, size_t t, unsigned thread)
+{
+    const forward_job *job = (const forward_job *)context;
+    lbrt_session *s = job->s;
+    const lb_linear *l = job->shortcut;
+    (void)thread;
+    lb_prep_token(&s->exec, &s->prep, t, s->x + t * s->x_stride, l->cols, &l->needs);
+}
+
+/* What passes by attention or feed-forward goes through a matrix of its own (SliceGPT), if the layer has one. */
+static void pass_by(forward_job *job, const lb_linear *shortcut)
+{
+    lbrt_session *s = job->s;
+    if (shortcut->rows == 0) {
+        return;
+    }
+    job->shortcut = shortcut;
+    each_token(job, shortcut_token);
+    const lb_prepared in = lb_prep_input(&s->prep, job->n, s->x, s->x_stride);
+    const lb_product product = { shortcut, s->x_next, s->x_stride, 0 };
+    lb_linear_run(&s->exec, &product, 1, &in, false);
+    float *const before = s->x;
+    s->x = s->x_next;
+    s->x_next = before;
 }
 
 static void forward_attention(forward_job *job)
@@ -169,6 +196,7 @@ static void forward_attention(forward_job *job)
     lb_kv_pack_layer(&s->kv, &s->exec, job->layer, job->first, job->n);
     lb_attention(s, job->layer, s->q, job->n, job->first, s->normed, s->normed_stride);
     lb_kv_keep_newest(&s->kv, job->layer, job->first, job->n);
+    pass_by(job, &l->attn_shortcut);
     each_token(job, attn_out_token);
     if (!tapped(job, LB_TAP_ATTN_O, s->normed, s->normed_stride)) {
         return;
@@ -192,6 +220,7 @@ static void forward_ffn(forward_job *job)
                                    { &l->ffn_up, s->up, s->ffn_stride, lb_slot(job->layer, LB_SLOT_UP) } };
     lb_linear_run(&s->exec, gate_up, 2, &in, false);
     next_layer(job, (const lb_linear *const[]){ &l->ffn_down }, 1);
+    pass_by(job, &l->ffn_shortcut);
     each_token(job, activate_token);
     if (!tapped(job, LB_TAP_FFN_DOWN, s->gate, s->ffn_stride)) {
         return;
@@ -210,17 +239,16 @@ static void forward_ffn(forward_job *job)
 static void forward_head(forward_job *job, size_t n_logits, size_t n_hidden, size_t back)
 {
     lbrt_session *s = job->s;
-    const lb_hparams *h = &s->model->hparams;
     const lb_linear *head = &s->model->head;
     for (size_t i = 0; i < lb_max(n_logits, n_hidden); i++) {
         size_t t = job->n - 1 - i;
         float *normed = s->normed + i * s->normed_stride;
-        s->exec.k->rmsnorm(normed, s->x + t * s->x_stride, s->model->out_norm, h->dim, h->norm_eps);
+        s->exec.k->rmsnorm(normed, s->x + t * s->x_stride, s->model->out_norm, head->cols, s->model->out_eps);
         if (i < n_hidden) {
-            memcpy(s->hidden + (back + i) * s->x_stride, normed, h->dim * sizeof(float));
+            memcpy(s->hidden + (back + i) * s->x_stride, normed, head->cols * sizeof(float));
         }
         if (i < n_logits) {
-            lb_prep_token(&s->exec, &s->prep, i, normed, h->dim, &head->needs);
+            lb_prep_token(&s->exec, &s->prep, i, normed, head->cols, &head->needs);
         }
     }
     if (n_logits == 0) {
@@ -283,8 +311,7 @@ void lb_forward_half(lbrt_session *s, uint32_t layer, bool ffn, size_t n)
 
 void lb_forward_last_norm(lbrt_session *s, size_t n)
 {
-    const lb_hparams *h = &s->model->hparams;
     for (size_t t = 0; t < n; t++) {
-        s->exec.k->rmsnorm(s->normed + t * s->normed_stride, s->x + t * s->x_stride, s->model->out_norm, h->dim, h->norm_eps);
+        s->exec.k->rmsnorm(s->normed + t * s->normed_stride, s->x + t * s->x_stride, s->model->out_norm, s->model->head.cols, s->model->out_eps);
     }
 }

@@ -55,23 +55,55 @@ static void layer_name(char out[NAME_CAP], uint32_t layer, const char *what)
     lb_format(out, NAME_CAP, "layers.%u.%s", layer, what);
 }
 
-static lbrt_status bind_layer(lb_binder *b, uint32_t i)
+/* Where widths vary, a layer's are those of its matrices: rows of one, 0 if it is not there; out of range, too. */
+static size_t layer_rows(const lb_binder *b, uint32_t layer, const char *what, size_t most)
 {
-    const lbrt_model *m = b->m;
+    char name[NAME_CAP];
+    layer_name(name, layer, what);
+    const lb_tensor *t = lb_container_find(&b->m->file, name);
+    return t && t->rows <= most ? (size_t)t->rows : 0;
+}
+
+/* The epsilon of a norm over n columns: lb_hparams.h */
+static float norm_eps(const lb_hparams *h, size_t n)
+{
+    return h->norm_width ? h->norm_eps * ((float)h->norm_width / (float)n) : h->norm_eps;
+}
+
+/* *dim: the width of the residual stream, before and after the layer */
+static lbrt_status bind_layer(lb_binder *b, uint32_t i, size_t *dim)
+{
+    lbrt_model *m = b->m;
     const lb_hparams *h = &m->hparams;
     lb_layer *l = &m->layers[i];
+    enum { MOST_DIM = 1 << 20, MOST_FFN = 1 << 22 };
+    const bool varies = h->norm_width > 0;
+    const size_t in = *dim, mid = varies ? layer_rows(b, i, "attn_o", MOST_DIM) : in;
+    const size_t out = varies ? layer_rows(b, i, "ffn_down", MOST_DIM) : in, ffn = varies ? layer_rows(b, i, "ffn_gate", MOST_FFN) : h->ffn_dim;
+    LB_FAIL_IF(mid == 0 || out == 0 || ffn == 0, b->err, LBRT_ERR_FORMAT, "layer %u lacks a matrix, or one has an impossible width", i);
+    const bool attn_shortcut = varies && layer_rows(b, i, "attn_shortcut", MOST_DIM), ffn_shortcut = varies && layer_rows(b, i, "ffn_shortcut", MOST_DIM);
+    LB_FAIL_IF((!attn_shortcut && mid != in) || (!ffn_shortcut && out != mid), b->err, LBRT_ERR_FORMAT,
+               "layer %u changes the width of what passes by it without a shortcut matrix", i);
+    m->max_dim = lb_max(m->max_dim, lb_max(mid, out));
+    m->max_ffn = lb_max(m->max_ffn, ffn);
+    m->shortcuts = m->shortcuts || attn_shortcut || ffn_shortcut;
+    l->attn_eps = norm_eps(h, in);
+    l->ffn_eps = norm_eps(h, mid);
+    *dim = out;
     const struct {
         const char *name, *bias;
         size_t rows, cols;
         lb_linear *out;
     } matrices[] = {
-        { "attn_q", "attn_q_bias", m->q_dim, h->dim, &l->attn_q },
-        { "attn_k", "attn_k_bias", m->kv_dim, h->dim, &l->attn_k },
-        { "attn_v", "attn_v_bias", m->kv_dim, h->dim, &l->attn_v },
-        { "attn_o", "attn_o_bias", h->dim, m->q_dim, &l->attn_o },
-        { "ffn_gate", "ffn_gate_bias", h->ffn_dim, h->dim, &l->ffn_gate },
-        { "ffn_up", "ffn_up_bias", h->ffn_dim, h->dim, &l->ffn_up },
-        { "ffn_down", "ffn_down_bias", h->dim, h->ffn_dim, &l->ffn_down },
+        { "attn_q", "attn_q_bias", m->q_dim, in, &l->attn_q },
+        { "attn_k", "attn_k_bias", m->kv_dim, in, &l->attn_k },
+        { "attn_v", "attn_v_bias", m->kv_dim, in, &l->attn_v },
+        { "attn_o", "attn_o_bias", mid, m->q_dim, &l->attn_o },
+        { "ffn_gate", "ffn_gate_bias", ffn, mid, &l->ffn_gate },
+        { "ffn_up", "ffn_up_bias", ffn, mid, &l->ffn_up },
+        { "ffn_down", "ffn_down_bias", out, ffn, &l->ffn_down },
+        { attn_shortcut ? "attn_shortcut" : NULL, NULL, mid, in, &l->attn_shortcut },
+        { ffn_shortcut ? "ffn_shortcut" : NULL, NULL, out, mid, &l->ffn_shortcut },
     };
     const struct {
         const char *name;
@@ -79,17 +111,23 @@ static lbrt_status bind_layer(lb_binder *b, uint32_t i)
         bool optional;
         const float **out;
     } vectors[] = {
-        { "attn_norm", h->dim, false, &l->attn_norm },
-        { "ffn_norm", h->dim, false, &l->ffn_norm },
+        { "attn_norm", in, false, &l->attn_norm },
+        { "ffn_norm", mid, false, &l->ffn_norm },
         { "attn_q_norm", h->head_dim, true, &l->attn_q_norm },
         { "attn_k_norm", h->head_dim, true, &l->attn_k_norm },
         { "attn_sub_norm", m->q_dim, true, &l->attn_sub_norm },
-        { "ffn_sub_norm", h->ffn_dim, true, &l->ffn_sub_norm },
+        { "ffn_sub_norm", ffn, true, &l->ffn_sub_norm },
     };
     char name[NAME_CAP];
     for (size_t j = 0; j < sizeof matrices / sizeof matrices[0]; j++) {
+        if (!matrices[j].name) {
+            continue;
+        }
         layer_name(name, i, matrices[j].name);
         LB_TRY(bind_matrix(b, name, matrices[j].rows, matrices[j].cols, matrices[j].out));
+        if (!matrices[j].bias) {
+            continue;
+        }
         layer_name(name, i, matrices[j].bias);
         LB_TRY(bind_vector(b, name, matrices[j].rows, true, &matrices[j].out->bias));
     }
@@ -148,15 +186,20 @@ static lbrt_status bind_all(lb_binder *b)
         rows = rows && m->embed.terms[i].format->unpack;
     }
     LB_FAIL_IF(!rows, b->err, LBRT_ERR_UNSUPPORTED, "the embedding cannot have low-rank or sparse terms");
-    LB_TRY(bind_vector(b, "out_norm", h->dim, false, &m->out_norm));
+    size_t dim = h->dim;
+    m->max_dim = dim;
+    m->max_ffn = h->ffn_dim;
+    for (uint32_t i = 0; i < h->n_layers; i++) {
+        LB_TRY(bind_layer(b, i, &dim));
+    }
+    m->out_eps = norm_eps(h, dim);
+    LB_TRY(bind_vector(b, "out_norm", dim, false, &m->out_norm));
     m->tied = lb_container_find(&m->file, "out_head") == NULL;
     if (m->tied) {
+        LB_FAIL_IF(dim != h->dim, b->err, LBRT_ERR_FORMAT, "the file lacks tensor out_head");
         m->head = m->embed;
     } else {
-        LB_TRY(bind_matrix(b, "out_head", h->n_vocab, h->dim, &m->head));
-    }
-    for (uint32_t i = 0; i < h->n_layers; i++) {
-        LB_TRY(bind_layer(b, i));
+        LB_TRY(bind_matrix(b, "out_head", h->n_vocab, dim, &m->head));
     }
     return bind_rope(b);
 }
@@ -167,7 +210,8 @@ static void count_needs(lbrt_model *m)
     m->needs = (lb_needs){ .plain = m->head.needs.plain, .rotated = m->head.needs.rotated, .split = m->head.needs.split };
     for (uint32_t i = 0; i < m->hparams.n_layers; i++) {
         const lb_layer *l = &m->layers[i];
-        const lb_needs *all[] = { &l->attn_needs, &l->attn_o.needs, &l->ffn_needs, &l->ffn_down.needs };
+        const lb_needs *all[] = { &l->attn_needs, &l->attn_o.needs, &l->ffn_needs, &l->ffn_down.needs, &l->attn_shortcut.needs,
+                                 &l->ffn_shortcut.needs };
         for (size_t j = 0; j < sizeof all / sizeof all[0]; j++) {
             m->needs.plain |= all[j]->plain;
             m->needs.rotated |= all[j]->rotated;

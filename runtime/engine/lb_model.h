@@ -10,6 +10,8 @@
 
 typedef struct lb_layer {
     lb_linear attn_q, attn_k, attn_v, attn_o, ffn_gate, ffn_up, ffn_down;
+    lb_linear attn_shortcut, ffn_shortcut; /* rows == 0: none */
+    float attn_eps, ffn_eps; /* of the norms */
     lb_needs attn_needs, ffn_needs; /* of attn_q, attn_k, attn_v; of ffn_gate, ffn_up */
     const float *attn_norm, *ffn_norm;
     const float *attn_q_norm, *attn_k_norm;     /* NULL: none */
@@ -39,6 +41,9 @@ struct lbrt_model {
     lb_needs needs;        /* of all layers, rotations aside */
     lb_needs mid_needs;    /* of what is between two factors */
 
+    size_t max_dim, max_ffn; /* widest residual stream and feed-forward */
+    bool shortcuts;
+    float out_eps;
     size_t q_dim, kv_dim;  /* n_heads * head_dim, n_kv_heads * head_dim */
     uint64_t parameters, weight_bytes, token_bytes;
 

@@ -52,12 +52,13 @@ static void layout_activations(lbrt_session *s, const lbrt_model *m, lb_arena *a
 {
     const lb_hparams *h = &m->hparams;
     size_t n = s->n_batch;
-    s->x_stride = stride_of(h->dim);
-    s->normed_stride = stride_of(lb_max(h->dim, m->q_dim));
+    s->x_stride = stride_of(m->max_dim);
+    s->normed_stride = stride_of(lb_max(m->max_dim, m->q_dim));
     s->q_stride = stride_of(m->q_dim);
     s->kv_stride = stride_of(m->kv_dim);
-    s->ffn_stride = stride_of(h->ffn_dim);
+    s->ffn_stride = stride_of(m->max_ffn);
     s->x = take_rows(a, n, s->x_stride);
+    s->x_next = m->shortcuts ? take_rows(a, n, s->x_stride) : NULL;
     s->normed = take_rows(a, lb_max(n, 1), s->normed_stride);
 
     /* q, k, v are dead when gate and up are computed: they share memory. */
@@ -70,7 +71,7 @@ static void layout_activations(lbrt_session *s, const lbrt_model *m, lb_arena *a
     a->bytes = lb_max(a->bytes, second.bytes);
     a->overflow |= second.overflow;
 
-    lb_prep_layout(&s->prep, a, n, lb_max(lb_max(h->dim, m->q_dim), h->ffn_dim), &m->needs);
+    lb_prep_layout(&s->prep, a, n, lb_max(lb_max(m->max_dim, m->q_dim), m->max_ffn), &m->needs);
     s->angles = take_rows(a, n, h->rope_dim);
     s->logits_stride = stride_of(h->n_vocab);
     s->logits = take_rows(a, s->n_logits_max, s->logits_stride);
@@ -94,6 +95,8 @@ lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *opt
     s.n_context = o.n_context;
     s.n_batch = o.n_batch;
     s.n_logits_max = o.n_logits;
+    LB_FAIL_IF(o.n_hidden > 0 && m->head.cols != h->dim, err, LBRT_ERR_UNSUPPORTED,
+               "hidden states of width %zu in a model of width %u", m->head.cols, h->dim);
     s.n_hidden_max = o.n_hidden;
     s.n_embedded_max = o.n_embeddings;
     s.progress = o.progress;

@@ -57,6 +57,7 @@ struct lbrt_session {
     /* Activations of a batch: [n_batch][stride], strides in floats, multiples of 16 */
     size_t x_stride, q_stride, kv_stride, ffn_stride;
     float *x;               /* residual stream */
+    float *x_next;          /* behind a shortcut matrix: then they change places. NULL: the model has none */
     float *normed;          /* input of a linear layer; also the output of attention ([n_batch][max of dim and q_dim]) */
     size_t normed_stride;
     float *q, *k, *v;       /* share memory with gate and up */
