@@ -180,23 +180,23 @@ static const lb_kernels lb_table_simd128 = {.isa = "simd128", LB_ROWS(LB_COL_SSE
     R(gemm[LB_W_F32],     lb_gemm_f32,       ref,  neon, neon,    neon)                                               \
     R(gemm[LB_W_F16],     lb_gemm_f16,       ref,  neon, neon,    neon)                                               \
     R(gemm[LB_W_BF16],    lb_gemm_bf16,      ref,  neon, neon,    neon)                                               \
-    R(gemm[LB_W_Q8],      lb_gemm_q8,        ref,  neon, dotprod, dotprod)                                            \
-    R(gemm[LB_W_Q6],      lb_gemm_q6,        ref,  neon, dotprod, dotprod)                                            \
-    R(gemm[LB_W_Q5],      lb_gemm_q5,        ref,  neon, dotprod, dotprod)                                            \
-    R(gemm[LB_W_Q4],      lb_gemm_q4,        ref,  neon, dotprod, dotprod)                                            \
-    R(gemm[LB_W_Q3],      lb_gemm_q3,        ref,  neon, dotprod, dotprod)                                            \
-    R(gemm[LB_W_Q2],      lb_gemm_q2,        ref,  neon, dotprod, dotprod)                                            \
-    R(gemm[LB_W_LUT4],     lb_gemm_lut4,      ref, neon, dotprod, dotprod)                                            \
-    R(gemm[LB_W_LUT3],     lb_gemm_lut3,      ref, neon, dotprod, dotprod)                                            \
-    R(gemm[LB_W_LUT2],     lb_gemm_lut2,      ref, neon, dotprod, dotprod)                                            \
-    R(gemm[LB_W_LUT1],     lb_gemm_lut1,      ref, neon, dotprod, dotprod)                                            \
-    R(gemm[LB_W_TCQ2],    lb_gemm_tcq2,      ref,  neon, dotprod, dotprod)                                            \
-    R(gemm[LB_W_TCQ3],    lb_gemm_tcq3,      ref,  neon, dotprod, dotprod)                                            \
-    R(gemm[LB_W_TCQ4],    lb_gemm_tcq4,      ref,  neon, dotprod, dotprod)                                            \
-    R(gemm[LB_W_TERN],   lb_gemm_tern,      ref,  neon, dotprod, dotprod)                                             \
-    R(gemm[LB_W_INT8],  lb_gemm_int8,      ref,  neon, dotprod, dotprod)                                              \
-    R(gemm[LB_W_S24Q8], lb_gemm_s24q8,     ref,  neon, dotprod, dotprod)                                              \
-    R(gemm[LB_W_S24Q4], lb_gemm_s24q4,     ref,  neon, dotprod, dotprod)                                              \
+    R(gemm[LB_W_Q8],      lb_gemm_q8,        ref,  neon, dotprod, i8mm)                                               \
+    R(gemm[LB_W_Q6],      lb_gemm_q6,        ref,  neon, dotprod, i8mm)                                               \
+    R(gemm[LB_W_Q5],      lb_gemm_q5,        ref,  neon, dotprod, i8mm)                                               \
+    R(gemm[LB_W_Q4],      lb_gemm_q4,        ref,  neon, dotprod, i8mm)                                               \
+    R(gemm[LB_W_Q3],      lb_gemm_q3,        ref,  neon, dotprod, i8mm)                                               \
+    R(gemm[LB_W_Q2],      lb_gemm_q2,        ref,  neon, dotprod, i8mm)                                               \
+    R(gemm[LB_W_LUT4],     lb_gemm_lut4,      ref, neon, dotprod, i8mm)                                               \
+    R(gemm[LB_W_LUT3],     lb_gemm_lut3,      ref, neon, dotprod, i8mm)                                               \
+    R(gemm[LB_W_LUT2],     lb_gemm_lut2,      ref, neon, dotprod, i8mm)                                               \
+    R(gemm[LB_W_LUT1],     lb_gemm_lut1,      ref, neon, dotprod, i8mm)                                               \
+    R(gemm[LB_W_TCQ2],    lb_gemm_tcq2,      ref,  neon, dotprod, i8mm)                                               \
+    R(gemm[LB_W_TCQ3],    lb_gemm_tcq3,      ref,  neon, dotprod, i8mm)                                               \
+    R(gemm[LB_W_TCQ4],    lb_gemm_tcq4,      ref,  neon, dotprod, i8mm)                                               \
+    R(gemm[LB_W_TERN],   lb_gemm_tern,      ref,  neon, dotprod, i8mm)                                                \
+    R(gemm[LB_W_INT8],  lb_gemm_int8,      ref,  neon, dotprod, i8mm)                                                 \
+    R(gemm[LB_W_S24Q8], lb_gemm_s24q8,     ref,  neon, dotprod, i8mm)                                                 \
+    R(gemm[LB_W_S24Q4], lb_gemm_s24q4,     ref,  neon, dotprod, i8mm)                                                 \
     R(quantize_a8,        lb_quantize_a8,    ref,  neon, neon,    neon)                                               \
     R(quantize_a8_token,  lb_quantize_a8_token, ref, neon, neon, neon)                                                \
     R(lut_tables,          lb_lut_tables,     ref, neon, dotprod, dotprod)                                            \
@@ -220,7 +220,7 @@ static const lb_kernels lb_table_simd128 = {.isa = "simd128", LB_ROWS(LB_COL_SSE
     R(kv_product[LB_KV_PRODUCT_Q4], lb_kv_product_q4,  ref,  neon, dotprod, dotprod)                                  \
     R(kv_product[LB_KV_PRODUCT_Q2], lb_kv_product_q2,  ref,  neon, dotprod, dotprod)                                  \
     R(sparse,            lb_sparse,         ref,  neon, neon,    neon)                                                \
-    R(masked,            lb_masked,         ref,  neon, dotprod, dotprod)                                             \
+    R(masked,            lb_masked,         ref,  neon, dotprod, i8mm)                                                \
     R(mul_bf16,          lb_mul_bf16,       ref,  neon, neon,    neon)
 
 LB_DECLARE_FLOAT(neon);
@@ -243,6 +243,13 @@ LB_DECLARE_INT8(dotprod);
 LB_DECLARE_MASKED(dotprod);
 LB_DECLARE_KV(dotprod);
 LB_DECLARE_TCQ(dotprod);
+LB_DECLARE_MATMUL(i8mm);
+LB_DECLARE_TERN(i8mm);
+LB_DECLARE_TCQ(i8mm);
+LB_DECLARE_LUT(i8mm);
+LB_DECLARE_S24(i8mm);
+LB_DECLARE_INT8(i8mm);
+LB_DECLARE_MASKED(i8mm);
 
 #define LB_COL_SCALAR(e, op, a, b, c, d) LB_ENTRY_(e, op, a)
 #define LB_COL_NEON(e, op, a, b, c, d) LB_ENTRY_(e, op, b)

@@ -9,6 +9,7 @@
  *                  one, of all formats but q8, q4 and int8
  *     LB_T_TCQ     1: with the trellis formats, lb_t_tcq.h
  *     LB_T_BYTES   1 or 2: with lookups in tables of bytes, lb_t_bytes.h
+ *     LB_T_OWN_TILE  defined: lb_t_one_tile_LEVEL and lb_t_int8_one_tile_LEVEL are there already (GTILES is 1)
  *     LB_T_AHEAD   bytes of software prefetch in gemv. The prefetch runs through tiles linearly, planes and all, at the
  *                  pace of the codes and this far ahead of them (lb_ahead.h)
  *
@@ -232,6 +233,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, size_t
         LB_N(lb_t_panel_)(codes, code_stride, scales, n_groups, first, x, t, acc + t * LB_TILE_ROWS, LB_T_RUN_TILES, N); \
     }
 
+#ifndef LB_T_OWN_TILE
 /* All tokens with the panel of one tile */
 static LB_T_TARGET void LB_N(lb_t_one_tile_)(const uint8_t *codes, size_t code_stride, const float *scales, size_t n_groups,
                                              size_t first, const lb_input *x, float *acc)
@@ -245,6 +247,7 @@ static LB_T_TARGET void LB_N(lb_t_one_tile_)(const uint8_t *codes, size_t code_s
     LB_T_RUN(1)
 #undef LB_T_RUN_TILES
 }
+#endif
 
 #if LB_T_GTILES == 2
 /* ... of two tiles: each broadcast of activations serves both */
@@ -536,6 +539,7 @@ LB_T_TARGET void LB_N(lb_gemm_q4_)(const void *w, size_t tile_bytes, size_t n_ti
 #undef LB_T_BYTES
 #undef LB_T_SMALL
 #undef LB_T_SHARE
+#undef LB_T_OWN_TILE
 #undef LB_V
 #undef LB_D
 #undef LB_N

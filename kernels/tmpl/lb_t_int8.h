@@ -95,6 +95,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_int8_block_)(const uint8_t *codes, s
         LB_N(lb_t_int8_block_)(codes, code_stride, n_quads, first, x, t, acc + t * LB_TILE_ROWS, TILES, N);           \
     }
 
+#ifndef LB_T_OWN_TILE
 static LB_T_TARGET void LB_N(lb_t_int8_one_tile_)(const uint8_t *codes, size_t code_stride, size_t n_quads, size_t first,
                                                   const lb_input *x, int32_t *acc)
 {
@@ -108,6 +109,7 @@ static LB_T_TARGET void LB_N(lb_t_int8_one_tile_)(const uint8_t *codes, size_t c
     LB_T_RUN(2, 1)
     LB_T_RUN(1, 1)
 }
+#endif
 
 #if LB_T_GTILES == 2
 static LB_T_TARGET void LB_N(lb_t_int8_two_tiles_)(const uint8_t *codes, size_t code_stride, size_t n_quads, size_t first,

@@ -4,6 +4,7 @@
  *     LB_T_TOKENS  its tokens: 6, 4 or 2
  *     LB_T_QUADS   quads of columns that a `small` accumulator takes. Digits are 0..2 and |x| <= 127, so a pair
  *                  of products is at most 508: 64 of them fit 16 bits (32512)
+ *     LB_T_OWN_TILE  defined: lb_t_tern_one_tile_LEVEL is there already (GTILES is 1)
  *     LB_T_DIRECT  products with this many tokens or fewer go through gemv
  * and two functions, before this file is included:
  *     lb_v_LEVEL_tern_dot(codes, q, n)    int32 sums of digit * x over n lines of 64 code bytes, 20 n columns
@@ -146,11 +147,13 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_tern_block_)(const uint8_t *digits, 
     LB_T_RUN(2, TILES)           \
     LB_T_RUN(1, TILES)
 
+#ifndef LB_T_OWN_TILE
 static LB_T_TARGET void LB_N(lb_t_tern_one_tile_)(const uint8_t *digits, size_t n_quads, size_t first,
                                                   const lb_input *x, int32_t *acc)
 {
     LB_T_TOKEN_LOOP(1)
 }
+#endif
 
 #if LB_T_GTILES == 2
 static LB_T_TARGET void LB_N(lb_t_tern_two_tiles_)(const uint8_t *digits, size_t n_quads, size_t first,
@@ -220,4 +223,5 @@ LB_T_TARGET void LB_N(lb_gemm_tern_)(const void *w, size_t tile_bytes, size_t n_
 #undef LB_T_GTILES
 #undef LB_T_TOKENS
 #undef LB_T_QUADS
+#undef LB_T_OWN_TILE
 #undef LB_T_DIRECT
