@@ -144,8 +144,47 @@ static void test_tcq_bytes(void)
     free(h);
 }
 
+static double tcq_gauss(void)
+{
+    const double u = ((double)(lb_test_random() >> 11) + 0.5) * 0x1p-53, v = (double)(lb_test_random() >> 11) * 0x1p-53;
+    return sqrt(-2.0 * log(u)) * cos(6.283185307179586 * v);
+}
+
+/* What the formats promise, of whole tiles as they are packed and unpacked. No code of that rate has less than 4^-bits. */
+static void test_tcq_error(void)
+{
+    static const double most_error[3] = {0.082, 0.0225, 0.0064}, most_bits[3] = {2.02, 3.02, 4.02};
+    const size_t k = 4096, n = LB_TILE_ROWS * k;
+    float *x = malloc(n * sizeof(float)), *out = malloc(k * sizeof(float));
+    for (size_t i = 0; i < n; i++) {
+        x[i] = (float)tcq_gauss();
+    }
+    for (size_t i = 0; i < 3; i++) {
+        const lb_wformat_info *f = lb_wformat_find((uint32_t)tcq_formats[i]);
+        lb_test_case("%s: squared error of N(0, 1) and bits per weight, 4096 columns", f->name);
+        void *tile = lb_test_guard(f->tile_bytes(k), false);
+        lb_packer(f->id)(x, k, LB_TILE_ROWS, k, NULL, tile);
+        double error = 0.0;
+        for (size_t r = 0; r < LB_TILE_ROWS; r++) {
+            f->unpack(tile, k, r, out);
+            for (size_t c = 0; c < k; c++) {
+                const double d = (double)x[r * k + c] - (double)out[c];
+                error += d * d;
+            }
+        }
+        error /= (double)n;
+        const double bits = 8.0 * (double)f->tile_bytes(k) / (double)n;
+        LB_CHECK(error <= most_error[i] && error > pow(4.0, -2.0 - (double)i), "%s: error %.5f", f->name, error);
+        LB_CHECK(bits <= most_bits[i], "%s: %.4f bits", f->name, bits);
+        lb_test_guard_free(tile);
+    }
+    free(x);
+    free(out);
+}
+
 void test_tcq(void)
 {
+    test_tcq_error();
     for (size_t i = 0; i < 3; i++) {
         const lb_wformat_info *f = lb_wformat_find((uint32_t)tcq_formats[i]);
         test_tcq_blocks(tcq_formats[i], f);
