@@ -1,6 +1,7 @@
 /*
- * From second moments to what feedback needs: rotation, damping, order of the columns, H = R R', and C H^-1. In binary64, each
- * number computed by one thread in a fixed order.
+ * From second moments to what feedback needs: rotation, damping, order of the columns, H = R R', and C H^-1. In binary64, and the last,
+ * which is most of the work and need not be exact, with products in binary32 (kernels->gemm); each number computed by one thread in a
+ * fixed order.
  */
 #include <math.h>
 
@@ -16,8 +17,9 @@ typedef struct factor_job {
     const lb_factor_options *o;
     const lb_moments *m;
     const uint32_t *order;
-    double damping; /* what is added */
     lb_factor *f;
+    const lb_kernels *k;
+    unsigned char *mm; /* LB_MM_SCRATCH bytes per thread */
 } factor_job;
 
 static lb_d2 factor_load(const double *p)
@@ -222,26 +224,6 @@ static bool factor_decompose(factor_job *job, lb_pool *pool)
 
 /* ---------------------------------------------------------------- results */
 
-/* Row i of D = C - H becomes that of D (R R')^-1; the damping does not count as a difference */
-static void factor_solve_row(void *context, size_t i, unsigned thread)
-{
-    const factor_job *job = (const factor_job *)context;
-    const size_t n = job->n;
-    double *y = job->c + i * n;
-    (void)thread;
-    for (size_t j = n; j-- > 0;) { /* z R' = y */
-        y[j] = (y[j] - factor_dot(y + j + 1, job->h + j * n + j + 1, n - j - 1)) / job->h[j * (n + 1)];
-    }
-    for (size_t j = 0; j < n; j++) { /* y R = z */
-        const double v = y[j] / job->h[j * (n + 1)];
-        const double *r = job->h + j * n;
-        y[j] = v;
-        for (size_t l = j + 1; l < n; l++) {
-            y[l] -= v * r[l];
-        }
-    }
-}
-
 static void factor_store_tile(void *context, size_t tile, unsigned thread)
 {
     const factor_job *job = (const factor_job *)context;
@@ -251,15 +233,113 @@ static void factor_store_tile(void *context, size_t tile, unsigned thread)
         for (size_t j = 0; j < LB_TILE_ROWS; j++) {
             const size_t column = tile * LB_TILE_ROWS + j;
             job->f->tiles[(tile * n + i) * LB_TILE_ROWS + j] = i <= column ? (float)job->h[i * n + column] : 0.0f;
-            if (job->c) {
-                job->f->shift[(tile * n + i) * LB_TILE_ROWS + j] = (float)(job->o->shift * job->c[i * n + column]);
-            }
         }
     }
     for (size_t j = tile * LB_TILE_ROWS; j < (tile + 1) * LB_TILE_ROWS; j++) {
         job->f->diagonal[j] = (float)job->h[j * (n + 1)];
     }
 }
+
+/* ---------------------------------------------------------------- D (R R')^-1, D = C - H */
+
+/* R' in tiles like R, where the shift will be */
+static void factor_turn_tile(void *context, size_t tile, unsigned thread)
+{
+    const factor_job *job = (const factor_job *)context;
+    const size_t n = job->n;
+    (void)thread;
+    for (size_t l = 0; l < n; l++) {
+        for (size_t j = 0; j < LB_TILE_ROWS; j++) {
+            const size_t row = tile * LB_TILE_ROWS + j;
+            job->f->shift[(tile * n + l) * LB_TILE_ROWS + j] = row <= l ? (float)job->h[row * n + l] : 0.0f;
+        }
+    }
+}
+
+/* Rows 64 i .. 64 i + 63 of D, later of the result, as [64][n] floats where D's numbers were */
+static float *factor_rows(const factor_job *job, size_t item)
+{
+    return (float *)(void *)(job->c + item * LB_FACTOR_BLOCK * job->n);
+}
+
+/* What k columns from `from` on, which are known, give in the 64 columns from `at` on; `tiles` are those of R or R' */
+static void factor_known(const factor_job *job, unsigned thread, const float *tiles, const float *y, size_t at, size_t from,
+                         size_t k, float sum[LB_FACTOR_BLOCK][LB_FACTOR_BLOCK])
+{
+    const lb_input in = {.n = LB_FACTOR_BLOCK, .f32 = y + from, .f32_stride = job->n};
+    memset(sum, 0, LB_FACTOR_BLOCK * sizeof sum[0]);
+    if (k > 0) {
+        job->k->gemm[LB_W_F32](tiles + (at / LB_TILE_ROWS * job->n + from) * LB_TILE_ROWS, job->n * LB_TILE_ROWS * sizeof(float),
+                               LB_FACTOR_BLOCK / LB_TILE_ROWS, k, &in, sum[0], LB_FACTOR_BLOCK, false,
+                               job->mm + thread * LB_MM_SCRATCH);
+    }
+}
+
+/* 64 rows of D become those of D (R R')^-1, 64 columns at a time */
+static void factor_solve(void *context, size_t item, unsigned thread)
+{
+    const factor_job *job = (const factor_job *)context;
+    const size_t n = job->n;
+    float *y = factor_rows(job, item), sum[LB_FACTOR_BLOCK][LB_FACTOR_BLOCK], r[LB_FACTOR_BLOCK][LB_FACTOR_BLOCK];
+    for (size_t i = 0; i < LB_FACTOR_BLOCK * n; i++) { /* in place: from the first on */
+        double d;
+        memcpy(&d, job->c + item * LB_FACTOR_BLOCK * n + i, sizeof d);
+        y[i] = (float)d;
+    }
+    for (size_t at = n; at > 0;) { /* z R' = y, from the last column on */
+        at -= LB_FACTOR_BLOCK;
+        factor_known(job, thread, job->f->shift, y, at, at + LB_FACTOR_BLOCK, n - at - LB_FACTOR_BLOCK, sum);
+        for (size_t j = 0; j < LB_FACTOR_BLOCK; j++) {
+            for (size_t l = j; l < LB_FACTOR_BLOCK; l++) {
+                r[l][j] = (float)job->h[(at + j) * n + at + l];
+            }
+        }
+        for (size_t t = 0; t < LB_FACTOR_BLOCK; t++) {
+            float *z = y + t * n + at;
+            for (size_t j = LB_FACTOR_BLOCK; j-- > 0;) {
+                const float v = (z[j] - sum[t][j]) / r[j][j];
+                z[j] = v;
+                for (size_t l = 0; l < j; l++) {
+                    sum[t][l] += v * r[j][l];
+                }
+            }
+        }
+    }
+    for (size_t at = 0; at < n; at += LB_FACTOR_BLOCK) { /* y R = z, from the first */
+        factor_known(job, thread, job->f->tiles, y, at, 0, at, sum);
+        for (size_t j = 0; j < LB_FACTOR_BLOCK; j++) {
+            for (size_t l = j; l < LB_FACTOR_BLOCK; l++) {
+                r[j][l] = (float)job->h[(at + j) * n + at + l];
+            }
+        }
+        for (size_t t = 0; t < LB_FACTOR_BLOCK; t++) {
+            float *z = y + t * n + at;
+            for (size_t j = 0; j < LB_FACTOR_BLOCK; j++) {
+                const float v = (z[j] - sum[t][j]) / r[j][j];
+                z[j] = v;
+                for (size_t l = j + 1; l < LB_FACTOR_BLOCK; l++) {
+                    sum[t][l] += v * r[j][l];
+                }
+            }
+        }
+    }
+}
+
+static void factor_store_shift(void *context, size_t tile, unsigned thread)
+{
+    const factor_job *job = (const factor_job *)context;
+    const size_t n = job->n;
+    const float unit = (float)job->o->shift;
+    (void)thread;
+    for (size_t i = 0; i < n; i++) {
+        const float *from = factor_rows(job, i / LB_FACTOR_BLOCK) + i % LB_FACTOR_BLOCK * n + tile * LB_TILE_ROWS;
+        for (size_t j = 0; j < LB_TILE_ROWS; j++) {
+            job->f->shift[(tile * n + i) * LB_TILE_ROWS + j] = unit * from[j];
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- all of it */
 
 static lbrt_status factor_make(factor_job *job, lb_pool *pool, lbrt_error *err)
 {
@@ -284,10 +364,12 @@ static lbrt_status factor_make(factor_job *job, lb_pool *pool, lbrt_error *err)
         job->h[i * (n + 1)] += damping;
     }
     LB_FAIL_IF(!factor_decompose(job, pool), err, LBRT_ERR_NUMERIC, "second moments that are not positive definite");
-    if (job->c) {
-        lb_pool_run(pool, factor_solve_row, job, n);
-    }
     lb_pool_run(pool, factor_store_tile, job, n / LB_TILE_ROWS);
+    if (job->c) { /* the damping does not count as a difference */
+        lb_pool_run(pool, factor_turn_tile, job, n / LB_TILE_ROWS);
+        lb_pool_run(pool, factor_solve, job, n / LB_FACTOR_BLOCK);
+        lb_pool_run(pool, factor_store_shift, job, n / LB_TILE_ROWS);
+    }
     return LBRT_OK;
 }
 
@@ -301,11 +383,12 @@ lbrt_status lb_factor_open(lb_factor *f, const lb_moments *m, const lb_factor_op
     f->shift = cross ? (float *)lb_alloc(a, n * n * sizeof(float)) : NULL;
     f->diagonal = (float *)lb_alloc(a, n * sizeof(float));
     f->order = o->sort ? (uint32_t *)lb_alloc(a, n * sizeof(uint32_t)) : NULL;
-    factor_job job = {.n = n, .o = o, .m = m, .order = f->order, .f = f};
+    factor_job job = {.n = n, .o = o, .m = m, .order = f->order, .f = f, .k = lb_kernels_for(NULL)};
     job.h = (double *)lb_alloc(a, n * n * sizeof(double));
+    job.mm = cross ? (unsigned char *)lb_alloc(a, lb_pool_threads(pool) * LB_MM_SCRATCH) : NULL;
     job.c = cross ? (double *)lb_alloc(a, n * n * sizeof(double)) : NULL;
     lbrt_status s = LBRT_OK;
-    if (!f->tiles || !f->diagonal || !job.h || (cross && (!f->shift || !job.c)) || (o->sort && !f->order)) {
+    if (!f->tiles || !f->diagonal || !job.h || (cross && (!f->shift || !job.c || !job.mm)) || (o->sort && !f->order)) {
         s = lb_fail(err, LBRT_ERR_MEMORY, "out of memory for the second moments of %zu columns", n);
     } else if (m->tokens == 0) {
         s = lb_fail(err, LBRT_ERR_ARGUMENT, "second moments of no tokens");
@@ -317,6 +400,7 @@ lbrt_status lb_factor_open(lb_factor *f, const lb_moments *m, const lb_factor_op
     }
     lb_free(a, job.h, n * n * sizeof(double));
     lb_free(a, job.c, n * n * sizeof(double));
+    lb_free(a, job.mm, lb_pool_threads(pool) * LB_MM_SCRATCH);
     if (s != LBRT_OK) {
         lb_factor_close(f);
     }

@@ -26,6 +26,7 @@ typedef struct feedback_rows {
     const lb_kernels *k;
     size_t n, n_rows;
     float *w, *e, *f; /* [64][n] */
+    void *mm;         /* LB_MM_SCRATCH bytes */
 } feedback_rows;
 
 bool lb_feedback_can(lb_wformat format)
@@ -35,7 +36,7 @@ bool lb_feedback_can(lb_wformat format)
 
 size_t lb_feedback_bytes(size_t n)
 {
-    return 3 * LB_FEEDBACK_ROWS * n * sizeof(float);
+    return 3 * LB_FEEDBACK_ROWS * n * sizeof(float) + LB_MM_SCRATCH;
 }
 
 /* f of `tiles` tiles from `tile` on: the errors of n columns from `first` on, in place of it or added */
@@ -44,7 +45,7 @@ static void feedback_sum(const feedback_rows *s, size_t tile, size_t tiles, size
     if (n > 0 && tiles > 0) {
         const lb_input in = {.n = s->n_rows, .f32 = s->e + first, .f32_stride = s->n};
         s->k->gemm[LB_W_F32](s->factor->tiles + (tile * s->n + first) * LB_TILE_ROWS, s->n * LB_TILE_ROWS * sizeof(float), tiles,
-                             n, &in, s->f + tile * LB_TILE_ROWS, s->n, add, NULL);
+                             n, &in, s->f + tile * LB_TILE_ROWS, s->n, add, s->mm);
     }
 }
 
@@ -201,7 +202,7 @@ static void feedback_trellises(const feedback_rows *s, lb_wformat format, uint8_
     const lb_input in = {.n = s->n_rows, .f32 = s->w, .f32_stride = n};
     for (size_t tile = 0; tile < n / LB_TILE_ROWS; tile++) {
         s->k->gemm[LB_W_F32](s->factor->tiles + tile * n * LB_TILE_ROWS, n * LB_TILE_ROWS * sizeof(float), 1,
-                             (tile + 1) * LB_TILE_ROWS, &in, s->e + tile * LB_TILE_ROWS, n, false, NULL);
+                             (tile + 1) * LB_TILE_ROWS, &in, s->e + tile * LB_TILE_ROWS, n, false, s->mm);
     }
     for (size_t row = 0; row < s->n_rows; row++) {
         const float factor = feedback_scale(s, s->e + row * n, row), *p = s->e + row * n;
@@ -234,7 +235,7 @@ static void feedback_measure(const feedback_rows *s, const lb_wformat_info *form
     const lb_input in = {.n = s->n_rows, .f32 = s->w, .f32_stride = n};
     for (size_t tile = 0; tile < n / LB_TILE_ROWS; tile++) {
         s->k->gemm[LB_W_F32](s->factor->tiles + tile * n * LB_TILE_ROWS, n * LB_TILE_ROWS * sizeof(float), 1,
-                             (tile + 1) * LB_TILE_ROWS, &in, s->e + tile * LB_TILE_ROWS, n, false, NULL);
+                             (tile + 1) * LB_TILE_ROWS, &in, s->e + tile * LB_TILE_ROWS, n, false, s->mm);
     }
     for (size_t row = 0; row < s->n_rows; row++) {
         for (size_t j = 0; j < n; j++) {
@@ -247,7 +248,8 @@ void lb_feedback_pack(const lb_wformat_info *format, const lb_factor *factor, co
                       size_t n_rows, void *tiles, void *scratch, lb_feedback_error *error)
 {
     const size_t n = factor->n, floats = LB_FEEDBACK_ROWS * n;
-    const feedback_rows s = {factor, k, n, n_rows, scratch, (float *)scratch + floats, (float *)scratch + 2 * floats};
+    const feedback_rows s = {factor, k, n, n_rows, scratch, (float *)scratch + floats, (float *)scratch + 2 * floats,
+                             (float *)scratch + 3 * floats};
     LB_ASSERT(n_rows > 0 && n_rows <= LB_FEEDBACK_ROWS && lb_feedback_can(format->id));
     for (size_t row = 0; row < n_rows; row++) {
         for (size_t j = 0; j < n; j++) {
@@ -258,7 +260,7 @@ void lb_feedback_pack(const lb_wformat_info *format, const lb_factor *factor, co
     memcpy(s.w, s.e, n_rows * n * sizeof(float));
     if (factor->shift) {
         const lb_input in = {.n = n_rows, .f32 = s.e, .f32_stride = n};
-        k->gemm[LB_W_F32](factor->shift, n * LB_TILE_ROWS * sizeof(float), n / LB_TILE_ROWS, n, &in, s.w, n, true, NULL);
+        k->gemm[LB_W_F32](factor->shift, n * LB_TILE_ROWS * sizeof(float), n / LB_TILE_ROWS, n, &in, s.w, n, true, s.mm);
     }
     const lb_group_format *group = lb_group_format_of(format->id);
     if (group) {

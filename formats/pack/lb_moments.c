@@ -16,7 +16,7 @@ lbrt_status lb_moments_open(lb_moments *m, size_t cols, bool cross, unsigned n_t
     m->x_tiles = (float *)lb_alloc_zero(a, n * LB_MOMENTS_TOKENS, sizeof(float));
     m->x_rows = (float *)lb_alloc_zero(a, n * LB_MOMENTS_TOKENS, sizeof(float));
     m->z_rows = cross ? (float *)lb_alloc_zero(a, n * LB_MOMENTS_TOKENS, sizeof(float)) : NULL;
-    m->sums = (float *)lb_alloc(a, n_threads * LB_MOMENTS_BLOCK * n * sizeof(float));
+    m->sums = (float *)lb_alloc(a, n_threads * (LB_MOMENTS_BLOCK * n * sizeof(float) + LB_MM_SCRATCH));
     if (!m->h || !m->x_tiles || !m->x_rows || !m->sums || (cross && (!m->c || !m->z_rows))) {
         lb_moments_close(m);
         return lb_fail(err, LBRT_ERR_MEMORY, "out of memory for the second moments of %zu columns", cols);
@@ -33,7 +33,7 @@ void lb_moments_close(lb_moments *m)
         lb_free(&m->a, m->x_tiles, floats);
         lb_free(&m->a, m->x_rows, floats);
         lb_free(&m->a, m->z_rows, floats);
-        lb_free(&m->a, m->sums, m->n_threads * LB_MOMENTS_BLOCK * n * sizeof(float));
+        lb_free(&m->a, m->sums, m->n_threads * (LB_MOMENTS_BLOCK * n * sizeof(float) + LB_MM_SCRATCH));
     }
     *m = (lb_moments){.n = 0};
 }
@@ -72,7 +72,7 @@ static void moments_product(const moments_job *job, const float *left, size_t ro
     const size_t n_tiles = m->n / LB_TILE_ROWS - first_tile, tile_floats = LB_MOMENTS_TOKENS * LB_TILE_ROWS;
     const lb_input in = {.n = LB_MOMENTS_BLOCK, .f32 = left + row * LB_MOMENTS_TOKENS, .f32_stride = LB_MOMENTS_TOKENS};
     job->k->gemm[LB_W_F32](m->x_tiles + first_tile * tile_floats, tile_floats * sizeof(float), n_tiles, job->n, &in, y, m->n,
-                           false, NULL);
+                           false, y + LB_MOMENTS_BLOCK * m->n);
     for (size_t i = 0; i < LB_MOMENTS_BLOCK; i++) {
         double *to = sum + (row + i) * m->n + first_tile * LB_TILE_ROWS;
         for (size_t j = 0; j < n_tiles * LB_TILE_ROWS; j++) {
@@ -85,7 +85,7 @@ static void moments_rows(void *context, size_t item, unsigned thread)
 {
     const moments_job *job = (const moments_job *)context;
     lb_moments *m = job->m;
-    float *y = m->sums + (size_t)thread * LB_MOMENTS_BLOCK * m->n;
+    float *y = m->sums + (size_t)thread * (LB_MOMENTS_BLOCK * m->n + LB_MM_SCRATCH / sizeof(float));
     const size_t row = item * LB_MOMENTS_BLOCK;
     moments_product(job, m->x_rows, row, row / LB_TILE_ROWS, y, m->h);
     if (m->c) {

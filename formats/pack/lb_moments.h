@@ -25,7 +25,7 @@ typedef struct lb_moments {
     double *h;       /* [n][n], of which i <= j are filled: sum of x_i x_j */
     double *c;       /* [n][n]: sum of z_i x_j; NULL: z is x */
     float *x_tiles, *x_rows, *z_rows; /* of the tokens being added: [n / 16][tokens][16], [n][tokens] */
-    float *sums;     /* per thread: a product's results */
+    float *sums;     /* per thread: a product's results, and its scratch memory */
     unsigned n_threads;
     lbrt_allocator a;
 } lb_moments;
