@@ -155,10 +155,10 @@ $(BUILD)/web/lbrt-test.js: $(BUILD)/lbrt_single.h tests/lb_test.c tests/test_dem
 	@mkdir -p $(@D)
 	@printf 'LB_TEST_ENTRY(demo)\n' >$(BUILD)/web/test_list.inc
 	@printf '#define LBRT_IMPLEMENTATION\n#include "lbrt_single.h"\n' >$(BUILD)/web/lbrt_single.c
-	cd $(BUILD)/web && for f in lbrt_single.c $(abspath $(filter %.c,$^)); do $(WASM) -I.. -I. -DLBRT_LINK_VISIBLE -DLB_TEST_DEMO_ALONE -c $$f || exit 1; done
+	cd $(BUILD)/web && for f in lbrt_single.c $(abspath $(filter %.c,$^)); do $(WASM) -I. -I.. -DLBRT_LINK_VISIBLE -DLB_TEST_DEMO_ALONE -c $$f || exit 1; done
 	cd $(BUILD)/web && $(WASM_LD) lbrt_single.o $(patsubst %.c,%.o,$(notdir $(filter %.c,$^))) -o $(@F) -sNODERAWFS -sENVIRONMENT=node
 web-test: $(BUILD)/web/lbrt-test.js
-	node $(BUILD)/web/lbrt-test.js
+	node --no-experimental-fetch $(BUILD)/web/lbrt-test.js # this emscripten takes fetch for a browser's
 
 bench: all
 	@mkdir -p $(BUILD)/models
