@@ -6,7 +6,7 @@
 #include "../lb_ahead.h"
 #include "lb_v_i8mm.h"
 
-LB_DECLARE_MATMUL(i8mm);
+LB_DECLARE_INT(i8mm);
 LB_DECLARE_LUT(i8mm);
 LB_DECLARE_TCQ(i8mm);
 LB_DECLARE_S24(i8mm);
