@@ -27,8 +27,8 @@ lb_pack_fn lb_pack_lut4, lb_pack_lut3, lb_pack_lut2, lb_pack_lut1;
 lb_pack_fn lb_pack_tcq2, lb_pack_tcq3, lb_pack_tcq4;
 
 /*
- * lb_pack_tern is exact for rows whose weights are all -s, 0 or s, whatever s is. Others are rounded to the nearest of -m, 0, m
- * (m = mean |w|, as BitNet does in training), times the scale that suits them best.
+ * lb_pack_tern is exact for rows whose weights are all -s, 0 or s, whatever s is. Others get the scale s for which rounding to the nearest
+ * of -s, 0, s loses least.
  */
 lb_pack_fn lb_pack_tern;
 
