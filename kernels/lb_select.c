@@ -63,7 +63,7 @@
     R(bytes[1], lb_bytes_lut2, ref, sse, avx2, avx2, avx512vnni, avx512vnni)                                          \
     R(bytes[2], lb_bytes_lut3, ref, sse, avx2, avx2, avx512vnni, avx512vnni)                                          \
     R(bytes[3], lb_bytes_lut4, ref, sse, avx2, avx2, avx512vnni, avx512vnni)                                          \
-    R(byte_tables, lb_byte_tables, ref, sse, avx2, avx2, avx512vnni, avx512vnni)                                      \
+    R(byte_tables, lb_byte_tables, ref, sse, avx2, avx2, avx2, avx2)                                                  \
     R(rmsnorm,           lb_rmsnorm,        ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(add,               lb_add,            ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(scale,             lb_scale,          ref,  sse,     avx2,  avx512, avx512,     avx512)                         \

@@ -1,6 +1,6 @@
 /*
  * Template: lut4 .. lut1 by lookup in tables of bytes, T-MAC's own (lb_kernels.h defines the arithmetic). A part of lb_t_bits.h.
- * LB_T_BYTES is 2, or 1 to do without a loop of its own for many tokens.
+ * LB_T_BYTES is 2, or 1 to do without loops of their own for many tokens, which lut1 and lut2 have.
  *
  * One lookup for what takes two with exact tables, and lookups are added in pairs before they are widened to 16 bits. LB_V(planes) does the
  * rest: sum over b of (sum of the four pieces of v[b]) * (weight << b), + base - zeros[group & 15] * sum, 16 rows as int32. All of it, and
@@ -33,8 +33,13 @@ LB_ALWAYS_INLINE LB_T_TARGET LB_F LB_N(lb_t_bytes_add_)(LB_F acc, const LB_B *v,
     return LB_V(fma)(LB_V(mul)(row_scale, LB_V(set1)(scale)), LB_V(to_float)(isum), acc);
 }
 
-/* One token; bits and shift are constants. */
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bytes_one_)(const uint8_t *zeros, const int shift, const int bits, const void *w,
+/* One token; bits and shift are constants but where nothing is unrolled. */
+#if LB_T_SHARE
+static LB_NOINLINE
+#else
+LB_ALWAYS_INLINE
+#endif
+    LB_T_TARGET void LB_N(lb_t_bytes_one_)(const uint8_t *zeros, const int shift, const int bits, const void *w,
                                                         size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
                                                         bool add)
 {
@@ -65,7 +70,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bytes_one_)(const uint8_t *zeros, co
 }
 
 #if LB_T_BYTES == 2
-static LB_NOINLINE LB_T_TARGET void LB_N(lb_t_bytes_unpack_)(lb_bytes_panel *to, const uint8_t *zeros, const int bits,
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bytes_unpack_)(lb_bytes_panel *to, const uint8_t *zeros, const int bits,
                                                            const uint8_t *tile, size_t k, size_t from, size_t n)
 {
     const uint8_t *group = tile + LB_Q_SCALES_AT + from * LB_TILE_ROWS, *codes = tile + lb_bits_codes_at(k) + from * 64 * (size_t)bits;
@@ -121,10 +126,11 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bytes_many_)(const uint8_t *zeros, c
     }
 }
 
-#else
-/* Tile by tile, which stays cached for all tokens */
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bytes_many_)(lb_matmul_fn *one, const void *w, size_t tile_bytes, size_t n_tiles, size_t k,
-                                                         const lb_input *x, float *y, size_t y_stride, bool add)
+#endif
+
+/* Few tokens, and many where a loop of their own is not worth its bytes: tile by tile, which stays cached for all of them */
+static LB_NOINLINE LB_T_TARGET void LB_N(lb_t_bytes_few_)(lb_matmul_fn *one, const void *w, size_t tile_bytes, size_t n_tiles, size_t k,
+                                                          const lb_input *x, float *y, size_t y_stride, bool add)
 {
     for (size_t i = 0; i < n_tiles * x->n; i++) {
         const size_t tile = i / x->n, t = i % x->n;
@@ -135,14 +141,15 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bytes_many_)(lb_matmul_fn *one, cons
         one((const uint8_t *)w + tile * tile_bytes, tile_bytes, 1, k, &in, y + t * y_stride + tile * LB_TILE_ROWS, y_stride, add, NULL);
     }
 }
-#endif
 
 #if LB_T_BYTES == 2
 #define LB_T_BYTES_MANY(name, bits, shift)                                                                            \
-    LB_N(lb_t_bytes_many_)(lb_bits_##name.zero, shift, bits, w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch)
+    if (bits <= 2 && x->n > 2) {                                                                                      \
+        LB_N(lb_t_bytes_many_)(lb_bits_##name.zero, shift, bits, w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch); \
+        return;                                                                                                       \
+    }
 #else
-#define LB_T_BYTES_MANY(name, bits, shift)                                                                            \
-    LB_N(lb_t_bytes_many_)(LB_N(lb_bytes_##name##_), w, tile_bytes, n_tiles, k, x, y, y_stride, add)
+#define LB_T_BYTES_MANY(name, bits, shift)
 #endif
 #define LB_T_BYTES_FORMAT(name, bits, shift)                                                                          \
     LB_T_TARGET void LB_N(lb_bytes_##name##_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k,             \
@@ -151,9 +158,10 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bytes_many_)(lb_matmul_fn *one, cons
         (void)scratch;                                                                                                \
         if (x->n == 1) {                                                                                              \
             LB_N(lb_t_bytes_one_)(lb_bits_##name.zero, shift, bits, w, tile_bytes, n_tiles, k, x, y, add);            \
-        } else {                                                                                                      \
-            LB_T_BYTES_MANY(name, bits, shift);                                                                       \
+            return;                                                                                                   \
         }                                                                                                             \
+        LB_T_BYTES_MANY(name, bits, shift)                                                                            \
+        LB_N(lb_t_bytes_few_)(LB_N(lb_bytes_##name##_), w, tile_bytes, n_tiles, k, x, y, y_stride, add);              \
     }
 LB_T_BYTES_FORMAT(lut4, 4, 1)
 LB_T_BYTES_FORMAT(lut3, 3, 2)
@@ -162,6 +170,7 @@ LB_T_BYTES_FORMAT(lut1, 1, 2)
 #undef LB_T_BYTES_FORMAT
 #undef LB_T_BYTES_MANY
 
+#if LB_T_BYTE_TABLES
 /* The second half of a table is the first one with the other sign, backwards; a vector has both at the price of one. */
 LB_T_TARGET void LB_N(lb_byte_tables_)(const float *x, size_t k, uint8_t *tables, float *scale, int32_t *sum)
 {
@@ -199,3 +208,4 @@ LB_T_TARGET void LB_N(lb_byte_tables_)(const float *x, size_t k, uint8_t *tables
         sum[g] = codes[15];
     }
 }
+#endif

@@ -8,7 +8,7 @@
  *     LB_T_SHARE   1: formats share code where that costs some speed, for a level that few machines use: one token is a batch of
  *                  one, of all formats but q8, q4 and int8
  *     LB_T_TCQ     1: with the trellis formats, lb_t_tcq.h
- *     LB_T_BYTES   1 or 2: with lookups in tables of bytes, lb_t_bytes.h
+ *     LB_T_BYTES   1 or 2: with lookups in tables of bytes, lb_t_bytes.h; LB_T_BYTE_TABLES 1: and with what makes these
  *     LB_T_OWN_TILE  defined: lb_t_one_tile_LEVEL and lb_t_int8_one_tile_LEVEL are there already (GTILES is 1)
  *     LB_T_AHEAD   bytes of software prefetch in gemv. The prefetch runs through tiles linearly, planes and all, at the
  *                  pace of the codes and this far ahead of them (lb_ahead.h)
@@ -537,6 +537,7 @@ LB_T_TARGET void LB_N(lb_gemm_q4_)(const void *w, size_t tile_bytes, size_t n_ti
 
 #undef LB_T_TCQ
 #undef LB_T_BYTES
+#undef LB_T_BYTE_TABLES
 #undef LB_T_SMALL
 #undef LB_T_SHARE
 #undef LB_T_OWN_TILE

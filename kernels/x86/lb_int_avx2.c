@@ -27,6 +27,7 @@ LB_DECLARE_TCQ(avx2);
 #define LB_T_TCQ 1
 #define LB_T_SHARE 0
 #define LB_T_BYTES 2
+#define LB_T_BYTE_TABLES 1
 #define LB_T_WIDE 0
 #include "../tmpl/lb_t_int.h"
 #endif

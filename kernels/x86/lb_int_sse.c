@@ -27,6 +27,7 @@ LB_DECLARE_MASKED(sse);
 #define LB_T_TCQ 1
 #define LB_T_SHARE 1
 #define LB_T_BYTES 1
+#define LB_T_BYTE_TABLES 1
 #define LB_T_WIDE 0
 #pragma push_macro("LB_UNROLL") /* four registers a vector: nothing is won by unrolling */
 #undef LB_UNROLL

@@ -411,10 +411,8 @@ LB_VOP lb_v_sse_i lb_v_sse_planes(const lb_v_sse_b *v, const int bits, const int
                                   int sum)
 {
     __m128i lo = _mm_set1_epi16((int16_t)base), hi = lo;
-    LB_UNROLL
     for (int b = 0; b < bits; b++) {
         const __m128i w = _mm_set1_epi8((char)(weight << b));
-        LB_UNROLL
         for (int p = 0; p < 2; p++) {
             lo = _mm_add_epi16(lo, _mm_maddubs_epi16(_mm_unpacklo_epi8(v[b].v[p], v[b].v[p + 2]), w));
             hi = _mm_add_epi16(hi, _mm_maddubs_epi16(_mm_unpackhi_epi8(v[b].v[p], v[b].v[p + 2]), w));
