@@ -51,7 +51,11 @@ LB_ALWAYS_INLINE
         ahead.until = codes + LB_T_AHEAD;
         LB_F acc = LB_V(set1)(0.0f);
         for (size_t g = 0; g < n_groups; g++) {
+#if LB_T_SHARE
+            lb_ahead_lines(&ahead, step, (size_t)bits);
+#else
             lb_ahead_step(&ahead, step, (size_t)bits);
+#endif
             const LB_B even = LB_V(load_b)(tables), odd = LB_V(load_b)(tables + 64);
             LB_B v[4];
             LB_UNROLL
