@@ -33,6 +33,9 @@ all: $(BUILD)/liblbrt.a $(BUILD)/liblbrt.so $(PROGRAMS:%=$(BUILD)/%) $(BUILD)/de
 ifneq ($(filter -O2,$(CFLAGS)),)
 $(COLD_OBJ): SIZE += -Os
 $(LIB_OBJ): SIZE += -fno-asynchronous-unwind-tables
+ifeq ($(findstring clang,$(CC)),)
+$(LIB_OBJ): SIZE += -fno-align-functions -fno-align-jumps -fno-align-labels
+endif
 endif
 
 $(BUILD)/obj/kernels/%.o: SIZE += $(KERNEL_CFLAGS)

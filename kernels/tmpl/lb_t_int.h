@@ -240,7 +240,11 @@ static LB_T_TARGET void LB_N(lb_t_one_tile_)(const uint8_t *codes, size_t code_s
 {
     size_t t = 0;
 #define LB_T_RUN_TILES 1
+#if LB_T_GTILES == 1
     LB_T_RUN(LB_T_TOKENS)
+#else /* the last of an odd number */
+    LB_T_RUN(2)
+#endif
 #if LB_T_TOKENS >= 4 && LB_T_GTILES == 1
     LB_T_RUN(2)
 #endif

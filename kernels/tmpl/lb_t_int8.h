@@ -100,10 +100,10 @@ static LB_T_TARGET void LB_N(lb_t_int8_one_tile_)(const uint8_t *codes, size_t c
                                                   const lb_input *x, int32_t *acc)
 {
     size_t t = 0;
-#if LB_T_TOKENS >= 6
+#if LB_T_TOKENS >= 6 && LB_T_GTILES == 1
     LB_T_RUN(6, 1)
 #endif
-#if LB_T_TOKENS >= 3
+#if LB_T_TOKENS >= 3 && LB_T_GTILES == 1
     LB_T_RUN(3, 1)
 #endif
     LB_T_RUN(2, 1)

@@ -66,10 +66,14 @@ LB_ALWAYS_INLINE LB_T_TARGET LB_I LB_N(lb_t_group_s24q4_)(const uint8_t *group, 
     return LB_V(sub_i)(LB_D(small_sum)(a, zero), LB_D(small_sum)(bias, zero));
 }
 
-/* `group` is inlined; lines is a constant */
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_s24_gemv_)(LB_I (*group)(const uint8_t *group, const int8_t *q), const size_t lines,
-                                                       const void *w, size_t tile_bytes, size_t n_tiles, size_t k,
-                                                       const lb_input *x, float *y, bool add)
+/* `group` is inlined and lines a constant but where nothing is unrolled */
+#if LB_T_SHARE
+static LB_SHARED
+#else
+LB_ALWAYS_INLINE
+#endif
+    LB_T_TARGET void LB_N(lb_t_s24_gemv_)(LB_I (*group)(const uint8_t *group, const int8_t *q), const size_t lines, const void *w,
+                                          size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y, bool add)
 {
     const size_t n_pairs = lb_round_up64(k) / 64, step = tile_bytes / n_pairs, bytes = lb_s24_group_bytes(lines);
     lb_ahead ahead = lb_ahead_of((const uint8_t *)w + lb_s24_codes_at(k), LB_T_AHEAD);
@@ -80,7 +84,11 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_s24_gemv_)(LB_I (*group)(const uint8
         const int8_t *q = x->q;
         LB_F acc = LB_V(set1)(0.0f);
         for (size_t p = 0; p < n_pairs; p++) {
-            lb_ahead_step(&ahead, step, 2 * lines + 2);
+            if (LB_T_SHARE) {
+                lb_ahead_lines(&ahead, step, 2 * lines + 2);
+            } else {
+                lb_ahead_step(&ahead, step, 2 * lines + 2);
+            }
             const LB_F scale = LB_N(lb_t_mini_)(scales + p * LB_TILE_ROWS);
             const LB_I a = group(codes, q), b = group(codes + bytes, q + LB_GROUP);
             acc = LB_V(fma)(LB_V(mul)(scale, LB_V(set1)(x->scale[2 * p])), LB_V(to_float)(a), acc);
@@ -127,7 +135,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_s24_dense_)(uint8_t *out, float *sca
         LB_V(store)(scale + i * LB_TILE_ROWS, LB_N(lb_t_mini_)(scales + (g + i) / 2 * LB_TILE_ROWS));
         const uint8_t *group = codes + (g + i) * lb_s24_group_bytes(lines);
         const LB_B positions = LB_V(load_b)(group);
-        LB_UNROLL
+        LB_ROLL
         for (size_t j = 0; j < 4; j++) {
             LB_B v = LB_V(load_b)(group + 64 + 64 * (lines == LB_S24Q8_LINES ? j : j / 2));
             v = lines == LB_S24Q8_LINES ? v : j % 2 == 0 ? LB_V(low_nibbles)(v) : LB_V(high_nibbles)(v);
