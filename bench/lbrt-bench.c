@@ -86,23 +86,11 @@ static void fill(lbrt_session *s, const lbrt_token *tokens, size_t depth)
 {
     feed(s, tokens, lb_min(depth, FED));
     lb_kv *kv = &s->kv;
-    const size_t end = (depth + LB_KV_CHUNK - 1) / LB_KV_CHUNK, mean_chunks = LB_KV_MEAN_BLOCKS / LB_KV_CHUNK_BLOCKS;
     if (depth <= FED) {
         return;
     }
-    for (uint32_t at = 0; at < kv->n_layers * kv->n_heads; at++) {
-        const uint32_t layer = at / kv->n_heads, head = at % kv->n_heads;
-        for (size_t c = FED / LB_KV_CHUNK; c < end; c++) {
-            memcpy(lb_kv_chunk(kv, &kv->key, layer, head, c), lb_kv_chunk(kv, &kv->key, layer, head, FED / LB_KV_CHUNK - 1),
-                   kv->key.chunk_bytes);
-            memcpy(lb_kv_chunk(kv, &kv->value, layer, head, c), lb_kv_chunk(kv, &kv->value, layer, head, FED / LB_KV_CHUNK - 1),
-                   kv->value.chunk_bytes);
-            for (uint32_t d = 0; kv->key.mean && d < kv->head_dim; d++) {
-                const uint16_t *from = lb_kv_mean(kv, layer, head, 0) + d * LB_KV_MEAN_BLOCKS + 2 * LB_KV_CHUNK_BLOCKS;
-                memcpy(lb_kv_mean(kv, layer, head, c / mean_chunks) + d * LB_KV_MEAN_BLOCKS + c % mean_chunks * LB_KV_CHUNK_BLOCKS, from,
-                       LB_KV_CHUNK_BLOCKS * sizeof *from);
-            }
-        }
+    for (size_t c = FED / LB_KV_CHUNK; c < (depth + LB_KV_CHUNK - 1) / LB_KV_CHUNK; c++) {
+        memcpy(kv->pages[c]->data, kv->pages[FED / LB_KV_CHUNK - 1]->data, kv->page_bytes);
     }
     memcpy(s->tokens, tokens, depth * sizeof *tokens);
     s->length = depth;

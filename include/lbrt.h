@@ -306,9 +306,16 @@ typedef struct lbrt_session_options {
     lbrt_parallel_fn parallel; /* computes in the host's threads, in n_threads tasks at most (then not limited by the processors, if
                                   given); no thread is started. NULL: threads of the session's own */
     void *parallel_user;
+
+    /*
+     * window > 0: a token sees itself, the window - 1 tokens before it, and the first `sinks` of all (0: 4; at most 256), after StreamingLLM
+     * (arXiv 2309.17453); all keep their places in the text. Memory for keys and values is then that of 3 * 256 + window + n_batch tokens at
+     * most, whatever n_context. 0: a token sees all before it.
+     */
+    uint32_t window, sinks;
 } lbrt_session_options;
 #define LBRT_SESSION_OPTIONS_INIT \
-    { sizeof(lbrt_session_options), NULL, 0, 0, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT, 0, 0, NULL, NULL, NULL, NULL }
+    { sizeof(lbrt_session_options), NULL, 0, 0, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT, 0, 0, NULL, NULL, NULL, NULL, 0, 0 }
 
 /* The exact number of bytes that a session of these options allocates (thread stacks aside). */
 LBRT_API lbrt_status lbrt_session_bytes(const lbrt_model *model, const lbrt_session_options *options,
@@ -339,13 +346,18 @@ LBRT_API void lbrt_session_free(lbrt_session *session); /* NULL is allowed */
 /* The sentence of the last call on this session that failed; "" if none did. Valid until the next call. */
 LBRT_API const char *lbrt_session_error(const lbrt_session *session);
 
-/* How many tokens the session holds, and how many it can hold. */
+/*
+ * How many tokens the session's text has; of how many of them keys and values are there for the next token to see, which is fewer with a
+ * window or after lbrt_compress; and how many it can hold: capacity - held more fit, with a window capacity - length.
+ */
 LBRT_API size_t lbrt_session_length(const lbrt_session *session);
+LBRT_API size_t lbrt_session_held(const lbrt_session *session);
 LBRT_API size_t lbrt_session_capacity(const lbrt_session *session);
 
 /*
  * Appends n tokens (n >= 1) and computes the logits of the last n_logits of them (fewer if n is smaller). On any error
- * the session holds the tokens it held before; after CANCELLED its logits are gone. Errors: ARGUMENT (a token outside the vocabulary), CONTEXT_FULL, CANCELLED.
+ * the session holds the tokens it held before (with a window, after CANCELLED, also those of whole batches that were done); after CANCELLED
+ * its logits are gone. Errors: ARGUMENT (a token outside the vocabulary), CONTEXT_FULL, CANCELLED.
  */
 LBRT_API lbrt_status lbrt_feed(lbrt_session *session, const lbrt_token *tokens, size_t n);
 
@@ -369,16 +381,30 @@ LBRT_API const float *lbrt_logits(const lbrt_session *session, size_t back);
  */
 LBRT_API const float *lbrt_hidden(const lbrt_session *session, size_t back);
 
-/* Forgets all tokens after the first `length`. STATE if the session holds fewer. Logits are gone until the next feed. */
+/*
+ * Forgets all tokens after the first `length`. Logits are gone until the next feed. STATE if the text has fewer, or if keys and values that the
+ * next token would see are gone: tokens that lbrt_compress chose from, or more than n_batch back with a window. 0 always works.
+ */
 LBRT_API lbrt_status lbrt_rewind(lbrt_session *session, size_t length);
 
 /*
- * Replaces the session's content by the first `length` tokens of `from`, a session of the same model and KV formats, and its logits too if
- * that is all of them. Copies the cache (lbrt_state_bytes is about how much); afterwards the sessions share nothing. Several
- * sessions may be forked from one at the same time. Errors: ARGUMENT (other model or formats), STATE (`from` holds
- * fewer), CONTEXT_FULL; the session is then as before.
+ * Replaces the session's content by the first `length` tokens of `from`, a session of the same model, KV formats and window, and its logits too
+ * if that is all of them. Keys and values are shared, not copied, in pages of 256 tokens; a session that writes into a page which others
+ * share copies it first, into memory that one of the sharers had for its own, so nothing is allocated and every session may do and
+ * be freed at any time, in any thread. Memory of a freed session is given back when no other shares pages in it, by the thread that
+ * frees that other. Several sessions may be forked from one at the same time. Errors: ARGUMENT (other model, formats or window), STATE (as
+ * lbrt_rewind of `from`), CONTEXT_FULL; the session is then as before.
  */
 LBRT_API lbrt_status lbrt_fork(lbrt_session *session, const lbrt_session *from, size_t length);
+
+/*
+ * Keeps n_keep (at least 128, rounded down to a multiple of 64) of the tokens in the cache, per layer and KV head those that the newest 32
+ * look at most, and these (SnapKV, arXiv 2404.14469). Kept tokens keep their places in the text, so does the next one; lbrt_session_length stays,
+ * lbrt_session_held becomes n_keep, and so much room is free again: prompts of any length can be fed in pieces through a session of fixed
+ * size. Nothing happens if fewer are held. Costs as much as 32 tokens, and memory from the allocator while it works. Errors: ARGUMENT, MEMORY,
+ * CANCELLED, UNSUPPORTED (a window, or n_batch below 32); the session is then as before.
+ */
+LBRT_API lbrt_status lbrt_compress(lbrt_session *session, size_t n_keep);
 
 /* From any thread: the running or the next lbrt_feed or lbrt_generate returns CANCELLED soon; the session stays usable. */
 LBRT_API void lbrt_cancel(lbrt_session *session);
@@ -474,6 +500,10 @@ LBRT_API lbrt_status lbrt_state_save(lbrt_session *session, void *buffer, size_t
  * (UNSUPPORTED), or too long (CONTEXT_FULL); the session is then as before. Logits are those after the last token saved.
  */
 LBRT_API lbrt_status lbrt_state_restore(lbrt_session *session, const void *buffer, size_t bytes);
+
+/* The same to a file, which is replaced as a whole or not at all, and from one. Also IO, MEMORY. */
+LBRT_API lbrt_status lbrt_state_save_file(lbrt_session *session, const char *path);
+LBRT_API lbrt_status lbrt_state_restore_file(lbrt_session *session, const char *path);
 
 /* ---------------------------------------------------------------- the CPU */
 

@@ -188,6 +188,30 @@ static lbrt_status aa_adapter_attach(const allo_case *c, lbrt_error *err)
     return status;
 }
 
+static lbrt_status aa_said(lbrt_status s, lbrt_error *err)
+{
+    err->status = s;
+    lb_format(err->text, sizeof err->text, "%s", lbrt_session_error(aa.s));
+    return s;
+}
+
+static lbrt_status aa_compress(const allo_case *c, lbrt_error *err)
+{
+    static lbrt_token ids[150];
+    (void)c;
+    sm_tokens(ids, 150, 288, 1);
+    LB_CHECK(lbrt_rewind(aa.s, 0) == LBRT_OK && lbrt_feed(aa.s, ids, 150) == LBRT_OK, "%s", lbrt_session_error(aa.s));
+    const lbrt_status s = aa_said(lbrt_compress(aa.s, 128), err);
+    LB_CHECK(lbrt_session_held(aa.s) == (s == LBRT_OK ? 128 : 150), "%zu held", lbrt_session_held(aa.s));
+    return s;
+}
+
+static lbrt_status aa_state_save_file(const allo_case *c, lbrt_error *err)
+{
+    (void)c;
+    return aa_said(lbrt_state_save_file(aa.s, lb_test_temp("aa.state")), err);
+}
+
 /* ---- functions that do not ---- */
 
 static lbrt_status aa_of_session(lbrt_status s)
@@ -218,6 +242,7 @@ AA_QUIET(session_bytes, const lbrt_session_options o = aa_session_options(); siz
 AA_QUIET(session_free, lbrt_session_free(NULL); return LBRT_OK)
 AA_QUIET(session_error, return lbrt_session_error(aa.s) ? LBRT_OK : LBRT_ERR_STATE)
 AA_QUIET(session_length, return lbrt_session_length(aa.s) <= 200 ? LBRT_OK : LBRT_ERR_STATE)
+AA_QUIET(session_held, return lbrt_session_held(aa.s) <= 200 ? LBRT_OK : LBRT_ERR_STATE)
 AA_QUIET(session_capacity, return lbrt_session_capacity(aa.s) == 200 ? LBRT_OK : LBRT_ERR_STATE)
 AA_QUIET(feed, static lbrt_token ids[150]; sm_tokens(ids, 150, 288, 1); return aa_of_session(lbrt_rewind(aa.s, 0) ? LBRT_ERR_STATE : lbrt_feed(aa.s, ids, 150)))
 AA_QUIET(feed_embeddings, return aa_of_session(lbrt_feed_embeddings(aa.s, aa.rows, 2)))
@@ -226,6 +251,7 @@ AA_QUIET(hidden, return lbrt_hidden(aa.s, 0) ? LBRT_OK : LBRT_ERR_STATE)
 AA_QUIET(rewind, if (lbrt_rewind(aa.s, 130)) { return LBRT_ERR_STATE; } return aa_of_session(lbrt_feed(aa.s, aa_ids, 5)))
 AA_QUIET(cancel, lbrt_cancel(aa.other); return lbrt_feed(aa.other, aa_ids, 1) == LBRT_CANCELLED ? LBRT_OK : LBRT_ERR_STATE)
 AA_QUIET(fork, const lbrt_status s = lbrt_fork(aa.other, aa.s, lbrt_session_length(aa.s)); return s ? s : lbrt_feed(aa.other, aa_ids, 1))
+AA_QUIET(state_restore_file, return aa_of_session(lbrt_state_restore_file(aa.s, lb_test_temp("aa.state"))))
 AA_QUIET(adapter_close, lbrt_adapter_close(NULL); return LBRT_OK)
 AA_QUIET(adapter_detach, return lbrt_adapter_detach(aa.other, aa.adapter) == LBRT_ERR_STATE ? LBRT_OK : LBRT_ERR_STATE)
 AA_QUIET(sample, lbrt_token id; return aa_of_session(lbrt_sample(aa.s, NULL, &id)))
@@ -245,14 +271,14 @@ static const struct {
 #define AA_DOES_NOT(name) { "lbrt_" #name, aa_##name, false }
     AA_ALLOCATES(model_open), AA_ALLOCATES(model_open_memory), AA_ALLOCATES(model_open_source), AA_ALLOCATES(model_plan),
     AA_ALLOCATES(tokenize), AA_ALLOCATES(session_create), AA_ALLOCATES(adapter_open), AA_ALLOCATES(adapter_open_memory),
-    AA_ALLOCATES(adapter_attach),
+    AA_ALLOCATES(adapter_attach), AA_ALLOCATES(compress), AA_ALLOCATES(state_save_file),
     /* in this order: some go on from what those before have done */
     AA_DOES_NOT(version), AA_DOES_NOT(status_name), AA_DOES_NOT(model_close), AA_DOES_NOT(model_describe), AA_DOES_NOT(token_text),
     AA_DOES_NOT(detokenize), AA_DOES_NOT(token_ends), AA_DOES_NOT(utf8_push), AA_DOES_NOT(chat_format), AA_DOES_NOT(session_bytes),
-    AA_DOES_NOT(session_free), AA_DOES_NOT(session_error), AA_DOES_NOT(session_length), AA_DOES_NOT(session_capacity), AA_DOES_NOT(feed),
+    AA_DOES_NOT(session_free), AA_DOES_NOT(session_error), AA_DOES_NOT(session_length), AA_DOES_NOT(session_held), AA_DOES_NOT(session_capacity), AA_DOES_NOT(feed),
     AA_DOES_NOT(feed_embeddings), AA_DOES_NOT(logits), AA_DOES_NOT(hidden), AA_DOES_NOT(rewind), AA_DOES_NOT(cancel), AA_DOES_NOT(fork),
     AA_DOES_NOT(adapter_close), AA_DOES_NOT(adapter_detach), AA_DOES_NOT(sample), AA_DOES_NOT(generate), AA_DOES_NOT(state_bytes),
-    AA_DOES_NOT(state_save), AA_DOES_NOT(state_restore), AA_DOES_NOT(cpu_isa), AA_DOES_NOT(isa_name),
+    AA_DOES_NOT(state_save), AA_DOES_NOT(state_restore), AA_DOES_NOT(state_restore_file), AA_DOES_NOT(cpu_isa), AA_DOES_NOT(isa_name),
 };
 enum { AA_FUNCTIONS = sizeof aa_functions / sizeof aa_functions[0] };
 

@@ -8,7 +8,7 @@
 
 #include "../kernels/lb_math.h"
 #include "../runtime/base/lb_base.h"
-#include "../runtime/engine/lb_session.h"
+#include "../runtime/api/lb_session_api.h"
 #include "lb_test.h"
 #include "small_models.h"
 
@@ -219,9 +219,9 @@ static void kv_states(const kv_format *f)
     for (unsigned round = 0; round < 50; round++) {
         LB_CHECK(lbrt_state_save(s, state, bytes, &got) == LBRT_OK, "save");
         for (unsigned i = 0; i < 200; i++) {
-            state[64 + 4 * N + lb_test_random() % (bytes - 64 - 4 * N)] = (unsigned char)lb_test_random();
+            state[LB_STATE_HEADER + 4 * N + lb_test_random() % (bytes - LB_STATE_HEADER - 4 * N)] = (unsigned char)lb_test_random();
         }
-        lb_store_u64(state + 40, lb_hash64(state + 64, bytes - 64));
+        lb_state_seal(state, bytes);
         LB_CHECK(lbrt_state_restore(t, state, bytes) == LBRT_OK && lbrt_rewind(t, N - 1) == LBRT_OK, "%s", lbrt_session_error(t));
         LB_CHECK(lbrt_feed(t, ids, 1) == LBRT_OK, "%s", lbrt_session_error(t));
     }
@@ -263,7 +263,7 @@ static void kv_error(unsigned bits, unsigned product, double bound)
 {
     enum { DIM = 64 };
     const lb_kernels *k = lb_kernels_for("scalar");
-    static uint16_t block[LB_KV_BLOCK * DIM], mean[DIM * LB_KV_MEAN_BLOCKS], scale[LB_KV_BLOCK];
+    static uint16_t block[LB_KV_BLOCK * DIM], mean[DIM], scale[LB_KV_BLOCK];
     static unsigned char codes[LB_KV_BLOCK * DIM], scratch[LB_MM_SCRATCH];
     static int8_t one[DIM];
     float x_scale[2] = { 1, 1 }, y[LB_KV_BLOCK], base = 0;
@@ -284,7 +284,7 @@ static void kv_error(unsigned bits, unsigned product, double bound)
             sum[1] = c >= 32;
             const lb_input x = { .n = 1, .q = one, .q_stride = 64, .scale = x_scale, .sum = sum, .group_stride = 2 };
             const lb_kv_matrix w = { codes, 64 * 16 * bits / 8, 4, 64, values ? NULL : scale, &base, 1 };
-            base = values ? 0.0f : lb_f16_to_f32(mean[c * LB_KV_MEAN_BLOCKS]);
+            base = values ? 0.0f : lb_f16_to_f32(mean[c]);
             k->kv_product[product](&w, &x, y, LB_KV_BLOCK, false);
             for (size_t r = 0; r < 64; r++) {
                 const double true_one = (double)lb_f16_to_f32(block[r / 16 * 1024 + c * 16 + r % 16]);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../formats/pack/lb_pack.h"
+#include "../runtime/api/lb_session_api.h"
 #include "../runtime/base/lb_base.h"
 #include "lb_test.h"
 #include "small_models.h"
@@ -475,7 +476,7 @@ static void sess_bad_states(void)
         state[i] ^= (unsigned char)(1u << lb_test_random() % 8);
         unsigned char keep = state[i];
         sess_refuse(t, before, before_bytes, state, bytes,
-                    i < 64 ? FORMAT | UNSUPPORTED | CHECKSUM | FULL : CHECKSUM, "flipped");
+                    i < LB_STATE_HEADER ? FORMAT | UNSUPPORTED | CHECKSUM | FULL : CHECKSUM, "flipped");
         state[i] = keep;
         free(state);
         state = sess_save(s, &bytes);
@@ -495,8 +496,8 @@ static void sess_bad_states(void)
         sess_refuse(t, before, before_bytes, longer, bytes, FULL, "a huge count");
     }
     memcpy(longer, state, bytes);
-    lb_store_u32(longer + 64, SESS_VOCAB);
-    lb_store_u64(longer + 40, lb_hash64(longer + 64, bytes - 64));
+    lb_store_u32(longer + LB_STATE_HEADER, SESS_VOCAB);
+    lb_state_seal(longer, bytes);
     sess_refuse(t, before, before_bytes, longer, bytes, FORMAT, "a token outside the vocabulary");
     LB_CHECK(lbrt_state_restore(t, NULL, bytes) == LBRT_ERR_ARGUMENT, "NULL");
 
@@ -516,13 +517,13 @@ static void sess_bad_states(void)
     for (unsigned round = 0; round < 500; round++) {
         memcpy(longer, state, bytes);
         for (unsigned i = 0; i < 20; i++) {
-            longer[64 + 4 * N + lb_test_random() % (bytes - 64 - 4 * N)] = (unsigned char)lb_test_random();
+            longer[LB_STATE_HEADER + 4 * N + lb_test_random() % (bytes - LB_STATE_HEADER - 4 * N)] = (unsigned char)lb_test_random();
         }
         if (round % 2) { /* NaN and infinity in the cache */
             lb_store_u32(longer + bytes - 4 - 4 * (lb_test_random() % 100),
                          round % 4 == 1 ? 0x7e007c00u : 0xfc00fe00u);
         }
-        lb_store_u64(longer + 40, lb_hash64(longer + 64, bytes - 64));
+        lb_state_seal(longer, bytes);
         LB_CHECK(lbrt_state_restore(t, longer, bytes) == LBRT_OK, "%s", lbrt_session_error(t));
         lbrt_sampling how = LBRT_SAMPLING_INIT;
         how.temperature = (float)(round % 3);

@@ -59,7 +59,7 @@ lbrt_status lb_streams_open(lb_streams *s, lbrt_model *original, bool alone, uns
         LB_FAIL_IF((uint32_t)tokens[i] >= h->n_vocab, err, LBRT_ERR_FORMAT, "token %d of the calibration text is not the model's",
                    (int)tokens[i]);
     }
-    s->seen_stride = lb_round_up(lb_max(lb_max(h->dim, original->q_dim), h->ffn_dim), LB_K_ALIGN);
+    s->seen_stride = lb_round_up(lb_max(lb_max(h->dim, original->o_dim), h->ffn_dim), LB_K_ALIGN);
     s->seen_bytes = n_context * s->seen_stride * sizeof(float);
     s->seen = (float *)lb_alloc(a, s->seen_bytes);
     s->logits_bytes = 2 * LOGIT_ROWS * lb_round_up(h->n_vocab, LB_TILE_ROWS) * sizeof(float);
@@ -200,7 +200,8 @@ lbrt_status lb_streams_collect(lb_streams *s, lb_tap_place place, bool cross, lb
     const double before = lb_now();
     const lbrt_model *m = s->original.model;
     s->place = place;
-    s->cols = place == LB_TAP_ATTN_O ? m->q_dim : place == LB_TAP_FFN_DOWN ? m->hparams.ffn_dim : m->hparams.dim;
+    const lb_layer *l = &m->layers[lb_min(s->half / 2, m->hparams.n_layers - 1)];
+    s->cols = place == LB_TAP_ATTN_O ? l->attn_o.cols : place == LB_TAP_FFN_DOWN ? l->ffn_down.cols : m->hparams.dim;
     LB_TRY(lb_moments_open(moments, s->cols, cross, s->packed.session->exec.n_threads, &s->a, err));
     s->moments = moments;
     start(s);

@@ -159,6 +159,9 @@ lbrt_status lb_hparams_read(const lb_container *c, lb_hparams *out, lbrt_error *
 /* The same checks on numbers from anywhere: converters call it before writing. */
 lbrt_status lb_hparams_check(const lb_hparams *h, lbrt_error *err);
 
+/* Of them, those of one layer: query, key and value heads fit each other. */
+lbrt_status lb_heads_check(uint32_t n_heads, uint32_t n_k, uint32_t n_v, lbrt_error *err);
+
 /* The keys: calls `put` for each number of h, in a fixed order. Shared by the writer and by lbrt-info. */
 typedef struct lb_meta_value {
     const char *key;

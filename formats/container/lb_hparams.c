@@ -1,8 +1,8 @@
 /* The model's numbers as metadata: one list of keys for writing, reading and showing. */
 #include "lb_container.h"
 
-/* KEY_WINDOW, KEY_WIDTH: as KEY_U32; written only if there is a window or a norm_width; then whoever does not know it must refuse the file */
-enum { KEY_STRING, KEY_U32, KEY_F32, KEY_BOOL, KEY_ENUM, KEY_WINDOW, KEY_WIDTH };
+/* KEY_MUST, KEY_MUST_BOOL: as KEY_U32 and KEY_BOOL; written only if not zero, and then whoever does not know it must refuse the file */
+enum { KEY_STRING, KEY_U32, KEY_F32, KEY_BOOL, KEY_ENUM, KEY_MUST, KEY_MUST_BOOL };
 
 /* A field of lb_hparams under its key. `optional` keys keep the value that is there when they are absent. */
 typedef struct lb_hparam_key {
@@ -34,9 +34,12 @@ static const lb_hparam_key hparam_keys[] = {
     { "rope.factor", KEY_F32, FIELD(rope_factor), true, 0, 0 },
     { "rope.low_freq", KEY_F32, FIELD(rope_low_freq), true, 0, 0 },
     { "rope.high_freq", KEY_F32, FIELD(rope_high_freq), true, 0, 0 },
-    { "model.norm_width", KEY_WIDTH, FIELD(norm_width), true, 0, 1u << 20 },
-    { "attention.window", KEY_WINDOW, FIELD(window), true, 0, 1u << 27 },
-    { "attention.window_from", KEY_WINDOW, FIELD(window_from), true, 0, LB_MAX_LAYERS },
+    { "model.norm_width", KEY_MUST, FIELD(norm_width), true, 0, 1u << 20 },
+    { "attention.window", KEY_MUST, FIELD(window), true, 0, 1u << 27 },
+    { "attention.window_from", KEY_MUST, FIELD(window_from), true, 0, LB_MAX_LAYERS },
+    { "attention.n_value_heads", KEY_MUST, FIELD(n_v_heads), true, 0, 4096 },
+    { "attention.value_dim", KEY_MUST, FIELD(v_head_dim), true, 0, 1024 },
+    { "model.unequal_layers", KEY_MUST_BOOL, FIELD(unequal), true, 0, 1 },
     { "rope.original_context", KEY_U32, FIELD(rope_original_context), true, 0, 1u << 27 },
 };
 #undef FIELD
@@ -60,8 +63,9 @@ size_t lb_hparams_list(const lb_hparams *h, lb_meta_value *out, size_t cap)
     for (size_t i = 0; i < N_HPARAM_KEYS && n < cap; i++) {
         const lb_hparam_key *k = &hparam_keys[i];
         const unsigned char *field = (const unsigned char *)h + k->offset;
-        lb_meta_value v = { .key = k->key, .required = k->kind == KEY_WINDOW || k->kind == KEY_WIDTH };
-        if ((k->kind == KEY_WINDOW && h->window == 0) || (k->kind == KEY_WIDTH && h->norm_width == 0)) {
+        lb_meta_value v = { .key = k->key, .required = k->kind >= KEY_MUST };
+        static const unsigned char zero[4];
+        if (v.required && memcmp(field, zero, k->size) == 0) {
             continue;
         }
         uint32_t u = 0;
@@ -77,6 +81,7 @@ size_t lb_hparams_list(const lb_hparams *h, lb_meta_value *out, size_t cap)
             v.f = (double)f;
             break;
         case KEY_BOOL:
+        case KEY_MUST_BOOL:
             v.type = LB_META_BOOL;
             v.u = *(const bool *)field;
             break;
@@ -97,21 +102,28 @@ static bool sane_float(float f, float lowest, float highest)
     return f >= lowest && f <= highest;
 }
 
+lbrt_status lb_heads_check(uint32_t n_heads, uint32_t n_k, uint32_t n_v, lbrt_error *err)
+{
+    const uint32_t fewer = n_k < n_v ? n_k : n_v, more = n_k < n_v ? n_v : n_k;
+    LB_FAIL_IF(n_heads == 0 || fewer == 0 || n_heads % more != 0 || more % fewer != 0, err, LBRT_ERR_FORMAT,
+               "%u heads do not divide into KV heads, %u of keys and %u of values", n_heads, n_k, n_v);
+    LB_FAIL_IF(n_heads / fewer > LB_MM_MAX_N, err, LBRT_ERR_UNSUPPORTED, "more than %u heads share a KV head", LB_MM_MAX_N);
+    return LBRT_OK;
+}
+
 lbrt_status lb_hparams_check(const lb_hparams *h, lbrt_error *err)
 {
     for (size_t i = 0; i < N_HPARAM_KEYS; i++) {
         const lb_hparam_key *k = &hparam_keys[i];
-        if (k->kind != KEY_U32 && k->kind != KEY_ENUM && k->kind != KEY_WINDOW && k->kind != KEY_WIDTH) {
+        if (k->kind != KEY_U32 && k->kind != KEY_ENUM && k->kind != KEY_MUST) {
             continue;
         }
         uint32_t u;
         memcpy(&u, (const unsigned char *)h + k->offset, sizeof u);
         LB_FAIL_IF(u < k->lowest || u > k->highest, err, LBRT_ERR_FORMAT, "%s = %u is out of range", k->key, u);
     }
-    LB_FAIL_IF(h->n_heads % h->n_kv_heads != 0, err, LBRT_ERR_FORMAT, "%u heads do not divide into %u KV heads",
-               h->n_heads, h->n_kv_heads);
-    LB_FAIL_IF(h->n_heads / h->n_kv_heads > LB_MM_MAX_N, err, LBRT_ERR_UNSUPPORTED, "more than %u heads share a KV head",
-               LB_MM_MAX_N);
+    LB_TRY(lb_heads_check(h->n_heads, h->n_kv_heads, lb_v_heads(h), err));
+    LB_FAIL_IF((uint64_t)h->n_heads * lb_v_width(h) > 1u << 20, err, LBRT_ERR_FORMAT, "%u heads of %u", h->n_heads, lb_v_width(h));
     LB_FAIL_IF(h->head_dim % 2 != 0 || h->rope_dim % 2 != 0 || h->rope_dim > h->head_dim, err, LBRT_ERR_FORMAT,
                "head_dim %u with rope dim %u", h->head_dim, h->rope_dim);
     LB_FAIL_IF((uint64_t)h->n_heads * h->head_dim > 1u << 20, err, LBRT_ERR_FORMAT, "%u heads of %u", h->n_heads,
@@ -148,7 +160,8 @@ lbrt_status lb_hparams_read(const lb_container *c, lb_hparams *out, lbrt_error *
                 memcpy(field, &f, sizeof f);
             }
             break;
-        case KEY_BOOL: found = lb_meta_bool(c, k->key, (bool *)field); break;
+        case KEY_BOOL:
+        case KEY_MUST_BOOL: found = lb_meta_bool(c, k->key, (bool *)field); break;
         default:
             found = lb_meta_u64(c, k->key, &u);
             if (found) {

@@ -21,8 +21,11 @@ typedef struct lb_hparams {
     uint32_t n_layers;
     uint32_t dim;          /* width of the residual stream */
     uint32_t n_heads;      /* query heads */
-    uint32_t n_kv_heads;   /* divides n_heads */
-    uint32_t head_dim;     /* even */
+    uint32_t n_kv_heads;   /* key heads, and value heads unless n_v_heads says otherwise; divides n_heads */
+    uint32_t head_dim;     /* even; of queries and keys */
+    uint32_t n_v_heads;    /* value heads (DiffQKV, arXiv 2501.13629), if not n_kv_heads; one of the two divides the other. 0: n_kv_heads */
+    uint32_t v_head_dim;   /* width of value heads; 0: head_dim */
+    bool unequal;          /* layers differ: n_heads, n_kv_heads, n_v_heads and ffn_dim are the largest, and each layer's tensors show its own */
     uint32_t ffn_dim;
     uint32_t n_context;    /* trained context length */
     float norm_eps;
@@ -51,8 +54,8 @@ typedef struct lb_hparams {
  * Canonical tensor names. Matrices are [rows = outputs][columns = inputs]; vectors are f32 with one row... of `columns` numbers.
  *   tok_embed [n_vocab][dim]      out_norm [dim]      out_head [n_vocab][dim], absent if tied to tok_embed
  *   layers.N.attn_norm [dim]      layers.N.ffn_norm [dim]
- *   layers.N.attn_q [n_heads * head_dim][dim]   layers.N.attn_k, attn_v [n_kv_heads * head_dim][dim]
- *   layers.N.attn_o [dim][n_heads * head_dim]
+ *   layers.N.attn_q [n_heads * head_dim][dim]   layers.N.attn_k [n_kv_heads * head_dim][dim]
+ *   layers.N.attn_v [n_v_heads * v_head_dim][dim]   layers.N.attn_o [dim][n_heads * v_head_dim]
  *   layers.N.ffn_gate, ffn_up [ffn_dim][dim]    layers.N.ffn_down [dim][ffn_dim]
  * With norm_width, layer N reads a residual stream of width i, leaves one of m after attention and one of o at its end, which the next
  *   layer reads (the head after the last); its feed-forward has width f: attn_q, attn_k, attn_v [..][i], attn_o [m][..], ffn_gate, ffn_up
@@ -60,7 +63,17 @@ typedef struct lb_hparams {
  *   attention and feed-forward; absent: nothing is done to it, and m = i, o = m.
  * Optional vectors, present or not: layers.N.attn_q_bias, attn_k_bias, attn_v_bias, attn_o_bias, ffn_gate_bias, ffn_up_bias,
  *   ffn_down_bias (one per output); layers.N.attn_q_norm, attn_k_norm [head_dim] (Qwen3: RMSNorm per head before the rotation);
- *   layers.N.attn_sub_norm [n_heads * head_dim], ffn_sub_norm [ffn_dim] (BitNet: RMSNorm before attn_o and ffn_down).
+ *   layers.N.attn_sub_norm [n_heads * v_head_dim], ffn_sub_norm [ffn_dim] (BitNet: RMSNorm before attn_o and ffn_down).
  */
+
+static inline uint32_t lb_v_heads(const lb_hparams *h)
+{
+    return h->n_v_heads ? h->n_v_heads : h->n_kv_heads;
+}
+
+static inline uint32_t lb_v_width(const lb_hparams *h)
+{
+    return h->v_head_dim ? h->v_head_dim : h->head_dim;
+}
 
 #endif /* LB_HPARAMS_H */

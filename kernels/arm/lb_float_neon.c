@@ -1,5 +1,6 @@
 #if defined(__aarch64__)
 /* Matrix products of float formats, NEON: 4 tiles of one token in flight, or 1 tile x 4 tokens (16 registers). */
+#include "../lb_ahead.h"
 #include "../lb_kernel_names.h"
 #include "lb_v_neon.h"
 

@@ -1,5 +1,6 @@
 #if defined(__aarch64__)
 /* Products over a quantized KV cache, plain NEON: 16 rows x 2 queries. */
+#include "../lb_ahead.h"
 #include "../lb_kernel_names.h"
 #include "lb_v_neon.h"
 

@@ -27,7 +27,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_block_)(const lb_kv_matrix *w, si
                                                        const size_t tokens)
 {
     const size_t group_bytes = LB_GROUP * LB_TILE_ROWS * (size_t)bits / 8, n_groups = w->k / LB_GROUP;
-    const uint8_t *codes = w->codes + i * w->tile_bytes;
+    const uint8_t *codes = w->codes + i * w->tile_bytes, *ahead = codes + LB_T_AHEAD;
     const int8_t *q = x->q + t * x->q_stride;
     const float *xscale = x->scale + t * x->group_stride;
     const int32_t *xsum = x->sum + t * x->group_stride;
@@ -41,14 +41,12 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_block_)(const lb_kv_matrix *w, si
     }
     for (size_t g = 0; g < n_groups; g++) {
         LB_I sum[2][4];
-        if (t == 0) {
+        if (t == 0) { /* in the order of memory, as lb_ahead.h wants it: what is read here in two places is fetched in one */
             LB_UNROLL
-            for (size_t a = 0; a < tiles; a++) {
-                LB_UNROLL
-                for (size_t j = 0; j < group_bytes; j += 64) {
-                    __builtin_prefetch(codes + a * w->tile_bytes + LB_T_AHEAD + j);
-                }
+            for (size_t j = 0; j < tiles * group_bytes; j += 64) {
+                LB_PREFETCH(ahead + j);
             }
+            ahead += tiles * group_bytes;
         }
         if (bits == 8) {
             LB_UNROLL
@@ -151,11 +149,8 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_tiles_)(const lb_kv_matrix *w, si
     for (; (N == 1 || tiles == LB_T_TILES) && t + N <= x->n; t += N) {                                                \
         LB_N(lb_t_kv_block_)(w, i, x, t, y, y_stride, add, bits, tiles, N);                                           \
     }
-#if LB_T_TOKENS >= 4
-    LB_T_RUN(4)
-#endif
-#if LB_T_TOKENS >= 2
-    LB_T_RUN(2)
+#if LB_T_TOKENS > 1
+    LB_T_RUN(LB_T_TOKENS)
 #endif
     LB_T_RUN(1)
 #undef LB_T_RUN

@@ -1,5 +1,6 @@
 #if defined(__x86_64__)
 /* Matrix products of float formats, AVX2: 4 tiles of one token in flight, or 1 tile x 4 tokens (8 ymm). */
+#include "../lb_ahead.h"
 #include "../lb_kernel_names.h"
 #include "lb_v_avx2.h"
 

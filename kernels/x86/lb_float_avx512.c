@@ -1,5 +1,6 @@
 #if defined(__x86_64__)
 /* Matrix products of float formats, AVX-512: 8 tiles of one token in flight, or 2 tiles x 8 tokens. */
+#include "../lb_ahead.h"
 #include "../lb_kernel_names.h"
 #include "lb_v_avx512.h"
 

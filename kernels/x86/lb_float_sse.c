@@ -1,5 +1,6 @@
 #if defined(__x86_64__) || defined(__wasm_simd128__)
 /* Matrix products of float formats, SSE4.1: one tile x one token: the emulated fma is all that counts. */
+#include "../lb_ahead.h"
 #include "../lb_kernel_names.h"
 #include "lb_v_sse.h"
 

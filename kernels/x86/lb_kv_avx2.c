@@ -1,5 +1,6 @@
 #if defined(__x86_64__)
 /* Products over a quantized KV cache, AVX2: 16 rows x 2 queries. */
+#include "../lb_ahead.h"
 #include "../lb_kernel_names.h"
 #include "lb_v_avx2.h"
 

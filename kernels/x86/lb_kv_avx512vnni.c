@@ -1,5 +1,6 @@
 #if defined(__x86_64__)
 /* Products over a quantized KV cache, AVX-512 VNNI: 2 tiles x 4 queries. */
+#include "../lb_ahead.h"
 #include "../lb_kernel_names.h"
 #include "lb_v_avx512vnni.h"
 

@@ -1,5 +1,6 @@
 #if defined(__x86_64__) || defined(__wasm_simd128__)
 /* Products over a quantized KV cache, SSE4.1: 16 rows x one query. */
+#include "../lb_ahead.h"
 #include "../lb_kernel_names.h"
 #include "lb_v_sse.h"
 

@@ -49,7 +49,7 @@ void lbrt_session_free(lbrt_session *s)
         lb_pool_stop(s->exec.pool);
         lbrt_allocator a = s->allocator;
         lb_free(&a, s->mid, s->mid_bytes);
-        lb_free(&a, s, s->slab_bytes);
+        lb_kv_leave(&s->kv);
     }
 }
 
@@ -60,7 +60,12 @@ const char *lbrt_session_error(const lbrt_session *s)
 
 size_t lbrt_session_length(const lbrt_session *s)
 {
-    return s ? s->length : 0;
+    return s ? s->evicted + s->length : 0;
+}
+
+size_t lbrt_session_held(const lbrt_session *s)
+{
+    return s ? lb_kv_held(&s->kv, s->length) : 0;
 }
 
 size_t lbrt_session_capacity(const lbrt_session *s)
@@ -98,32 +103,52 @@ static size_t wanted_of(size_t batch, size_t back, size_t wanted)
     return back < wanted ? lb_min(batch, wanted - back) : 0;
 }
 
+/* After a rewind or a restore a cache of codes may lack the numbers of the newest block: its tokens up to `length` once more. */
+bool lb_session_resume(lbrt_session *s, size_t length)
+{
+    for (size_t at = lb_kv_resume(&s->kv, length), batch; at < length; at += batch) {
+        batch = lb_min(s->n_batch, length - at);
+        if (!lb_forward(s, s->tokens + at, batch, at, 0, 0, 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Cancelled when `done` of the tokens are through. What a window has dropped for these does not come back: they stay. */
+static lbrt_status feed_cancelled(lbrt_session *s, const lbrt_token *tokens, size_t done)
+{
+    if (s->kv.window) {
+        memmove(s->tokens + s->length, tokens, done * sizeof *tokens);
+        for (size_t i = 0; i < done; i++) {
+            s->n_embedded += s->tokens[s->length + i] < 0;
+        }
+        s->length += done;
+    }
+    return lb_session_cancelled(s);
+}
+
 /* Tokens that have been checked; negative ones are rows of s->embedded. */
 static lbrt_status feed_checked(lbrt_session *s, const lbrt_token *tokens, size_t n)
 {
     const size_t wanted = lb_min(n, s->n_logits_max), wanted_hidden = lb_min(n, s->n_hidden_max);
     s->n_logits = s->n_hidden = 0;
     s->feed_total = 0;
-    /* After a rewind or a restore a cache of codes may lack the numbers of the newest block: its tokens once more. */
-    for (size_t at = lb_kv_resume(&s->kv, s->length); at < s->length;) {
-        const size_t batch = lb_min(s->n_batch, s->length - at);
-        if (!lb_forward(s, s->tokens + at, batch, at, 0, 0, 0)) {
-            return lb_session_cancelled(s);
-        }
-        at += batch;
+    if (!lb_session_resume(s, s->length)) {
+        return lb_session_cancelled(s);
     }
     s->feed_total = n;
     for (size_t at = 0; at < n;) {
         const size_t batch = lb_min(s->n_batch, n - at), end = at + batch, back = n - end;
         s->feed_done = at;
         if (!lb_forward(s, tokens + at, batch, s->length + at, wanted_of(batch, back, wanted), wanted_of(batch, back, wanted_hidden), back)) {
-            return lb_session_cancelled(s);
+            return feed_cancelled(s, tokens, at);
         }
         at = end;
     }
     if (n > 1 && s->progress && !s->progress(s->progress_user, n, n)) {
         atomic_store(&s->cancel, true);
-        return lb_session_cancelled(s);
+        return feed_cancelled(s, tokens, n);
     }
     memmove(s->tokens + s->length, tokens, n * sizeof *tokens);
     s->length += n;
@@ -191,11 +216,28 @@ size_t lb_session_embedded(const lbrt_session *s, size_t length)
     return n;
 }
 
+/* Whether what `from` has of the text's first `length` tokens is enough to go on there. */
+static lbrt_status check_prefix(const lbrt_session *from, size_t length, lbrt_error *err)
+{
+    const size_t all = from->evicted + from->length;
+    LB_FAIL_IF(length > all, err, LBRT_ERR_STATE, "the session holds %zu tokens, fewer than %zu", all, length);
+    LB_FAIL_IF(length && length < from->evicted + from->compressed, err, LBRT_ERR_STATE,
+               "the first %zu tokens were compressed: a session cannot go back to %zu of them", from->evicted + from->compressed, length);
+    LB_FAIL_IF(!lb_kv_can_rewind(&from->kv, length - (length ? from->evicted : 0)), err, LBRT_ERR_STATE,
+               "what token %zu would see is out of the window by now", length);
+    return LBRT_OK;
+}
+
 static lbrt_status rewind_to(lbrt_session *s, size_t length)
 {
-    LB_FAIL_IF(length > s->length, &s->error, LBRT_ERR_STATE, "the session holds %zu tokens, fewer than %zu", s->length, length);
+    LB_TRY(check_prefix(s, length, &s->error));
+    if (length == 0) {
+        s->evicted = s->compressed = 0;
+    }
+    length -= s->evicted;
     s->n_embedded = lb_session_embedded(s, length);
     s->length = length;
+    lb_kv_rewind(&s->kv, length);
     s->n_logits = s->n_hidden = 0;
     return LBRT_OK;
 }
@@ -213,26 +255,30 @@ lbrt_status lbrt_fork(lbrt_session *s, const lbrt_session *from, size_t length)
     LB_FAIL_IF(from != s && atomic_load_explicit(&from->busy, memory_order_acquire), &s->error, LBRT_ERR_STATE,
                "the session to fork from is at work");
     LB_FAIL_IF(s->model != from->model, &s->error, LBRT_ERR_ARGUMENT, "the sessions are of different models");
-    LB_FAIL_IF(s->kv.key.room != from->kv.key.room || s->kv.value.room != from->kv.value.room, &s->error, LBRT_ERR_ARGUMENT,
-               "the sessions have different KV formats");
-    LB_FAIL_IF(length > from->length, &s->error, LBRT_ERR_STATE, "the session holds %zu tokens, fewer than %zu", from->length, length);
-    LB_FAIL_IF(length > s->n_context, &s->error, LBRT_ERR_CONTEXT_FULL, "%zu tokens do not fit: the session holds %zu", length,
-               s->n_context);
-    const size_t n_embedded = lb_session_embedded(from, length);
+    LB_FAIL_IF(s->kv.side[LB_KV_KEY].room != from->kv.side[LB_KV_KEY].room || s->kv.side[LB_KV_VALUE].room != from->kv.side[LB_KV_VALUE].room,
+               &s->error, LBRT_ERR_ARGUMENT, "the sessions have different KV formats");
+    LB_FAIL_IF(s->kv.window != from->kv.window || s->kv.sinks != from->kv.sinks || (s->kv.window && s->kv.n_chunks != from->kv.n_chunks),
+               &s->error, LBRT_ERR_ARGUMENT, "the sessions have different windows");
+    LB_TRY(check_prefix(from, length, &s->error));
+    const size_t held = length ? length - from->evicted : 0, n_embedded = lb_session_embedded(from, held);
+    LB_FAIL_IF(held > s->n_context, &s->error, LBRT_ERR_CONTEXT_FULL, "%zu tokens do not fit: the session holds %zu", held, s->n_context);
     LB_FAIL_IF(n_embedded > s->n_embedded_max, &s->error, LBRT_ERR_CONTEXT_FULL, "%zu embeddings do not fit: the session has room for %zu",
                n_embedded, s->n_embedded_max);
     if (s == from) {
-        return length == s->length ? LBRT_OK : rewind_to(s, length);
+        return held == s->length ? LBRT_OK : rewind_to(s, length);
     }
-    lb_kv_copy(&s->kv, &from->kv, length);
-    memcpy(s->tokens, from->tokens, length * sizeof *s->tokens);
+    lb_kv_fork(&s->kv, &from->kv, held);
+    memcpy(s->tokens, from->tokens, held * sizeof *s->tokens);
     if (n_embedded) {
         memcpy(s->embedded, from->embedded, n_embedded * s->x_stride * sizeof(float));
     }
     s->n_embedded = n_embedded;
-    s->length = length;
+    s->evicted = length ? from->evicted : 0;
+    s->compressed = length ? from->compressed : 0;
+    s->length = held;
+    lb_kv_rewind(&s->kv, held);
     s->n_hidden = 0;
-    s->n_logits = length == from->length && from->n_logits ? 1 : 0;
+    s->n_logits = held == from->length && from->n_logits ? 1 : 0;
     if (s->n_logits) {
         memcpy(s->logits, from->logits, s->model->hparams.n_vocab * sizeof(float));
     }

@@ -22,7 +22,7 @@ lbrt_status lb_session_sample(lbrt_session *s, const lbrt_sampling *in, lbrt_tok
     }
     size_t recent = lb_min(how.repeat_last ? how.repeat_last : DEFAULT_REPEAT_LAST, s->length);
     return lb_sample_logits(&how, s->exec.k, logits, n_vocab, s->candidates,
-                            s->tokens + s->length - recent, recent, s->length, out, &s->error);
+                            s->tokens + s->length - recent, recent, s->evicted + s->length, out, &s->error);
 }
 
 lbrt_status lbrt_sample(lbrt_session *s, const lbrt_sampling *sampling, lbrt_token *out)

@@ -7,10 +7,17 @@
 /* CANCELLED, once, if somebody asked for it. */
 lbrt_status lb_session_cancelled(lbrt_session *s);
 
+/* Readies the cache for a token at `length`. False if cancelled. */
+bool lb_session_resume(lbrt_session *s, size_t length);
+
 lbrt_status lb_session_feed(lbrt_session *s, const lbrt_token *tokens, size_t n);
 /* How many of the first `length` positions are embeddings. */
 size_t lb_session_embedded(const lbrt_session *s, size_t length);
 lbrt_status lb_session_sample(lbrt_session *s, const lbrt_sampling *sampling, lbrt_token *out);
+
+/* Puts the checksum of a saved state of `bytes` bytes into its header. */
+enum { LB_STATE_HEADER = 128 };
+void lb_state_seal(unsigned char *state, size_t bytes);
 
 static inline void lb_session_leave(lbrt_session *const *s)
 {

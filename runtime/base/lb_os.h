@@ -57,6 +57,9 @@ lbrt_status lb_outfile_write_at(lb_outfile *f, uint64_t offset, const void *data
 lbrt_status lb_outfile_commit(lb_outfile *f, lbrt_error *err);
 void lb_outfile_abort(lb_outfile *f); /* also after a commit: does nothing then */
 
+/* Asks for large pages where the system has them. A hint: never fails. */
+void lb_memory_huge(void *p, size_t bytes);
+
 double lb_now(void);         /* seconds, monotonic */
 unsigned lb_cpu_count(void); /* processors that this process may run on, >= 1 */
 

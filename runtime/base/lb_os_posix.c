@@ -275,6 +275,16 @@ void lb_outfile_abort(lb_outfile *f)
     f->temp = f->path = NULL;
 }
 
+void lb_memory_huge(void *p, size_t bytes)
+{
+#if defined(MADV_HUGEPAGE)
+    (void)madvise(p, bytes, MADV_HUGEPAGE);
+#else
+    (void)p;
+    (void)bytes;
+#endif
+}
+
 double lb_now(void)
 {
     struct timespec t;

@@ -349,3 +349,35 @@ lbrt_status lb_pool_start(lb_pool *pool, unsigned n_threads, lbrt_error *err)
 #endif
     return LBRT_OK;
 }
+
+struct lb_lock {
+    pthread_mutex_t mutex;
+};
+
+lb_lock *lb_lock_make(const lbrt_allocator *a)
+{
+    lb_lock *lock = (lb_lock *)lb_alloc(a, sizeof *lock);
+    if (lock && pthread_mutex_init(&lock->mutex, NULL) != 0) {
+        lb_free(a, lock, sizeof *lock);
+        return NULL;
+    }
+    return lock;
+}
+
+void lb_lock_free(const lbrt_allocator *a, lb_lock *lock)
+{
+    if (lock) {
+        pthread_mutex_destroy(&lock->mutex);
+        lb_free(a, lock, sizeof *lock);
+    }
+}
+
+void lb_lock_take(lb_lock *lock)
+{
+    pthread_mutex_lock(&lock->mutex);
+}
+
+void lb_lock_release(lb_lock *lock)
+{
+    pthread_mutex_unlock(&lock->mutex);
+}

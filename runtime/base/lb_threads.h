@@ -34,4 +34,11 @@ void lb_pool_run(lb_pool *pool, lb_task_fn *fn, void *context, size_t n_items);
  */
 void lb_pool_ahead(lb_pool *pool, const void *data, size_t bytes);
 
+/* A mutex, for what sessions of a model share. NULL if there is no memory. */
+typedef struct lb_lock lb_lock;
+lb_lock *lb_lock_make(const lbrt_allocator *a);
+void lb_lock_free(const lbrt_allocator *a, lb_lock *lock);
+void lb_lock_take(lb_lock *lock);
+void lb_lock_release(lb_lock *lock);
+
 #endif /* LB_THREADS_H */

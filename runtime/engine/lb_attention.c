@@ -1,80 +1,102 @@
 /*
- * Attention over the KV cache, in fixed chunks of 256 positions with a running softmax (as in FlashAttention, arXiv 2205.14135): for
- * each chunk scores s = K q, p = exp(s - m), o = V' p; chunks are joined in the order of positions. A query's arithmetic
- * depends on nothing but its own position, so any batch split and any number of threads gives the same bits.
+ * Attention over the KV cache, in fixed chunks of 256 positions (as in FlashAttention, arXiv 2205.14135): for each chunk scores s = K q,
+ * p = exp(s - m), o = V' p with its own maximum m. Chunks are joined in groups of LB_ATTN_GROUP, chunk c in group c / 16: with M the
+ * largest m of a group its output is the product of the chunks' outputs (as columns) and the weights exp(m - M), its sum likewise; groups
+ * are joined in order by a running softmax. A query's arithmetic depends on nothing but its own position, so any batch split and any
+ * number of threads gives the same bits; a chunk that a query does not see counts with weight 0.
  *
- * A window (lb_hparams.window) gives positions before it no weight; chunks wholly before it are not read.
+ * Windows, the model's (lb_hparams.window) and the session's (lb_kv.window, which spares the first `sinks` positions), give positions before
+ * them no weight; chunks of which nothing is seen are not read.
  *
- * All query heads that share a KV head, for one or more tokens, are rows of one matrix product, so keys and values are read once
- * for all of them.
+ * All query heads of a unit of KV heads, for one or more tokens, are rows of one matrix product, so keys and values are read once for all
+ * of them. Rows are ordered by head, then by token: those of one KV head lie together.
  */
+#include "../../kernels/lb_ahead.h"
 #include "../../kernels/lb_math.h"
 #include "lb_session.h"
 
-static size_t padded_head(size_t head_dim)
+/* Decoding: pairs of chunk and unit in a row for one thread at most; runs per thread to level out; bytes fetched of a next page. */
+enum { MAX_RUN = 16, RUNS_PER_THREAD = 8, PAGE_AHEAD = 4096 };
+
+static size_t padded(size_t width)
 {
-    return lb_round_up(head_dim, LB_TILE_ROWS);
+    return lb_round_up(width, LB_TILE_ROWS);
 }
 
-/* Takes n pieces of `size` bytes from `at`, which may be NULL to count. */
-static void *attn_take(unsigned char *base, size_t *at, size_t n, size_t size)
+lb_attn_queries lb_attn_queries_take(lb_arena *a, size_t width, size_t rows)
 {
-    unsigned char *p = base ? base + *at : NULL;
-    *at += lb_round_up(n * size, 64);
-    return p;
+    const size_t codes = lb_round_up(width, LB_K_ALIGN);
+    lb_attn_queries q;
+    q.f32 = (float *)lb_arena_take(a, rows * padded(width), sizeof(float));
+    q.q = (int8_t *)lb_arena_take(a, rows, codes);
+    q.scale = (float *)lb_arena_take(a, rows * (codes / LB_GROUP), sizeof(float));
+    q.sum = (int32_t *)lb_arena_take(a, rows * (codes / LB_GROUP), sizeof(int32_t));
+    return q;
 }
 
-static size_t attn_layout(lb_attn_scratch *a, unsigned char *base, size_t hd, size_t rows)
+static void attn_layout(lb_attn_scratch *s, lb_arena *a, const lbrt_model *m, size_t rows)
 {
-    size_t at = 0;
-    const size_t q = lb_round_up(hd, LB_K_ALIGN), groups = q / LB_GROUP, p_groups = LB_KV_CHUNK / LB_GROUP;
-    a->scores = (float *)attn_take(base, &at, rows * LB_KV_CHUNK, sizeof(float));
-    a->q = (float *)attn_take(base, &at, rows * lb_round_up(hd, 16), sizeof(float));
-    a->chunk_out = (float *)attn_take(base, &at, rows * padded_head(hd), sizeof(float));
-    a->out = (float *)attn_take(base, &at, rows * padded_head(hd), sizeof(float));
-    a->max = (float *)attn_take(base, &at, rows, sizeof(float));
-    a->sum = (float *)attn_take(base, &at, rows, sizeof(float));
-    a->base = (float *)attn_take(base, &at, rows * LB_KV_MEAN_BLOCKS, sizeof(float));
-    a->weighed = (float *)attn_take(base, &at, rows * LB_KV_CHUNK, sizeof(float));
-    a->q8 = (int8_t *)attn_take(base, &at, rows * q, 1);
-    a->q8_scale = (float *)attn_take(base, &at, rows * groups, sizeof(float));
-    a->q8_sum = (int32_t *)attn_take(base, &at, rows * groups, sizeof(int32_t));
-    a->p8 = (int8_t *)attn_take(base, &at, rows * LB_KV_CHUNK, 1);
-    a->p8_scale = (float *)attn_take(base, &at, rows * p_groups, sizeof(float));
-    a->p8_sum = (int32_t *)attn_take(base, &at, rows * p_groups, sizeof(int32_t));
-    return at;
+    const size_t vp = padded(m->v_width), p_groups = LB_KV_CHUNK / LB_GROUP;
+    s->q = lb_attn_queries_take(a, m->hparams.head_dim, rows);
+    s->scores = (float *)lb_arena_take(a, rows * LB_KV_CHUNK, sizeof(float));
+    s->chunk_out = (float *)lb_arena_take(a, rows * vp, sizeof(float));
+    s->out = (float *)lb_arena_take(a, rows * vp, sizeof(float));
+    s->max = (float *)lb_arena_take(a, rows, sizeof(float));
+    s->sum = (float *)lb_arena_take(a, rows, sizeof(float));
+    s->parts = (float *)lb_arena_take(a, rows * lb_attn_part(m->v_width), sizeof(float));
+    s->mean_out = (float *)lb_arena_take(a, 4 * lb_min(rows, LB_ATTN_MEAN_ROWS) * LB_TILE_ROWS, sizeof(float));
+    s->base = (float *)lb_arena_take(a, rows * LB_KV_CHUNK_BLOCKS, sizeof(float));
+    s->weighed = (float *)lb_arena_take(a, rows * LB_KV_CHUNK, sizeof(float));
+    s->p8 = (int8_t *)lb_arena_take(a, rows, LB_KV_CHUNK);
+    s->p8_scale = (float *)lb_arena_take(a, rows * p_groups, sizeof(float));
+    s->p8_sum = (int32_t *)lb_arena_take(a, rows * p_groups, sizeof(int32_t));
 }
 
-size_t lb_attn_scratch_bytes(const lb_hparams *h, size_t rows)
+size_t lb_attn_scratch_bytes(const lbrt_model *m, size_t rows)
 {
-    lb_attn_scratch a;
-    return attn_layout(&a, NULL, h->head_dim, rows);
+    lb_attn_scratch s;
+    lb_arena count = { 0 };
+    attn_layout(&s, &count, m, rows);
+    return count.bytes;
 }
 
 lb_attn_scratch lb_attn_scratch_of(const lbrt_session *s, unsigned thread)
 {
     lb_attn_scratch a;
-    attn_layout(&a, (unsigned char *)lb_exec_scratch(&s->exec, thread) + s->attn_scratch_at, s->kv.head_dim, s->attn_rows);
+    lb_arena arena = { .base = (unsigned char *)lb_exec_scratch(&s->exec, thread) + s->attn_scratch_at };
+    attn_layout(&a, &arena, s->model, s->attn_rows);
     return a;
 }
 
-/* A running softmax: maximum, sum of exponentials, and the output so far (not yet divided). */
-static void join_chunk(const lb_kernels *k, float *out, float *max, float *sum, const float *chunk, float chunk_max,
-                       float chunk_sum, size_t n)
+void lb_attn_query(const lbrt_session *s, lb_attn_queries *to, size_t row, const float *q)
 {
-    float m = chunk_max > *max ? chunk_max : *max;
-    float a = lb_exp(*max - m), b = lb_exp(chunk_max - m);
-    k->axpby(out, chunk, a, b, n);
-    *sum = lb_fma(chunk_sum, b, *sum * a);
-    *max = m;
+    const lb_kv_side *side = &s->kv.side[LB_KV_KEY];
+    const size_t width = side->width, stride = padded(width), codes = lb_round_up(width, LB_K_ALIGN), groups = codes / LB_GROUP;
+    float *f = to->f32 + row * stride;
+    memcpy(f, q, width * sizeof *q);
+    memset(f + width, 0, (stride - width) * sizeof *q);
+    if (side->room->bits) {
+        s->exec.k->quantize_a8(q, width, to->q + row * codes, to->scale + row * groups, to->sum + row * groups);
+    }
 }
 
-/* Queries of one KV head: rows of one token after the other, all of the same block of positions. */
-typedef struct attention_rows {
-    uint32_t layer, head;
-    size_t n;
-    size_t own;      /* the tokens' block */
-} attention_rows;
+/* Rows from.. of prepared queries */
+static lb_input query_rows(const lb_kv_side *side, const lb_attn_queries *q, size_t from, size_t n)
+{
+    const size_t stride = padded(side->width), codes = lb_round_up(side->width, LB_K_ALIGN), groups = codes / LB_GROUP;
+    return (lb_input){ .n = n, .f32 = q->f32 + from * stride, .f32_stride = stride, .q = q->q + from * codes, .q_stride = codes,
+                       .scale = q->scale + from * groups, .sum = q->sum + from * groups, .group_stride = groups };
+}
+
+/* A running softmax: maximum, sum of exponentials, and the output so far (not yet divided). */
+static void join_running(const lb_kernels *k, float *out, float *max, float *sum, const float *more, float more_max, float more_sum, size_t n)
+{
+    float m = more_max > *max ? more_max : *max;
+    float a = lb_exp(*max - m), b = lb_exp(more_max - m);
+    k->axpby(out, more, a, b, n);
+    *sum = lb_fma(more_sum, b, *sum * a);
+    *max = m;
+}
 
 static lb_matmul_fn *product_of(const lb_kernels *k, const lb_kv_side *side, size_t rows)
 {
@@ -88,60 +110,73 @@ static size_t next_blocks(size_t b, size_t own, size_t end, bool *coded)
     return *coded ? lb_min(end, own) - b : 1;
 }
 
-/* Scores of the first `most` positions of chunk c */
-static void chunk_scores(const lbrt_session *s, const attention_rows *rows, size_t c, size_t most, const lb_attn_scratch *a,
-                         void *scratch)
+/* What the means of a chunk's four blocks give: base[row][block], sums of four quarters (lb_kv.h). */
+static void mean_scores(const lb_kernels *k, const lb_kv_side *side, unsigned char *chunk, const lb_input *q, const lb_attn_scratch *a,
+                        float *base, void *scratch)
 {
-    const lb_kv *kv = &s->kv;
-    const lb_kv_side *side = &kv->key;
-    const lb_kernels *k = s->exec.k;
-    const size_t hd = kv->head_dim, q_stride = lb_round_up(hd, LB_K_ALIGN);
-    lb_matmul_fn *numbers = product_of(k, side, rows->n);
-    const lb_input q = { .n = rows->n, .f32 = a->q, .f32_stride = lb_round_up(hd, 16), .q = a->q8, .q_stride = q_stride,
-                         .scale = a->q8_scale, .sum = a->q8_sum, .group_stride = q_stride / LB_GROUP };
-    const unsigned char *chunk = lb_kv_chunk(kv, side, rows->layer, rows->head, c);
-    if (!side->room->bits) {
-        numbers(chunk, side->tile_bytes, (most + LB_TILE_ROWS - 1) / LB_TILE_ROWS, hd, &q, a->scores, LB_KV_CHUNK, false, scratch);
-        return;
-    }
-    const size_t first = c * LB_KV_CHUNK_BLOCKS, end = lb_min(first + LB_KV_CHUNK_BLOCKS, rows->own + 1);
-    bool coded;
-    for (size_t b = first, n; b < end; b += n) {
-        n = next_blocks(b, rows->own, end, &coded);
-        const size_t at = (b - first) * LB_KV_BLOCK;
-        if (!coded) {
-            const size_t tiles = (lb_min(LB_KV_BLOCK, most - at) + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
-            numbers(lb_kv_block(kv, side, rows->layer, rows->head, b), side->tile_bytes, tiles, hd, &q, a->scores + at, LB_KV_CHUNK,
-                    false, scratch);
-            continue;
+    const size_t w = q->f32_stride / 4;
+    for (size_t r = 0; r < q->n; r += LB_ATTN_MEAN_ROWS) {
+        const size_t n = lb_min(LB_ATTN_MEAN_ROWS, q->n - r);
+        const lb_input quarters = { .n = 4 * n, .f32 = q->f32 + r * q->f32_stride, .f32_stride = w };
+        k->gemm[side->room->weights](lb_kv_means(chunk), 0, 1, w, &quarters, a->mean_out, LB_TILE_ROWS, false, scratch);
+        for (size_t i = 0; i < n; i++) {
+            for (size_t b = 0; b < LB_KV_CHUNK_BLOCKS; b++) {
+                const float *y = a->mean_out + 4 * i * LB_TILE_ROWS + b;
+                base[(r + i) * LB_KV_CHUNK_BLOCKS + b] = ((y[0] + y[20]) + y[40]) + y[60];
+            }
         }
-        numbers(lb_kv_mean(kv, rows->layer, rows->head, b / LB_KV_MEAN_BLOCKS), 0, 1, hd, &q, a->base, LB_KV_MEAN_BLOCKS, false, scratch);
-        const size_t tiles = LB_KV_BLOCK / LB_TILE_ROWS;
-        const lb_kv_matrix w = { .codes = chunk + lb_kv_codes_at() + (b - first) * tiles * side->code_tile_bytes,
-                                 .tile_bytes = side->code_tile_bytes,
-                                 .n_tiles = n * tiles,
-                                 .k = lb_round_up(hd, LB_GROUP),
-                                 .row_scale = (const uint16_t *)(const void *)chunk + at,
-                                 .base = a->base + b % LB_KV_MEAN_BLOCKS,
-                                 .base_stride = LB_KV_MEAN_BLOCKS };
-        k->kv_product[side->room->product](&w, &q, a->scores + at, LB_KV_CHUNK, false);
     }
 }
 
-/* The values of chunk c, weighted with a->scores (now probabilities) */
-static void chunk_values(const lbrt_session *s, const attention_rows *rows, size_t c, size_t most, const lb_attn_scratch *a, float *out,
-                         void *scratch)
+/* Scores of the first `most` positions of chunk c, for rows of one key head */
+static void head_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t head, size_t c, size_t most, const lb_input *q, float *scores,
+                        const lb_attn_scratch *a, void *scratch)
 {
     const lb_kv *kv = &s->kv;
-    const lb_kv_side *side = &kv->value;
+    const lb_kv_side *side = &kv->side[LB_KV_KEY];
     const lb_kernels *k = s->exec.k;
-    const size_t hp = padded_head(kv->head_dim), n_tiles = hp / LB_TILE_ROWS, groups = LB_KV_CHUNK / LB_GROUP;
-    lb_matmul_fn *numbers = product_of(k, side, rows->n);
-    lb_input p = { .n = rows->n, .f32 = a->scores, .f32_stride = LB_KV_CHUNK, .q = a->p8, .q_stride = LB_KV_CHUNK,
-                   .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups };
-    const unsigned char *chunk = lb_kv_chunk(kv, side, rows->layer, rows->head, c);
+    lb_matmul_fn *numbers = product_of(k, side, q->n);
+    unsigned char *chunk = lb_kv_chunk(kv, LB_KV_KEY, rows->layer, head, c);
     if (!side->room->bits) {
-        numbers(chunk, side->tile_bytes, n_tiles, most, &p, out, hp, false, scratch);
+        numbers(chunk, side->tile_bytes, (most + LB_TILE_ROWS - 1) / LB_TILE_ROWS, side->width, q, scores, LB_KV_CHUNK, false, scratch);
+        return;
+    }
+    const size_t first = c * LB_KV_CHUNK_BLOCKS, end = lb_min(first + LB_KV_CHUNK_BLOCKS, rows->own + 1), tiles = LB_KV_BLOCK / LB_TILE_ROWS;
+    bool coded;
+    for (size_t b = first, n; b < end; b += n) {
+        n = next_blocks(b, rows->own, end, &coded);
+        const size_t at = (b - first) * LB_KV_BLOCK;
+        if (!coded) {
+            numbers(lb_kv_block(kv, LB_KV_KEY, rows->layer, head, b), side->tile_bytes,
+                    (lb_min(LB_KV_BLOCK, most - at) + LB_TILE_ROWS - 1) / LB_TILE_ROWS, side->width, q, scores + at, LB_KV_CHUNK, false, scratch);
+            continue;
+        }
+        mean_scores(k, side, chunk, q, a, a->base, scratch);
+        const lb_kv_matrix w = { .codes = chunk + side->codes_at + (b - first) * tiles * side->code_tile_bytes,
+                                 .tile_bytes = side->code_tile_bytes,
+                                 .n_tiles = n * tiles,
+                                 .k = lb_round_up(side->width, LB_GROUP),
+                                 .row_scale = (const uint16_t *)(const void *)chunk + at,
+                                 .base = a->base + (b - first),
+                                 .base_stride = LB_KV_CHUNK_BLOCKS };
+        k->kv_product[side->room->product](&w, q, scores + at, LB_KV_CHUNK, false);
+    }
+}
+
+/* The values of chunk c, weighted with `p` (n rows of probabilities), for rows of one value head */
+static void head_values(const lbrt_session *s, const lb_attn_rows *rows, size_t head, size_t c, size_t most, float *probabilities, size_t n_rows,
+                        float *out, const lb_attn_scratch *a, void *scratch)
+{
+    const lb_kv *kv = &s->kv;
+    const lb_kv_side *side = &kv->side[LB_KV_VALUE];
+    const lb_kernels *k = s->exec.k;
+    const size_t vp = padded(side->width), n_tiles = vp / LB_TILE_ROWS, groups = LB_KV_CHUNK / LB_GROUP;
+    lb_matmul_fn *numbers = product_of(k, side, n_rows);
+    lb_input p = { .n = n_rows, .f32 = probabilities, .f32_stride = LB_KV_CHUNK, .q = a->p8, .q_stride = LB_KV_CHUNK,
+                   .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups };
+    const unsigned char *chunk = lb_kv_chunk(kv, LB_KV_VALUE, rows->layer, head, c);
+    if (!side->room->bits) {
+        numbers(chunk, side->tile_bytes, n_tiles, most, &p, out, vp, false, scratch);
         return;
     }
     const size_t first = c * LB_KV_CHUNK_BLOCKS, end = lb_min(first + LB_KV_CHUNK_BLOCKS, rows->own + 1);
@@ -150,200 +185,303 @@ static void chunk_values(const lbrt_session *s, const attention_rows *rows, size
         n = next_blocks(b, rows->own, end, &coded);
         const size_t at = (b - first) * LB_KV_BLOCK;
         if (!coded) {
-            p.f32 = a->scores + at;
-            numbers(lb_kv_block(kv, side, rows->layer, rows->head, b), side->tile_bytes, n_tiles, lb_min(LB_KV_BLOCK, most - at), &p, out,
-                    hp, b > first, scratch);
+            p.f32 = probabilities + at;
+            numbers(lb_kv_block(kv, LB_KV_VALUE, rows->layer, head, b), side->tile_bytes, n_tiles, lb_min(LB_KV_BLOCK, most - at), &p, out, vp,
+                    b > first, scratch);
             continue;
         }
         const uint16_t *scale = (const uint16_t *)(const void *)chunk + at;
         const size_t positions = n * LB_KV_BLOCK;
-        for (size_t r = 0; r < rows->n; r++) {
-            k->mul_bf16(a->weighed + r * LB_KV_CHUNK, a->scores + r * LB_KV_CHUNK + at, scale, positions);
-            k->quantize_a8(a->weighed + r * LB_KV_CHUNK, positions, a->p8 + r * LB_KV_CHUNK, a->p8_scale + r * groups,
-                           a->p8_sum + r * groups);
+        for (size_t r = 0; r < n_rows; r++) {
+            k->mul_bf16(a->weighed, probabilities + r * LB_KV_CHUNK + at, scale, positions);
+            k->quantize_a8(a->weighed, positions, a->p8 + r * LB_KV_CHUNK, a->p8_scale + r * groups, a->p8_sum + r * groups);
         }
-        const lb_kv_matrix w = { .codes = chunk + lb_kv_codes_at() + (b - first) * (side->code_tile_bytes / LB_KV_CHUNK_BLOCKS),
+        const lb_kv_matrix w = { .codes = chunk + side->codes_at + (b - first) * (side->code_tile_bytes / LB_KV_CHUNK_BLOCKS),
                                  .tile_bytes = side->code_tile_bytes,
                                  .n_tiles = n_tiles,
                                  .k = positions };
-        k->kv_product[side->room->product](&w, &p, out, hp, b > first);
+        k->kv_product[side->room->product](&w, &p, out, vp, b > first);
     }
 }
 
-/* The first position that a token at `position` sees */
-static size_t window_begin(const lbrt_session *s, uint32_t layer, size_t position)
+/* ---- what a token sees ---- */
+
+typedef struct lb_seen {
+    size_t begin, sinks; /* positions below `sinks` and from `begin` on; sinks <= begin */
+} lb_seen;
+
+static lb_seen seen_by(const lbrt_session *s, uint32_t layer, size_t position)
 {
     const lb_hparams *h = &s->model->hparams;
-    return h->window != 0 && layer >= h->window_from && position >= h->window ? position - h->window + 1 : 0;
+    const lb_kv *kv = &s->kv;
+    const size_t models = h->window != 0 && layer >= h->window_from && position >= h->window ? position - h->window + 1 : 0;
+    const size_t own = kv->window && position >= kv->window ? position - kv->window + 1 : 0;
+    return (lb_seen){ lb_max(models, own), models ? 0 : lb_min(own, kv->sinks) };
 }
 
-/*
- * What row r sees of a chunk: positions begin[r] .. limit[r] - 1 of it, limit in 1..256; nothing if begin[r] >= limit[r], and
- * then its maximum, sum and output mean nothing.
- */
-typedef struct attention_span {
-    size_t begin[LB_MM_MAX_N], limit[LB_MM_MAX_N];
-} attention_span;
-
-static void set_span(attention_span *span, size_t r, const lbrt_session *s, uint32_t layer, size_t position, size_t c)
+/* The chunks that tokens from..last see: the first if *sinks, and those from the one returned on. */
+static size_t first_chunk(const lbrt_session *s, uint32_t layer, size_t from, size_t last, bool *sinks)
 {
-    const size_t begin = window_begin(s, layer, position), at = c * LB_KV_CHUNK;
-    span->begin[r] = begin > at ? begin - at : 0;
-    span->limit[r] = lb_min(position + 1 - at, LB_KV_CHUNK);
+    const size_t c = seen_by(s, layer, from).begin / LB_KV_CHUNK;
+    *sinks = c > 0 && seen_by(s, layer, last).sinks > 0;
+    return c;
 }
 
-/* Chunk c: fills max, sum and out. */
-static void attend_chunk(const lbrt_session *s, const attention_rows *rows, size_t c, const attention_span *span,
-                         const lb_attn_scratch *a, float *max, float *sum, float *out, void *scratch)
+/* Part `part` of `parts` of a piece of memory: the bus should not be idle while other things are computed. */
+static void fetch_part(const unsigned char *from, size_t bytes, size_t part, size_t parts)
 {
-    const size_t *limit = span->limit;
-    size_t most = 0;
-    for (size_t r = 0; r < rows->n; r++) {
-        most = lb_max(most, limit[r]);
+    for (size_t at = lb_round_up(bytes * part / parts, 64); at < bytes * (part + 1) / parts; at += 64) {
+        LB_PREFETCH(from + at);
     }
-    chunk_scores(s, rows, c, most, a, scratch);
+}
+
+/* Chunk c, for rows that are tokens `position` on: fills max, sum and out; -inf, 0 and 0 where a row sees nothing of it. */
+static void attend_chunk(const lbrt_session *s, const lb_attn_rows *rows, size_t c, const lb_attn_scratch *a, void *scratch)
+{
+    const lb_kernels *k = s->exec.k;
+    const lb_kv_layer *l = &s->kv.layers[rows->layer];
+    const size_t vp = padded(s->kv.side[LB_KV_VALUE].width), at = c * LB_KV_CHUNK;
+    const size_t most = lb_min(rows->position + rows->tokens - at, LB_KV_CHUNK);
+    lb_attn_scores(s, rows, c, most, a, scratch);
+    const unsigned char *values = lb_kv_chunk(&s->kv, LB_KV_VALUE, rows->layer, (size_t)rows->unit * l->heads[LB_KV_VALUE], c);
     for (size_t r = 0; r < rows->n; r++) {
+        if (rows->tokens == 1) {
+            fetch_part(values + PAGE_AHEAD, lb_min(s->kv.side[LB_KV_VALUE].chunk_bytes - PAGE_AHEAD, PAGE_AHEAD), r, rows->n);
+        }
+        const size_t position = rows->position + r % rows->tokens, limit = lb_min(position + 1 - at, LB_KV_CHUNK);
+        const lb_seen seen = seen_by(s, rows->layer, position);
+        const size_t begin = seen.begin > at ? lb_min(seen.begin - at, LB_KV_CHUNK) : 0, sinks = c == 0 ? lb_min(seen.sinks, begin) : 0;
         float *p = a->scores + r * LB_KV_CHUNK;
-        if (span->begin[r] >= limit[r]) {
+        if (begin >= limit && sinks == 0) {
             memset(p, 0, most * sizeof(float));
+            a->max[r] = -INFINITY;
+            a->sum[r] = 0;
             continue;
         }
-        for (size_t i = 0; i < span->begin[r]; i++) {
+        for (size_t i = sinks; i < lb_min(begin, limit); i++) {
             p[i] = -INFINITY;
         }
-        s->exec.k->softmax_chunk(p, limit[r], &max[r], &sum[r]);
-        if (limit[r] < most) { /* a later token of the batch sees more: this one gives it no weight */
-            memset(p + limit[r], 0, (most - limit[r]) * sizeof(float));
+        k->softmax_chunk(p, limit, &a->max[r], &a->sum[r]);
+        if (limit < most) { /* a later token of the batch sees more: this one gives it no weight */
+            memset(p + limit, 0, (most - limit) * sizeof(float));
         }
     }
-    chunk_values(s, rows, c, most, a, out, scratch);
+    const uint32_t heads = l->heads[LB_KV_VALUE];
+    const size_t per_head = rows->n / heads;
+    for (uint32_t i = 0; i < heads; i++) {
+        head_values(s, rows, (size_t)rows->unit * heads + i, c, most, a->scores + i * per_head * LB_KV_CHUNK, per_head,
+                    a->chunk_out + i * per_head * vp, a, scratch);
+    }
+    if (rows->next) {
+        fetch_part(rows->next, PAGE_AHEAD, 0, 1);
+    }
+    for (size_t r = 0; r < rows->n; r++) {
+        if (a->max[r] == -INFINITY) { /* what 0 times a number that is not finite would leave */
+            memset(a->chunk_out + r * vp, 0, vp * sizeof(float));
+        }
+    }
 }
+
+void lb_attn_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t c, size_t most, const lb_attn_scratch *a, void *scratch)
+{
+    const uint32_t heads = s->kv.layers[rows->layer].heads[LB_KV_KEY];
+    const size_t per_head = rows->n / heads;
+    for (uint32_t i = 0; i < heads; i++) {
+        const lb_input q = query_rows(&s->kv.side[LB_KV_KEY], &rows->q, rows->q_from + i * per_head, per_head);
+        head_scores(s, rows, (size_t)rows->unit * heads + i, c, most, &q, a->scores + i * per_head * LB_KV_CHUNK, a, scratch);
+    }
+}
+
+/* ---- groups of chunks ---- */
+
+/* Puts what a chunk gave into its place among a group's parts. NULL: nothing. */
+static void put_part(float *part, size_t vp, size_t c, const float *out, float max, float sum)
+{
+    float *to = part + c % LB_ATTN_GROUP * LB_TILE_ROWS;
+    for (size_t d = 0; d < vp; d += LB_TILE_ROWS, to += LB_ATTN_GROUP * LB_TILE_ROWS) {
+        if (out) {
+            memcpy(to, out + d, LB_TILE_ROWS * sizeof(float));
+        } else {
+            memset(to, 0, LB_TILE_ROWS * sizeof(float));
+        }
+    }
+    memset(to, 0, LB_TILE_ROWS * sizeof(float));
+    to[0] = out ? sum : 0.0f;
+    to[1] = out ? max : -INFINITY;
+}
+
+/* A head's parts of chunks lo..hi-1 of a group, joined and added to out, *max and *sum (a first group: *sum is 0). vp + 16 floats in temp. */
+static void join_group(const lb_kernels *k, const float *part, size_t vp, size_t lo, size_t hi, float *out, float *max, float *sum, float *temp,
+                       void *scratch)
+{
+    float weight[LB_ATTN_GROUP], top, all;
+    const float *marks = part + vp * LB_ATTN_GROUP;
+    for (size_t c = lo; c < hi; c++) {
+        weight[c - lo] = marks[c * LB_TILE_ROWS + 1];
+    }
+    bool any = false;
+    for (size_t i = 0; i < hi - lo; i++) {
+        any = any || !(weight[i] == -INFINITY);
+    }
+    if (!any) {
+        return;
+    }
+    k->softmax_chunk(weight, hi - lo, &top, &all);
+    const lb_input x = { .n = 1, .f32 = weight, .f32_stride = LB_ATTN_GROUP };
+    k->gemv[LB_W_F32](part + lo * LB_TILE_ROWS, LB_ATTN_GROUP * LB_TILE_ROWS * sizeof(float), vp / LB_TILE_ROWS + 1, hi - lo, &x, temp, 0, false,
+                      scratch);
+    if (*sum == 0.0f) {
+        memcpy(out, temp, vp * sizeof(float));
+        *max = top;
+        *sum = temp[vp];
+    } else {
+        join_running(k, out, max, sum, temp, top, temp[vp], vp);
+    }
+}
+
+/* ---- the two ways of going through a cache ---- */
 
 typedef struct attention_job {
     lbrt_session *s;
     uint32_t layer;
     const float *q;
-    size_t n, first, first_chunk, n_chunks;
-    size_t group;       /* query heads per KV head */
+    size_t n, first;
+    size_t group;       /* query heads per unit */
     size_t block;       /* tokens per item; items begin at positions that it divides, and it divides LB_KV_BLOCK */
+    size_t chunk0, n_chunks; /* decoding: the first chunk seen, and how many: with the very first one if `sinks` */
+    bool sinks;
+    size_t run;         /* pairs of chunk and unit per item */
     float *out;
     size_t out_stride;
 } attention_job;
 
-static void copy_queries(const attention_job *job, const lb_attn_scratch *a, size_t token, size_t n, uint32_t head)
-{
-    size_t hd = job->s->kv.head_dim, stride = lb_round_up(hd, 16);
-    for (size_t t = 0; t < n; t++) {
-        const float *q = job->q + (token + t) * job->s->q_stride + head * job->group * hd;
-        for (size_t g = 0; g < job->group; g++) {
-            const size_t r = t * job->group + g;
-            memcpy(a->q + r * stride, q + g * hd, hd * sizeof(float));
-            if (job->s->kv.key.room->bits) {
-                const size_t padded = lb_round_up(hd, LB_K_ALIGN), groups = padded / LB_GROUP;
-                job->s->exec.k->quantize_a8(q + g * hd, hd, a->q8 + r * padded, a->q8_scale + r * groups, a->q8_sum + r * groups);
-            }
-        }
-    }
-}
-
-/* One KV head and a block of tokens, all chunks in order. */
+/* One unit and a block of tokens, all chunks in order. */
 static void attention_item(void *context, size_t item, unsigned thread)
 {
     const attention_job *job = (const attention_job *)context;
     lbrt_session *s = job->s;
     const lb_kernels *k = s->exec.k;
-    const size_t hd = s->kv.head_dim, hp = padded_head(hd);
+    const size_t kw = s->kv.side[LB_KV_KEY].width, vw = s->kv.side[LB_KV_VALUE].width, vp = padded(vw), part = lb_attn_part(vw);
+    const size_t units = s->kv.layers[job->layer].units;
     const size_t first_block = job->first / job->block, blocks = (job->first + job->n - 1) / job->block - first_block + 1;
     /* The last blocks see the most positions: hand them out first. */
-    const size_t block = first_block + blocks - 1 - item / s->kv.n_heads;
-    const size_t from = lb_max(job->first, block * job->block), last = lb_min(job->first + job->n, (block + 1) * job->block);
-    const size_t token = from - job->first;
-    const attention_rows rows = { .layer = job->layer, .head = (uint32_t)(item % s->kv.n_heads), .n = (last - from) * job->group,
-                                  .own = from / LB_KV_BLOCK };
+    const size_t block = first_block + blocks - 1 - item / units, unit = item % units;
+    const size_t from = lb_max(job->first, block * job->block), end = lb_min(job->first + job->n, (block + 1) * job->block);
+    const size_t tokens = end - from, token = from - job->first, n = tokens * job->group;
     lb_attn_scratch a = lb_attn_scratch_of(s, thread);
-    float running_max[LB_MM_MAX_N], running_sum[LB_MM_MAX_N];
-    bool begun[LB_MM_MAX_N] = { false };
-    attention_span span;
-    copy_queries(job, &a, token, last - from, rows.head);
-    for (size_t c = window_begin(s, job->layer, from) / LB_KV_CHUNK; c * LB_KV_CHUNK < last; c++) {
-        for (size_t r = 0; r < rows.n; r++) { /* all tokens are in one block of 64, so each sees something of the last chunk */
-            set_span(&span, r, s, job->layer, from + r / job->group, c);
+    void *scratch = lb_exec_scratch(&s->exec, thread);
+    for (size_t r = 0; r < n; r++) {
+        lb_attn_query(s, &a.q, r, job->q + (token + r % tokens) * s->q_stride + (unit * job->group + r / tokens) * kw);
+    }
+    const lb_attn_rows rows = { .layer = job->layer, .unit = (uint32_t)unit, .tokens = tokens, .n = n, .position = from,
+                                .own = from / LB_KV_BLOCK, .q = a.q };
+    float max[LB_MM_MAX_N], sum[LB_MM_MAX_N] = { 0 }, temp[1024 + LB_TILE_ROWS];
+    bool sinks;
+    const size_t begin = first_chunk(s, job->layer, from, end - 1, &sinks), last = (end - 1) / LB_KV_CHUNK;
+    for (size_t c = sinks ? 0 : begin, lo = c, next; c <= last; c = next) {
+        next = c + 1 < begin ? begin : c + 1;
+        attend_chunk(s, &rows, c, &a, scratch);
+        for (size_t r = 0; r < n; r++) {
+            put_part(a.parts + r * part, vp, c, a.chunk_out + r * vp, a.max[r], a.sum[r]);
+            for (size_t gap = c + 1; gap < next && gap % LB_ATTN_GROUP; gap++) {
+                put_part(a.parts + r * part, vp, gap, NULL, 0, 0);
+            }
         }
-        attend_chunk(s, &rows, c, &span, &a, a.max, a.sum, a.chunk_out, lb_exec_scratch(&s->exec, thread));
-        for (size_t r = 0; r < rows.n; r++) {
-            if (span.begin[r] >= span.limit[r]) {
-                continue;
+        if (c / LB_ATTN_GROUP != next / LB_ATTN_GROUP || next > last) {
+            for (size_t r = 0; r < n; r++) {
+                join_group(k, a.parts + r * part, vp, lo % LB_ATTN_GROUP, c % LB_ATTN_GROUP + 1, a.out + r * vp, &max[r], &sum[r], temp, scratch);
             }
-            if (!begun[r]) {
-                begun[r] = true;
-                memcpy(a.out + r * hp, a.chunk_out + r * hp, hp * sizeof(float));
-                running_max[r] = a.max[r];
-                running_sum[r] = a.sum[r];
-            } else {
-                join_chunk(k, a.out + r * hp, &running_max[r], &running_sum[r], a.chunk_out + r * hp, a.max[r], a.sum[r], hd);
-            }
+            lo = next;
         }
     }
-    for (size_t r = 0; r < rows.n; r++) {
-        float *to = job->out + (token + r / job->group) * job->out_stride + (rows.head * job->group + r % job->group) * hd;
-        memcpy(to, a.out + r * hp, hd * sizeof(float));
-        k->scale(to, 1.0f / running_sum[r], hd);
+    for (size_t r = 0; r < n; r++) {
+        float *to = job->out + (token + r % tokens) * job->out_stride + (unit * job->group + r / tokens) * vw;
+        if (sum[r] == 0.0f) { /* no finite score: no finite result */
+            memset(a.out + r * vp, 0, vp * sizeof(float));
+        }
+        memcpy(to, a.out + r * vp, vw * sizeof(float));
+        k->scale(to, 1.0f / sum[r], vw);
     }
 }
 
-/* Decoding one token over a long context: one KV head and one chunk; results wait in `partial` and are joined in order. */
-static void attention_chunk_item(void *context, size_t item, unsigned thread)
+/* Decoding: where a head's parts of a chunk's group are. Groups follow each other but for the one of the sinks. */
+static float *decode_part(const attention_job *job, size_t head, size_t c)
+{
+    const lbrt_session *s = job->s;
+    const size_t g = c / LB_ATTN_GROUP, g0 = job->chunk0 / LB_ATTN_GROUP;
+    return s->parts + (head * s->n_parts + (g < g0 ? 0 : g - g0 + (job->sinks && g0 > 0))) * lb_attn_part(s->kv.side[LB_KV_VALUE].width);
+}
+
+/*
+ * Decoding: a run of pairs of chunk and unit. The units of a chunk follow each other in memory, so most of what comes next is prefetched by
+ * the kernels, which run ahead; only where the next page begins that is done here.
+ */
+static void attention_run_item(void *context, size_t item, unsigned thread)
 {
     const attention_job *job = (const attention_job *)context;
     lbrt_session *s = job->s;
-    const size_t hd = s->kv.head_dim, hp = padded_head(hd);
-    const uint32_t head = (uint32_t)(item / job->n_chunks);
-    const size_t c = job->first_chunk + item % job->n_chunks;
-    const attention_rows rows = { .layer = job->layer, .head = head, .n = job->group, .own = job->first / LB_KV_BLOCK };
+    const lb_kv *kv = &s->kv;
+    const size_t units = kv->layers[job->layer].units, vp = padded(kv->side[LB_KV_VALUE].width);
     lb_attn_scratch a = lb_attn_scratch_of(s, thread);
-    attention_span span;
-    copy_queries(job, &a, 0, 1, head);
-    for (size_t r = 0; r < job->group; r++) {
-        set_span(&span, r, s, job->layer, job->first, c);
-    }
-    attend_chunk(s, &rows, c, &span, &a, a.max, a.sum, a.chunk_out, lb_exec_scratch(&s->exec, thread));
-    for (size_t r = 0; r < job->group; r++) {
-        float *to = s->partial + ((head * job->group + r) * job->n_chunks + (c - job->first_chunk)) * s->partial_stride;
-        memcpy(to, a.chunk_out + r * hp, hd * sizeof(float));
-        to[hp] = a.max[r];
-        to[hp + 1] = a.sum[r];
+    const size_t end = lb_min((item + 1) * job->run, job->n_chunks * units);
+    for (size_t i = item * job->run; i < end; i++) {
+        const size_t unit = i % units, c = job->sinks ? (i / units ? job->chunk0 + i / units - 1 : 0) : job->chunk0 + i / units;
+        const lb_attn_rows rows = { .layer = job->layer, .unit = (uint32_t)unit, .tokens = 1, .n = job->group, .position = job->first,
+                                    .own = job->first / LB_KV_BLOCK, .q = s->head_q, .q_from = unit * job->group,
+                                    .next = i + 1 == end           ? NULL
+                                            : unit + 1 < units ? lb_kv_chunk(kv, LB_KV_KEY, job->layer, (unit + 1) * kv->layers[job->layer].heads[LB_KV_KEY], c)
+                                                               : lb_kv_chunk(kv, LB_KV_KEY, job->layer, 0, c + 1) };
+        attend_chunk(s, &rows, c, &a, lb_exec_scratch(&s->exec, thread));
+        for (size_t r = 0; r < job->group; r++) {
+            put_part(decode_part(job, unit * job->group + r, c), vp, c, a.chunk_out + r * vp, a.max[r], a.sum[r]);
+        }
     }
 }
 
-static void join_partials(const attention_job *job)
+/* Decoding: a head's parts joined. */
+static void attention_join_item(void *context, size_t head, unsigned thread)
 {
+    const attention_job *job = (const attention_job *)context;
     lbrt_session *s = job->s;
-    const lb_kernels *k = s->exec.k;
-    const size_t hd = s->kv.head_dim, hp = padded_head(hd), heads = s->kv.n_heads * job->group;
-    for (size_t h = 0; h < heads; h++) {
-        const float *from = s->partial + h * job->n_chunks * s->partial_stride;
-        float *to = job->out + h * hd;
-        float max = from[hp], sum = from[hp + 1];
-        memcpy(to, from, hd * sizeof(float));
-        for (size_t c = 1; c < job->n_chunks; c++) {
-            from += s->partial_stride;
-            join_chunk(k, to, &max, &sum, from, from[hp], from[hp + 1], hd);
+    const size_t vw = s->kv.side[LB_KV_VALUE].width, vp = padded(vw), last = job->first / LB_KV_CHUNK;
+    float out[1024], temp[1024 + LB_TILE_ROWS], max = 0, sum = 0;
+    for (size_t c = job->sinks ? 0 : job->chunk0, end; c <= last; c = end) {
+        end = lb_min(last + 1, lb_round_up(c + 1, LB_ATTN_GROUP));
+        float *part = decode_part(job, head, c);
+        size_t hi = end;
+        if (job->sinks && c == 0) {
+            if (job->chunk0 >= LB_ATTN_GROUP) {
+                hi = 1;
+                end = job->chunk0;
+            }
+            for (size_t gap = 1; gap < lb_min(job->chunk0, hi); gap++) {
+                put_part(part, vp, gap, NULL, 0, 0);
+            }
         }
-        k->scale(to, 1.0f / sum, hd);
+        join_group(s->exec.k, part, vp, c % LB_ATTN_GROUP, (hi - 1) % LB_ATTN_GROUP + 1, out, &max, &sum, temp, lb_exec_scratch(&s->exec, thread));
     }
+    if (sum == 0.0f) { /* no finite score: no finite result */
+        memset(out, 0, sizeof out);
+    }
+    memcpy(job->out + head * vw, out, vw * sizeof(float));
+    s->exec.k->scale(job->out + head * vw, 1.0f / sum, vw);
 }
 
 void lb_attention(lbrt_session *s, uint32_t layer, const float *q, size_t n, size_t first, float *out, size_t out_stride)
 {
-    const lb_hparams *h = &s->model->hparams;
+    const uint32_t n_heads = s->model->layers[layer].n_heads, units = s->kv.layers[layer].units;
     attention_job job = { .s = s, .layer = layer, .q = q, .n = n, .first = first, .out = out, .out_stride = out_stride };
-    job.group = h->n_heads / h->n_kv_heads;
+    job.group = n_heads / units;
     if (n == 1) {
-        job.first_chunk = window_begin(s, layer, first) / LB_KV_CHUNK;
-        job.n_chunks = first / LB_KV_CHUNK + 1 - job.first_chunk;
-        job.block = 1;
-        lb_pool_run(s->exec.pool, attention_chunk_item, &job, h->n_kv_heads * job.n_chunks);
-        join_partials(&job);
+        job.chunk0 = first_chunk(s, layer, first, first, &job.sinks);
+        job.n_chunks = first / LB_KV_CHUNK + 1 - job.chunk0 + job.sinks;
+        const size_t pairs = job.n_chunks * units;
+        job.run = lb_min(MAX_RUN, lb_max(1, pairs / (RUNS_PER_THREAD * s->exec.n_threads)));
+        for (uint32_t h = 0; h < n_heads; h++) {
+            lb_attn_query(s, &s->head_q, h, q + h * s->kv.side[LB_KV_KEY].width);
+        }
+        lb_pool_run(s->exec.pool, attention_run_item, &job, (pairs + job.run - 1) / job.run);
+        lb_pool_run(s->exec.pool, attention_join_item, &job, n_heads);
         return;
     }
     job.block = LB_KV_BLOCK;
@@ -351,5 +489,5 @@ void lb_attention(lbrt_session *s, uint32_t layer, const float *q, size_t n, siz
         job.block /= 2;
     }
     const size_t blocks = (first + n - 1) / job.block - first / job.block + 1;
-    lb_pool_run(s->exec.pool, attention_item, &job, blocks * h->n_kv_heads);
+    lb_pool_run(s->exec.pool, attention_item, &job, blocks * units);
 }

@@ -43,7 +43,7 @@ static void embed_token(void *context, size_t t, unsigned thread)
     const forward_job *job = (const forward_job *)context;
     lbrt_session *s = job->s;
     (void)thread;
-    lb_rope_angles(s->model->rope_frequency, s->model->hparams.rope_dim / 2, job->first + t,
+    lb_rope_angles(s->model->rope_frequency, s->model->hparams.rope_dim / 2, s->evicted + job->first + t,
                    s->angles + t * s->model->hparams.rope_dim);
     if (job->tokens[t] < 0) {
         memcpy(s->x + t * s->x_stride, s->embedded + (size_t)(-1 - job->tokens[t]) * s->x_stride, s->model->hparams.dim * sizeof(float));
@@ -84,29 +84,30 @@ static void rotate_token(void *context, size_t t, unsigned thread)
     const lb_hparams *h = &s->model->hparams;
     const lb_kernels *k = s->exec.k;
     (void)thread;
-    float *q = s->q + t * s->q_stride, *key = s->k + t * s->kv_stride;
-    for (uint32_t i = 0; job->l->attn_q_norm && i < h->n_heads; i++) {
+    const uint32_t n_heads = job->l->n_heads, k_heads = job->l->k_heads;
+    float *q = s->q + t * s->q_stride, *key = s->k + t * s->k_stride;
+    for (uint32_t i = 0; job->l->attn_q_norm && i < n_heads; i++) {
         k->rmsnorm(q + (size_t)i * h->head_dim, q + (size_t)i * h->head_dim, job->l->attn_q_norm, h->head_dim, h->norm_eps);
     }
-    for (uint32_t i = 0; job->l->attn_k_norm && i < h->n_kv_heads; i++) {
+    for (uint32_t i = 0; job->l->attn_k_norm && i < k_heads; i++) {
         k->rmsnorm(key + (size_t)i * h->head_dim, key + (size_t)i * h->head_dim, job->l->attn_k_norm, h->head_dim, h->norm_eps);
     }
     if (h->rope_dim) {
         const float *angles = s->angles + t * h->rope_dim;
-        k->rope(q, angles, h->n_heads, h->head_dim, h->rope_dim, h->rope_interleaved);
-        k->rope(key, angles, h->n_kv_heads, h->head_dim, h->rope_dim, h->rope_interleaved);
+        k->rope(q, angles, n_heads, h->head_dim, h->rope_dim, h->rope_interleaved);
+        k->rope(key, angles, k_heads, h->head_dim, h->rope_dim, h->rope_interleaved);
     }
-    k->scale(q, 1.0f / sqrtf((float)h->head_dim), s->model->q_dim);
-    const lb_kv *kv = &s->kv;
-    float *v = s->v + t * s->kv_stride;
-    if (kv->key.room->bits) {
-        lb_kv_rotate(kv, k, q, h->n_heads);
-        lb_kv_rotate(kv, k, key, h->n_kv_heads);
+    k->scale(q, 1.0f / sqrtf((float)h->head_dim), (size_t)n_heads * h->head_dim);
+    const lb_kv_side *keys = &s->kv.side[LB_KV_KEY], *values = &s->kv.side[LB_KV_VALUE];
+    float *v = s->v + t * s->v_stride;
+    if (keys->room->bits) {
+        lb_kv_rotate(keys, k, q, n_heads);
+        lb_kv_rotate(keys, k, key, k_heads);
     }
-    if (kv->value.room->bits) {
-        lb_kv_rotate(kv, k, v, h->n_kv_heads);
+    if (values->room->bits) {
+        lb_kv_rotate(values, k, v, job->l->v_heads);
     }
-    lb_kv_store(kv, k, job->layer, job->first + t, key, v);
+    lb_kv_store(&s->kv, k, job->layer, job->first + t, key, v);
 }
 
 static void attn_out_token(void *context, size_t t, unsigned thread)
@@ -115,13 +116,14 @@ static void attn_out_token(void *context, size_t t, unsigned thread)
     lbrt_session *s = job->s;
     (void)thread;
     float *out = s->normed + t * s->normed_stride;
-    if (s->kv.value.room->bits) { /* values are kept rotated */
-        lb_kv_rotate(&s->kv, s->exec.k, out, s->model->hparams.n_heads);
+    const lb_kv_side *values = &s->kv.side[LB_KV_VALUE];
+    if (values->room->bits) { /* values are kept rotated */
+        lb_kv_rotate(values, s->exec.k, out, job->l->n_heads);
     }
     if (job->l->attn_sub_norm) {
-        s->exec.k->rmsnorm(out, out, job->l->attn_sub_norm, s->model->q_dim, s->model->hparams.norm_eps);
+        s->exec.k->rmsnorm(out, out, job->l->attn_sub_norm, job->l->attn_o.cols, s->model->hparams.norm_eps);
     }
-    lb_prep_token(&s->exec, &s->prep, t, out, s->model->q_dim, &job->l->attn_o.needs);
+    lb_prep_token(&s->exec, &s->prep, t, out, job->l->attn_o.cols, &job->l->attn_o.needs);
 }
 
 static void activate_token(void *context, size_t t, unsigned thread)
@@ -188,12 +190,15 @@ static void forward_attention(forward_job *job)
     }
     lb_prepared in = lb_prep_input(&s->prep, job->n, s->normed, s->normed_stride);
     const lb_product qkv[] = { { &l->attn_q, s->q, s->q_stride, lb_slot(job->layer, LB_SLOT_Q) },
-                               { &l->attn_k, s->k, s->kv_stride, lb_slot(job->layer, LB_SLOT_K) },
-                               { &l->attn_v, s->v, s->kv_stride, lb_slot(job->layer, LB_SLOT_V) } };
+                               { &l->attn_k, s->k, s->k_stride, lb_slot(job->layer, LB_SLOT_K) },
+                               { &l->attn_v, s->v, s->v_stride, lb_slot(job->layer, LB_SLOT_V) } };
     lb_linear_run(&s->exec, qkv, 3, &in, false);
     next_layer(job, (const lb_linear *const[]){ &l->attn_o }, 1);
     each_token(job, rotate_token);
     lb_kv_pack_layer(&s->kv, &s->exec, job->layer, job->first, job->n);
+    if (s->votes) {
+        lb_snap_layer(s, job->layer, job->first, job->n);
+    }
     lb_attention(s, job->layer, s->q, job->n, job->first, s->normed, s->normed_stride);
     lb_kv_keep_newest(&s->kv, job->layer, job->first, job->n);
     pass_by(job, &l->attn_shortcut);
@@ -272,7 +277,7 @@ static bool forward_goes_on(lbrt_session *s, uint32_t layer, size_t n)
 bool lb_forward(lbrt_session *s, const lbrt_token *tokens, size_t n, size_t first, size_t n_logits, size_t n_hidden, size_t back)
 {
     forward_job job = { .s = s, .tokens = tokens, .n = n, .first = first };
-    lb_kv_begin(&s->kv, first);
+    lb_kv_begin(&s->kv, first, n);
     each_token(&job, embed_token);
     for (uint32_t i = 0; i < s->model->hparams.n_layers; i++) {
         if (!forward_goes_on(s, i, n)) {
@@ -303,7 +308,7 @@ void lb_forward_half(lbrt_session *s, uint32_t layer, bool ffn, size_t n)
         forward_ffn(&job);
         return;
     }
-    lb_kv_begin(&s->kv, 0);
+    lb_kv_begin(&s->kv, 0, n);
     each_token(&job, angle_token);
     forward_attention(&job);
     lb_kv_end(&s->kv, 0, n);

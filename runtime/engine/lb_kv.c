@@ -1,4 +1,4 @@
-/* The KV cache: layout, storing a token, finishing a batch, moving it out and in. */
+/* The KV cache: layout, storing a token, finishing a batch, what a window leaves. */
 #include "lb_kv.h"
 
 #include "../../kernels/lb_math.h"
@@ -47,55 +47,112 @@ const lb_kv_room *lb_kv_format_of(lbrt_kv_format f)
 
 /* ---- layout ---- */
 
-static void side_layout(lb_kv *kv, lb_kv_side *side, lb_arena *a, const lb_kv_room *room, bool keys)
+static void side_layout(lb_kv *kv, unsigned which, lb_arena *a, size_t width, const lb_kv_room *room)
 {
-    const size_t hd = kv->head_dim, value_tiles = (hd + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
+    lb_kv_side *side = &kv->side[which];
+    const bool keys = which == LB_KV_KEY;
+    const size_t value_tiles = (width + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
     const size_t held = room->bits ? LB_KV_BLOCK : LB_KV_CHUNK; /* positions in a unit of numbers kept as they are */
+    const size_t power = width & (0 - width);
     side->room = room;
-    side->tile_bytes = keys ? lb_round_up(hd * LB_TILE_ROWS * room->value_bytes, 64) : held * LB_TILE_ROWS * room->value_bytes;
+    side->width = width;
+    side->rotation = power >= 16 ? power : 0;
+    side->tile_bytes = keys ? lb_round_up(width * LB_TILE_ROWS * room->value_bytes, 64) : held * LB_TILE_ROWS * room->value_bytes;
     side->block_bytes = (keys ? held / LB_TILE_ROWS : value_tiles) * side->tile_bytes;
     side->chunk_bytes = side->block_bytes;
     if (room->bits) {
         side->code_tiles = keys ? LB_KV_CHUNK / LB_TILE_ROWS : value_tiles;
-        side->code_tile_bytes = (keys ? lb_round_up(hd, LB_GROUP) : LB_KV_CHUNK) * LB_TILE_ROWS * room->bits / 8;
-        side->chunk_bytes = lb_kv_codes_at() + side->code_tiles * side->code_tile_bytes;
+        side->code_tile_bytes = (keys ? lb_round_up(width, LB_GROUP) : LB_KV_CHUNK) * LB_TILE_ROWS * room->bits / 8;
+        side->mean_bytes = keys ? lb_round_up(width, 16) / 4 * LB_TILE_ROWS * sizeof(uint16_t) : 0;
+        side->codes_at = LB_KV_CHUNK * sizeof(uint16_t) + side->mean_bytes;
+        side->chunk_bytes = side->codes_at + side->code_tiles * side->code_tile_bytes;
     }
-    size_t heads = (size_t)kv->n_layers * kv->n_heads, chunks = 0, means = 0;
-    if (!lb_mul_size(heads, kv->n_chunks, &chunks) || !lb_mul_size(heads, kv->n_means, &means)) {
-        a->overflow = true;
+    size_t most = 0;
+    for (uint32_t i = 0; i < kv->n_layers && kv->layers; i++) {
+        most = lb_max(most, lb_kv_heads(kv, which, i));
     }
-    side->chunks = (unsigned char *)lb_arena_take(a, chunks, side->chunk_bytes);
     if (room->bits) {
-        side->sink = (unsigned char *)lb_arena_take(a, heads, side->block_bytes);
-        side->open = (unsigned char *)lb_arena_take(a, heads, side->block_bytes);
-        side->stage = (unsigned char *)lb_arena_take(a, kv->n_heads * kv->n_stage, side->block_bytes);
-    }
-    if (room->bits && keys) {
-        side->mean = (uint16_t *)lb_arena_take(a, means, hd * LB_KV_MEAN_BLOCKS * sizeof(uint16_t));
+        side->sink_at = kv->sink_bytes;
+        kv->sink_bytes += side->n_heads * side->block_bytes;
+        side->open = (unsigned char *)lb_arena_take(a, side->n_heads, side->block_bytes);
+        side->stage = (unsigned char *)lb_arena_take(a, most * kv->n_stage, side->block_bytes);
     }
 }
 
-void lb_kv_layout(lb_kv *kv, lb_arena *a, const lb_hparams *h, const lb_kv_room *key, const lb_kv_room *value,
-                  size_t n_context, size_t n_batch)
+/* Heads of each side in a layer, and in how many units they come: as many as the side with fewer heads has. */
+static void layer_layout(lb_kv *kv, lb_kv_layer *to, const lb_layer *l)
 {
-    *kv = (lb_kv){ .n_layers = h->n_layers, .n_heads = h->n_kv_heads, .head_dim = h->head_dim };
-    kv->has_codes = key->bits || value->bits;
-    kv->open_block = SIZE_MAX;
-    kv->n_chunks = (n_context + LB_KV_CHUNK - 1) / LB_KV_CHUNK;
-    kv->n_means = (kv->n_chunks * LB_KV_CHUNK_BLOCKS + LB_KV_MEAN_BLOCKS - 1) / LB_KV_MEAN_BLOCKS;
-    kv->n_stage = (n_batch + LB_KV_BLOCK - 2) / LB_KV_BLOCK; /* if the first token is the last of its block */
-    const size_t power = h->head_dim & (0 - (size_t)h->head_dim);
-    kv->rotation = power >= 16 ? power : 0;
-    side_layout(kv, &kv->key, a, key, true);
-    side_layout(kv, &kv->value, a, value, false);
+    to->units = l->k_heads < l->v_heads ? l->k_heads : l->v_heads;
+    to->heads[LB_KV_KEY] = l->k_heads / to->units;
+    to->heads[LB_KV_VALUE] = l->v_heads / to->units;
+    for (unsigned i = 0; i < LB_KV_SIDES; i++) {
+        to->first[i] = kv->side[i].n_heads;
+        kv->side[i].n_heads += (size_t)to->units * to->heads[i];
+    }
+}
+
+/* Chunks that a session needs: of a window those that the tokens of a batch see, with the first and the newest. */
+static size_t chunks_of(const lb_kv_plan *plan)
+{
+    const size_t all = (plan->n_context + LB_KV_CHUNK - 1) / LB_KV_CHUNK;
+    return plan->window ? lb_min(all, 1 + 2 + (plan->window + plan->n_batch) / LB_KV_CHUNK) : all;
+}
+
+void lb_kv_layout(lb_kv *kv, lb_arena *a, const lbrt_model *m, const lb_kv_plan *plan)
+{
+    const uint32_t n_layers = m->hparams.n_layers;
+    *kv = (lb_kv){ .n_layers = n_layers, .window = plan->window, .sinks = plan->sinks, .low = 1, .open_block = SIZE_MAX };
+    kv->share = m->share;
+    kv->has_codes = plan->room[LB_KV_KEY]->bits || plan->room[LB_KV_VALUE]->bits;
+    kv->n_chunks = chunks_of(plan);
+    kv->n_pages = kv->n_chunks + kv->has_codes;
+    kv->n_stage = (plan->n_batch + LB_KV_BLOCK - 2) / LB_KV_BLOCK; /* if the first token is the last of its block */
+    lb_kv_layer *layers = (lb_kv_layer *)lb_arena_take(a, n_layers, sizeof *layers);
+    lb_kv_layer one[LB_MAX_LAYERS]; /* while counting */
+    kv->layers = layers ? layers : one;
+    for (uint32_t i = 0; i < n_layers; i++) {
+        layer_layout(kv, &kv->layers[i], &m->layers[i]);
+    }
+    side_layout(kv, LB_KV_KEY, a, m->hparams.head_dim, plan->room[LB_KV_KEY]);
+    side_layout(kv, LB_KV_VALUE, a, m->v_width, plan->room[LB_KV_VALUE]);
+    for (uint32_t i = 0; i < n_layers; i++) {
+        lb_kv_layer *l = &kv->layers[i];
+        l->at = kv->page_bytes;
+        l->unit_bytes = l->heads[LB_KV_KEY] * kv->side[LB_KV_KEY].chunk_bytes + l->heads[LB_KV_VALUE] * kv->side[LB_KV_VALUE].chunk_bytes;
+        if (!lb_add_size(kv->page_bytes, l->units * l->unit_bytes, &kv->page_bytes)) {
+            a->overflow = true;
+        }
+    }
+    kv->layers = layers;
+    kv->home = (lb_kv_home *)lb_arena_take(a, 1, sizeof *kv->home);
+    kv->pages = (lb_kv_page **)lb_arena_take(a, kv->n_pages, sizeof *kv->pages);
+    lb_kv_page *page = (lb_kv_page *)lb_arena_take(a, kv->n_pages, sizeof *page);
+    unsigned char *data = (unsigned char *)lb_arena_take(a, kv->n_chunks, kv->page_bytes);
+    unsigned char *sink = (unsigned char *)lb_arena_take(a, 1, kv->sink_bytes);
+    for (size_t i = 0; data && i < kv->n_pages; i++) {
+        page[i] = (lb_kv_page){ .data = i < kv->n_chunks ? data + i * kv->page_bytes : sink, .home = kv->home };
+        atomic_init(&page[i].users, 1);
+        kv->pages[i] = &page[i];
+    }
 }
 
 /* ---- a batch ---- */
 
-void lb_kv_begin(lb_kv *kv, size_t first)
+void lb_kv_begin(lb_kv *kv, size_t first, size_t n)
 {
+    const size_t last = (first + n - 1) / LB_KV_CHUNK;
     kv->first_block = first / LB_KV_BLOCK;
     kv->open_block = SIZE_MAX;
+    for (size_t c = first / LB_KV_CHUNK; c <= last; c++) {
+        const size_t page = lb_kv_page_of(kv, c);
+        lb_kv_own(kv, page, page + 1);
+    }
+    if (kv->has_codes && kv->first_block == 0) {
+        lb_kv_own(kv, kv->n_chunks, kv->n_pages);
+    }
+    if (last >= kv->n_chunks) {
+        kv->low = lb_max(kv->low, last - (kv->n_chunks - 1) + 1);
+    }
 }
 
 void lb_kv_end(lb_kv *kv, size_t first, size_t n)
@@ -110,42 +167,71 @@ size_t lb_kv_resume(const lb_kv *kv, size_t length)
 }
 
 /* Where position p of a layer and head begins, and where its tile of 16 dimensions is. */
-static unsigned char *key_at(const lb_kv *kv, uint32_t layer, uint32_t head, size_t p)
+static unsigned char *key_at(const lb_kv *kv, uint32_t layer, size_t head, size_t p)
 {
-    const lb_kv_side *side = &kv->key;
-    unsigned char *unit = side->room->bits ? lb_kv_block(kv, side, layer, head, p / LB_KV_BLOCK)
-                                           : lb_kv_chunk(kv, side, layer, head, p / LB_KV_CHUNK);
+    const lb_kv_side *side = &kv->side[LB_KV_KEY];
+    unsigned char *unit = side->room->bits ? lb_kv_block(kv, LB_KV_KEY, layer, head, p / LB_KV_BLOCK)
+                                           : lb_kv_chunk(kv, LB_KV_KEY, layer, head, p / LB_KV_CHUNK);
     p %= side->room->bits ? LB_KV_BLOCK : LB_KV_CHUNK;
     return unit + p / LB_TILE_ROWS * side->tile_bytes + p % LB_TILE_ROWS * side->room->value_bytes;
 }
 
-static unsigned char *value_at(const lb_kv *kv, uint32_t layer, uint32_t head, size_t p, size_t tile)
+static unsigned char *value_at(const lb_kv *kv, uint32_t layer, size_t head, size_t p, size_t tile)
 {
-    const lb_kv_side *side = &kv->value;
-    unsigned char *unit = side->room->bits ? lb_kv_block(kv, side, layer, head, p / LB_KV_BLOCK)
-                                           : lb_kv_chunk(kv, side, layer, head, p / LB_KV_CHUNK);
+    const lb_kv_side *side = &kv->side[LB_KV_VALUE];
+    unsigned char *unit = side->room->bits ? lb_kv_block(kv, LB_KV_VALUE, layer, head, p / LB_KV_BLOCK)
+                                           : lb_kv_chunk(kv, LB_KV_VALUE, layer, head, p / LB_KV_CHUNK);
     p %= side->room->bits ? LB_KV_BLOCK : LB_KV_CHUNK;
     return unit + tile * side->tile_bytes + p * LB_TILE_ROWS * side->room->value_bytes;
 }
 
+unsigned char *lb_kv_number_at(const lb_kv *kv, unsigned side, uint32_t layer, size_t head, size_t p, size_t d, size_t *stride)
+{
+    *stride = side == LB_KV_KEY ? LB_TILE_ROWS : 1;
+    return side == LB_KV_KEY ? key_at(kv, layer, head, p) + d * LB_TILE_ROWS * kv->side[side].room->value_bytes
+                             : value_at(kv, layer, head, p, d / LB_TILE_ROWS) + d % LB_TILE_ROWS * kv->side[side].room->value_bytes;
+}
+
 void lb_kv_store(const lb_kv *kv, const lb_kernels *kernels, uint32_t layer, size_t position, const float *k, const float *v)
 {
-    for (uint32_t head = 0; head < kv->n_heads; head++) {
-        const float *kh = k + (size_t)head * kv->head_dim, *vh = v + (size_t)head * kv->head_dim;
-        kv->key.room->store(kernels, key_at(kv, layer, head, position), LB_TILE_ROWS, kh, kv->head_dim);
-        for (size_t d = 0; d < kv->head_dim; d += LB_TILE_ROWS) {
+    const lb_kv_side *keys = &kv->side[LB_KV_KEY], *values = &kv->side[LB_KV_VALUE];
+    for (size_t head = 0; head < lb_kv_heads(kv, LB_KV_KEY, layer); head++) {
+        keys->room->store(kernels, key_at(kv, layer, head, position), LB_TILE_ROWS, k + head * keys->width, keys->width);
+    }
+    for (size_t head = 0; head < lb_kv_heads(kv, LB_KV_VALUE, layer); head++) {
+        for (size_t d = 0; d < values->width; d += LB_TILE_ROWS) {
             float tile[LB_TILE_ROWS] = { 0 };
-            memcpy(tile, vh + d, lb_min(LB_TILE_ROWS, kv->head_dim - d) * sizeof(float));
-            kv->value.room->store(kernels, value_at(kv, layer, head, position, d / LB_TILE_ROWS), 1, tile, LB_TILE_ROWS);
+            memcpy(tile, v + head * values->width + d, lb_min(LB_TILE_ROWS, values->width - d) * sizeof(float));
+            values->room->store(kernels, value_at(kv, layer, head, position, d / LB_TILE_ROWS), 1, tile, LB_TILE_ROWS);
         }
     }
 }
 
-void lb_kv_rotate(const lb_kv *kv, const lb_kernels *kernels, float *x, uint32_t n_heads)
+void lb_kv_rotate(const lb_kv_side *side, const lb_kernels *kernels, float *x, size_t n_heads)
 {
-    static const uint8_t plus[1024 / 8]; /* no signs are turned; head_dim is at most 1024 */
-    for (uint32_t i = 0; kv->rotation && i < n_heads; i++, x += kv->head_dim) {
-        kernels->hadamard(x, x, plus, kv->head_dim, kv->rotation);
+    static const uint8_t plus[1024 / 8]; /* no signs are turned; a head's width is at most 1024 */
+    for (size_t i = 0; side->rotation && i < n_heads; i++, x += side->width) {
+        kernels->hadamard(x, x, plus, side->width, side->rotation);
+    }
+}
+
+void lb_kv_pack_block(const lb_kv *kv, const lb_kernels *k, unsigned which, uint32_t layer, size_t head, size_t b, const uint16_t *block,
+                      void *scratch)
+{
+    const lb_kv_side *side = &kv->side[which];
+    const unsigned bits = side->room->bits;
+    unsigned char *chunk = lb_kv_chunk(kv, which, layer, head, b / LB_KV_CHUNK_BLOCKS), *codes = chunk + side->codes_at;
+    const size_t in_chunk = b % LB_KV_CHUNK_BLOCKS;
+    uint16_t *scale = (uint16_t *)(void *)chunk + in_chunk * LB_KV_BLOCK;
+    if (which == LB_KV_VALUE) {
+        lb_kv_pack_values(k, bits, block, side->code_tiles, scale, codes + in_chunk * (side->code_tile_bytes / LB_KV_CHUNK_BLOCKS),
+                          side->code_tile_bytes, scratch);
+        return;
+    }
+    uint16_t mean[1024 + 16] = { 0 }; /* zero past the width, which the tile has room for */
+    lb_kv_pack_keys(k, bits, block, side->width, mean, scale, codes + in_chunk * LB_KV_BLOCK / LB_TILE_ROWS * side->code_tile_bytes, scratch);
+    for (size_t c = 0; c < lb_round_up(side->width, 16); c++) {
+        lb_kv_means(chunk)[lb_kv_mean_at(side->width, c, b)] = mean[c];
     }
 }
 
@@ -161,27 +247,12 @@ static void pack_item(void *context, size_t item, unsigned thread)
 {
     const kv_pack_job *job = (const kv_pack_job *)context;
     const lb_kv *kv = job->kv;
-    const uint32_t head = (uint32_t)(item / 2);
-    const lb_kv_side *side = item % 2 ? &kv->value : &kv->key;
-    if (!side->room->bits) {
-        return;
-    }
-    const unsigned bits = side->room->bits;
+    const size_t keys = lb_kv_heads(kv, LB_KV_KEY, job->layer), head = item < keys ? item : item - keys;
+    const unsigned which = item < keys ? LB_KV_KEY : LB_KV_VALUE;
     const size_t full = (job->first + job->n) / LB_KV_BLOCK;
-    for (size_t b = lb_max(1, kv->first_block); b < full; b++) {
-        const uint16_t *block = (const uint16_t *)(const void *)lb_kv_block(kv, side, job->layer, head, b);
-        unsigned char *chunk = lb_kv_chunk(kv, side, job->layer, head, b / LB_KV_CHUNK_BLOCKS), *codes = chunk + lb_kv_codes_at();
-        const size_t in_chunk = b % LB_KV_CHUNK_BLOCKS;
-        uint16_t *scale = (uint16_t *)(void *)chunk + in_chunk * LB_KV_BLOCK;
-        if (side == &kv->key) {
-            lb_kv_pack_keys(job->e->k, bits, block, kv->head_dim,
-                            lb_kv_mean(kv, job->layer, head, b / LB_KV_MEAN_BLOCKS) + b % LB_KV_MEAN_BLOCKS, scale,
-                            codes + in_chunk * LB_KV_BLOCK / LB_TILE_ROWS * side->code_tile_bytes, lb_exec_scratch(job->e, thread));
-        } else {
-            lb_kv_pack_values(job->e->k, bits, block, side->code_tiles, scale,
-                              codes + in_chunk * (side->code_tile_bytes / LB_KV_CHUNK_BLOCKS), side->code_tile_bytes,
-                              lb_exec_scratch(job->e, thread));
-        }
+    for (size_t b = lb_max(1, kv->first_block); kv->side[which].room->bits && b < full; b++) {
+        lb_kv_pack_block(kv, job->e->k, which, job->layer, head, b,
+                         (const uint16_t *)(const void *)lb_kv_block(kv, which, job->layer, head, b), lb_exec_scratch(job->e, thread));
     }
 }
 
@@ -189,169 +260,66 @@ void lb_kv_pack_layer(const lb_kv *kv, const lb_exec *e, uint32_t layer, size_t 
 {
     if (kv->has_codes && (first + n) / LB_KV_BLOCK > kv->first_block) {
         kv_pack_job job = { .kv = kv, .e = e, .layer = layer, .first = first, .n = n };
-        lb_pool_run(e->pool, pack_item, &job, 2 * (size_t)kv->n_heads);
+        lb_pool_run(e->pool, pack_item, &job, lb_kv_heads(kv, LB_KV_KEY, layer) + lb_kv_heads(kv, LB_KV_VALUE, layer));
     }
 }
 
 void lb_kv_keep_newest(const lb_kv *kv, uint32_t layer, size_t first, size_t n)
 {
     const size_t last = (first + n - 1) / LB_KV_BLOCK;
-    for (unsigned i = 0; i < 2 && last > kv->first_block; i++) {
-        const lb_kv_side *side = i ? &kv->value : &kv->key;
-        for (uint32_t head = 0; side->room->bits && head < kv->n_heads; head++) {
-            const size_t at = (size_t)layer * kv->n_heads + head;
-            memcpy(side->open + at * side->block_bytes, lb_kv_block(kv, side, layer, head, last), side->block_bytes);
+    for (unsigned which = 0; which < LB_KV_SIDES && last > kv->first_block; which++) {
+        const lb_kv_side *side = &kv->side[which];
+        for (size_t head = 0; side->room->bits && head < lb_kv_heads(kv, which, layer); head++) {
+            memcpy(side->open + (kv->layers[layer].first[which] + head) * side->block_bytes, lb_kv_block(kv, which, layer, head, last),
+                   side->block_bytes);
         }
     }
 }
 
-/* ---- sizes ---- */
+/* ---- windows ---- */
 
-/* Bytes of the codes of a full block, with scales (and means) */
-static size_t code_block_bytes(const lb_kv *kv, const lb_kv_side *side)
+size_t lb_kv_begin_of(const lb_kv *kv, size_t length)
 {
-    return LB_KV_BLOCK * sizeof(uint16_t) + side->code_tiles * side->code_tile_bytes / LB_KV_CHUNK_BLOCKS +
-           (side->mean ? kv->head_dim * sizeof(uint16_t) : 0);
+    const size_t from = kv->has_codes ? length / LB_KV_BLOCK * LB_KV_BLOCK : length; /* what may be computed again */
+    return kv->window && from >= kv->window ? from - kv->window + 1 : 0;
 }
 
-/* Of n positions: how many blocks a query behind them sees as codes */
-static size_t coded_blocks(size_t n)
+bool lb_kv_can_rewind(const lb_kv *kv, size_t length)
 {
-    return n / LB_KV_BLOCK > 1 ? n / LB_KV_BLOCK - 1 : 0;
+    /* the first chunk is always there */
+    return length <= LB_KV_CHUNK || lb_max(1, lb_kv_begin_of(kv, length) / LB_KV_CHUNK) >= kv->low;
+}
+
+void lb_kv_rewind(lb_kv *kv, size_t length)
+{
+    kv->low = length <= LB_KV_CHUNK ? 1 : kv->low;
+}
+
+size_t lb_kv_held(const lb_kv *kv, size_t n)
+{
+    return kv->window ? lb_min(n, kv->sinks + kv->window) : n;
+}
+
+/* ---- sizes ---- */
+
+/* Of positions begin..n-1, how many blocks a query behind them sees as codes */
+static size_t coded_blocks(size_t begin, size_t n)
+{
+    const size_t from = lb_max(1, begin / LB_KV_BLOCK), to = n / LB_KV_BLOCK;
+    return to > from ? to - from : 0;
 }
 
 uint64_t lb_kv_read_bytes(const lb_kv *kv, size_t length)
 {
     uint64_t bytes = 0;
-    for (unsigned i = 0; i < 2; i++) {
-        const lb_kv_side *side = i ? &kv->value : &kv->key;
-        const size_t coded = side->room->bits ? coded_blocks(length) : 0;
-        bytes += (uint64_t)coded * (side->room->bits ? code_block_bytes(kv, side) : 0) +
-                 (uint64_t)(length - coded * LB_KV_BLOCK) * kv->head_dim * side->room->value_bytes;
+    const size_t begin = kv->window && length > kv->window ? length - kv->window : 0;
+    for (unsigned i = 0; i < LB_KV_SIDES; i++) {
+        const lb_kv_side *side = &kv->side[i];
+        const size_t coded = side->room->bits ? coded_blocks(begin, length) : 0;
+        const size_t seen = length - begin + lb_min(begin, kv->sinks);
+        const size_t block = LB_KV_BLOCK * sizeof(uint16_t) + side->mean_bytes / LB_KV_CHUNK_BLOCKS +
+                             side->code_tiles * side->code_tile_bytes / LB_KV_CHUNK_BLOCKS;
+        bytes += side->n_heads * ((uint64_t)coded * block + (uint64_t)(seen - lb_min(seen, coded * LB_KV_BLOCK)) * side->width * side->room->value_bytes);
     }
-    return bytes * kv->n_layers * kv->n_heads;
-}
-
-/* ---- moving the cache ---- */
-
-/* Positions that a saved state has as numbers */
-static size_t saved_numbers(const lb_kv_side *side, size_t n)
-{
-    return side->room->bits ? lb_min(n, LB_KV_BLOCK) : n;
-}
-
-static size_t saved_blocks(const lb_kv_side *side, size_t n)
-{
-    return side->room->bits ? coded_blocks(n) : 0;
-}
-
-size_t lb_kv_state_bytes(const lb_kv *kv, size_t n)
-{
-    size_t bytes = 0;
-    for (unsigned i = 0; i < 2; i++) {
-        const lb_kv_side *side = i ? &kv->value : &kv->key;
-        bytes += saved_numbers(side, n) * kv->head_dim * side->room->value_bytes;
-        bytes += side->room->bits ? saved_blocks(side, n) * code_block_bytes(kv, side) : 0;
-    }
-    return bytes * kv->n_layers * kv->n_heads;
-}
-
-static unsigned char *move(unsigned char *in_cache, unsigned char *packed, size_t n, bool out)
-{
-    memcpy(out ? packed : in_cache, out ? in_cache : packed, n);
-    return packed + n;
-}
-
-static unsigned char *move_numbers(const lb_kv *kv, const lb_kv_side *side, uint32_t layer, uint32_t head, size_t n,
-                                   unsigned char *packed, bool out)
-{
-    const size_t bytes = side->room->value_bytes;
-    for (size_t p = 0; p < saved_numbers(side, n); p++) {
-        if (side == &kv->key) {
-            unsigned char *key = key_at(kv, layer, head, p);
-            for (size_t d = 0; d < kv->head_dim; d++) {
-                packed = move(key + d * LB_TILE_ROWS * bytes, packed, bytes, out);
-            }
-        } else {
-            for (size_t d = 0; d < kv->head_dim; d += LB_TILE_ROWS) {
-                packed = move(value_at(kv, layer, head, p, d / LB_TILE_ROWS), packed,
-                              lb_min(LB_TILE_ROWS, kv->head_dim - d) * bytes, out);
-            }
-        }
-    }
-    return packed;
-}
-
-static unsigned char *move_codes(const lb_kv *kv, const lb_kv_side *side, uint32_t layer, uint32_t head, size_t n,
-                                 unsigned char *packed, bool out)
-{
-    const size_t piece = side->code_tile_bytes / LB_KV_CHUNK_BLOCKS; /* values: a block's part of a tile */
-    for (size_t b = 1; b <= saved_blocks(side, n); b++) {
-        const size_t in_chunk = b % LB_KV_CHUNK_BLOCKS;
-        unsigned char *chunk = lb_kv_chunk(kv, side, layer, head, b / LB_KV_CHUNK_BLOCKS), *codes = chunk + lb_kv_codes_at();
-        packed = move(chunk + in_chunk * LB_KV_BLOCK * sizeof(uint16_t), packed, LB_KV_BLOCK * sizeof(uint16_t), out);
-        if (side == &kv->key) {
-            const size_t tiles = LB_KV_BLOCK / LB_TILE_ROWS;
-            packed = move(codes + in_chunk * tiles * side->code_tile_bytes, packed, tiles * side->code_tile_bytes, out);
-            uint16_t *mean = lb_kv_mean(kv, layer, head, b / LB_KV_MEAN_BLOCKS) + b % LB_KV_MEAN_BLOCKS;
-            for (size_t d = 0; d < kv->head_dim; d++) {
-                packed = move((unsigned char *)(mean + d * LB_KV_MEAN_BLOCKS), packed, sizeof *mean, out);
-            }
-        } else {
-            for (size_t tile = 0; tile < side->code_tiles; tile++) {
-                packed = move(codes + tile * side->code_tile_bytes + in_chunk * piece, packed, piece, out);
-            }
-        }
-    }
-    return packed;
-}
-
-static void move_all(const lb_kv *kv, size_t n, unsigned char *packed, bool out)
-{
-    for (uint32_t layer = 0; layer < kv->n_layers; layer++) {
-        for (uint32_t head = 0; head < kv->n_heads; head++) {
-            for (unsigned i = 0; i < 2; i++) {
-                const lb_kv_side *side = i ? &kv->value : &kv->key;
-                packed = move_numbers(kv, side, layer, head, n, packed, out);
-                packed = side->room->bits ? move_codes(kv, side, layer, head, n, packed, out) : packed;
-            }
-        }
-    }
-}
-
-void lb_kv_export(const lb_kv *kv, size_t n, unsigned char *out)
-{
-    move_all(kv, n, out, true);
-}
-
-void lb_kv_import(lb_kv *kv, size_t n, const unsigned char *in)
-{
-    kv->open_block = SIZE_MAX;
-    move_all(kv, n, (unsigned char *)(uintptr_t)in, false);
-}
-
-void lb_kv_copy(lb_kv *kv, const lb_kv *from, size_t n)
-{
-    const size_t chunks = (n + LB_KV_CHUNK - 1) / LB_KV_CHUNK;
-    const size_t means = (n / LB_KV_BLOCK + LB_KV_MEAN_BLOCKS - 1) / LB_KV_MEAN_BLOCKS;
-    const bool open = from->open_block == n / LB_KV_BLOCK;
-    kv->open_block = open ? from->open_block : SIZE_MAX;
-    for (unsigned i = 0; i < 2; i++) {
-        const lb_kv_side *to = i ? &kv->value : &kv->key, *source = i ? &from->value : &from->key;
-        for (uint32_t at = 0; at < kv->n_layers * kv->n_heads; at++) {
-            const uint32_t layer = at / kv->n_heads, head = at % kv->n_heads;
-            memcpy(lb_kv_chunk(kv, to, layer, head, 0), lb_kv_chunk(from, source, layer, head, 0), chunks * to->chunk_bytes);
-            if (!to->room->bits) {
-                continue;
-            }
-            memcpy(to->sink + at * to->block_bytes, source->sink + at * to->block_bytes, to->block_bytes);
-            if (open) {
-                memcpy(to->open + at * to->block_bytes, source->open + at * to->block_bytes, to->block_bytes);
-            }
-            if (to->mean) {
-                memcpy(lb_kv_mean(kv, layer, head, 0), lb_kv_mean(from, layer, head, 0),
-                       means * kv->head_dim * LB_KV_MEAN_BLOCKS * sizeof(uint16_t));
-            }
-        }
-    }
+    return bytes;
 }

@@ -91,6 +91,13 @@ static void pack_codes(const uint8_t *code, size_t cols, unsigned bits, unsigned
     }
 }
 
+int lb_kv_code(const unsigned char *tile, unsigned bits, size_t r, size_t c)
+{
+    const size_t span = 4 * (8 / bits); /* columns of 64 bytes */
+    const unsigned code = tile[c / span * 64 + r * 4 + c % 4] >> (c % span / 4 * bits) & ((1u << bits) - 1);
+    return bits == 8 ? (int)code - 128 : 2 * (int)code - (int)((1u << bits) - 1);
+}
+
 /* The larger magnitude; NaN counts as larger than everything. */
 static float larger(float amax, float x)
 {
@@ -110,13 +117,13 @@ void lb_kv_pack_keys(const lb_kernels *k, unsigned bits, const uint16_t *block, 
         k->add(lanes, x, dim * LB_TILE_ROWS);
     }
     for (size_t c = 0; c < dim; c++) {
-        mean[c * LB_KV_MEAN_BLOCKS] = lb_f32_to_f16(lb_lane_sum(lanes + c * LB_TILE_ROWS) * (1.0f / LB_KV_BLOCK));
+        mean[c] = lb_f32_to_f16(lb_lane_sum(lanes + c * LB_TILE_ROWS) * (1.0f / LB_KV_BLOCK));
     }
     for (size_t tile = 0; tile < LB_KV_BLOCK / LB_TILE_ROWS; tile++) {
         float amax[LB_TILE_ROWS] = { 0 };
         k->f16_to_f32(x, block + tile * dim * LB_TILE_ROWS, dim * LB_TILE_ROWS);
         for (size_t c = 0; c < dim; c++) {
-            const float m = lb_f16_to_f32(mean[c * LB_KV_MEAN_BLOCKS]);
+            const float m = lb_f16_to_f32(mean[c]);
             for (size_t r = 0; r < LB_TILE_ROWS; r++) {
                 x[c * LB_TILE_ROWS + r] -= m;
                 amax[r] = larger(amax[r], x[c * LB_TILE_ROWS + r]);

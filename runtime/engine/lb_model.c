@@ -55,6 +55,23 @@ static void layer_name(char out[NAME_CAP], uint32_t layer, const char *what)
     lb_format(out, NAME_CAP, "layers.%u.%s", layer, what);
 }
 
+/* One of a layer's sizes: the model's, or, where layers differ, what a tensor's rows show, which may be less. */
+static lbrt_status layer_size(lb_binder *b, uint32_t i, const char *what, uint32_t width, uint32_t most, uint32_t *out)
+{
+    *out = most;
+    if (!b->m->hparams.unequal) {
+        return LBRT_OK;
+    }
+    char name[NAME_CAP];
+    layer_name(name, i, what);
+    const lb_tensor *t = lb_container_find(&b->m->file, name);
+    LB_FAIL_IF(!t, b->err, LBRT_ERR_FORMAT, "the file lacks tensor %s", name);
+    LB_FAIL_IF(t->rows == 0 || t->rows % width != 0 || t->rows / width > most, b->err, LBRT_ERR_FORMAT,
+               "tensor %s has %llu rows, in a model of at most %u times %u", name, (unsigned long long)t->rows, most, width);
+    *out = (uint32_t)(t->rows / width);
+    return LBRT_OK;
+}
+
 /* Where widths vary, a layer's are those of its matrices: rows of one, 0 if it is not there; out of range, too. */
 static size_t layer_rows(const lb_binder *b, uint32_t layer, const char *what, size_t most)
 {
@@ -79,7 +96,7 @@ static lbrt_status bind_layer(lb_binder *b, uint32_t i, size_t *dim)
     enum { MOST_DIM = 1 << 20, MOST_FFN = 1 << 22 };
     const bool varies = h->norm_width > 0;
     const size_t in = *dim, mid = varies ? layer_rows(b, i, "attn_o", MOST_DIM) : in;
-    const size_t out = varies ? layer_rows(b, i, "ffn_down", MOST_DIM) : in, ffn = varies ? layer_rows(b, i, "ffn_gate", MOST_FFN) : h->ffn_dim;
+    const size_t out = varies ? layer_rows(b, i, "ffn_down", MOST_DIM) : in, ffn = varies || h->unequal ? layer_rows(b, i, "ffn_gate", MOST_FFN) : h->ffn_dim;
     LB_FAIL_IF(mid == 0 || out == 0 || ffn == 0, b->err, LBRT_ERR_FORMAT, "layer %u lacks a matrix, or one has an impossible width", i);
     const bool attn_shortcut = varies && layer_rows(b, i, "attn_shortcut", MOST_DIM), ffn_shortcut = varies && layer_rows(b, i, "ffn_shortcut", MOST_DIM);
     LB_FAIL_IF((!attn_shortcut && mid != in) || (!ffn_shortcut && out != mid), b->err, LBRT_ERR_FORMAT,
@@ -90,15 +107,20 @@ static lbrt_status bind_layer(lb_binder *b, uint32_t i, size_t *dim)
     l->attn_eps = norm_eps(h, in);
     l->ffn_eps = norm_eps(h, mid);
     *dim = out;
+    LB_TRY(layer_size(b, i, "attn_q", h->head_dim, h->n_heads, &l->n_heads));
+    LB_TRY(layer_size(b, i, "attn_k", h->head_dim, h->n_kv_heads, &l->k_heads));
+    LB_TRY(layer_size(b, i, "attn_v", lb_v_width(h), lb_v_heads(h), &l->v_heads));
+    LB_TRY(lb_heads_check(l->n_heads, l->k_heads, l->v_heads, b->err));
+    const size_t q_dim = (size_t)l->n_heads * h->head_dim, o_dim = (size_t)l->n_heads * m->v_width;
     const struct {
         const char *name, *bias;
         size_t rows, cols;
         lb_linear *out;
     } matrices[] = {
-        { "attn_q", "attn_q_bias", m->q_dim, in, &l->attn_q },
-        { "attn_k", "attn_k_bias", m->kv_dim, in, &l->attn_k },
-        { "attn_v", "attn_v_bias", m->kv_dim, in, &l->attn_v },
-        { "attn_o", "attn_o_bias", mid, m->q_dim, &l->attn_o },
+        { "attn_q", "attn_q_bias", q_dim, in, &l->attn_q },
+        { "attn_k", "attn_k_bias", (size_t)l->k_heads * h->head_dim, in, &l->attn_k },
+        { "attn_v", "attn_v_bias", (size_t)l->v_heads * m->v_width, in, &l->attn_v },
+        { "attn_o", "attn_o_bias", mid, o_dim, &l->attn_o },
         { "ffn_gate", "ffn_gate_bias", ffn, mid, &l->ffn_gate },
         { "ffn_up", "ffn_up_bias", ffn, mid, &l->ffn_up },
         { "ffn_down", "ffn_down_bias", out, ffn, &l->ffn_down },
@@ -115,7 +137,7 @@ static lbrt_status bind_layer(lb_binder *b, uint32_t i, size_t *dim)
         { "ffn_norm", mid, false, &l->ffn_norm },
         { "attn_q_norm", h->head_dim, true, &l->attn_q_norm },
         { "attn_k_norm", h->head_dim, true, &l->attn_k_norm },
-        { "attn_sub_norm", m->q_dim, true, &l->attn_sub_norm },
+        { "attn_sub_norm", o_dim, true, &l->attn_sub_norm },
         { "ffn_sub_norm", ffn, true, &l->ffn_sub_norm },
     };
     char name[NAME_CAP];
@@ -271,11 +293,12 @@ lbrt_status lb_model_build(const lb_model_bytes *from, const lbrt_model_options 
     m->map = from->map;
     m->copy = from->copy;
     m->copy_bytes = from->copy ? from->bytes : 0;
+    m->share = lb_lock_make(&a);
     const char *isa = options->isa ? options->isa : getenv("LBRT_ISA");
     isa = isa && isa[0] ? isa : NULL;
     m->kernels = lb_kernels_for(isa);
-    lbrt_status s = LBRT_OK;
-    if (!m->kernels) {
+    lbrt_status s = m->share ? LBRT_OK : lb_fail(err, LBRT_ERR_MEMORY, "out of memory");
+    if (s == LBRT_OK && !m->kernels) {
         s = lb_fail(err, LBRT_ERR_UNSUPPORTED, "instruction-set level '%s' is unknown, or this CPU lacks it", isa ? isa : "");
     }
     s = s == LBRT_OK ? lb_container_open(&m->file, from->data, from->bytes, &a, err) : s;
@@ -286,8 +309,12 @@ lbrt_status lb_model_build(const lb_model_bytes *from, const lbrt_model_options 
     }
     s = s == LBRT_OK ? lb_hparams_read(&m->file, &m->hparams, err) : s;
     if (s == LBRT_OK) {
-        m->q_dim = (size_t)m->hparams.n_heads * m->hparams.head_dim;
-        m->kv_dim = (size_t)m->hparams.n_kv_heads * m->hparams.head_dim;
+        const lb_hparams *h = &m->hparams;
+        m->v_width = lb_v_width(h);
+        m->q_dim = (size_t)h->n_heads * h->head_dim;
+        m->k_dim = (size_t)h->n_kv_heads * h->head_dim;
+        m->v_dim = lb_v_heads(h) * m->v_width;
+        m->o_dim = h->n_heads * m->v_width;
         s = bind_all(&(lb_binder){ .m = m, .rules = { m->kernels, options->outlier_threshold, options->byte_tables }, .err = err });
     }
     if (s == LBRT_OK && m->file.tokenizer.data) {
@@ -319,6 +346,7 @@ void lbrt_model_close(lbrt_model *m)
     lb_free(&a, m->layers, m->hparams.n_layers * sizeof *m->layers);
     lb_free(&a, m->terms, m->n_terms * sizeof *m->terms);
     lb_free(&a, m->chains, m->n_chains * sizeof *m->chains);
+    lb_lock_free(&a, m->share);
     lb_container_close(&m->file);
     lb_map_close(&m->map);
     lb_free(&a, m->copy, m->copy_bytes);

@@ -5,6 +5,7 @@
 #define LB_MODEL_H
 
 #include "../base/lb_os.h"
+#include "../base/lb_threads.h"
 #include "../text/lb_tokenizer.h"
 #include "lb_linear.h"
 
@@ -16,6 +17,7 @@ typedef struct lb_layer {
     const float *attn_norm, *ffn_norm;
     const float *attn_q_norm, *attn_k_norm;     /* NULL: none */
     const float *attn_sub_norm, *ffn_sub_norm;  /* NULL: none */
+    uint32_t n_heads, k_heads, v_heads;
 } lb_layer;
 
 struct lbrt_model {
@@ -44,7 +46,9 @@ struct lbrt_model {
     size_t max_dim, max_ffn; /* widest residual stream and feed-forward */
     bool shortcuts;
     float out_eps;
-    size_t q_dim, kv_dim;  /* n_heads * head_dim, n_kv_heads * head_dim */
+    size_t q_dim, k_dim, v_dim, o_dim; /* outputs of attn_q, attn_k and attn_v, inputs of attn_o; of the largest layer */
+    size_t v_width;        /* of value heads */
+    lb_lock *share;        /* for sessions that share memory: lb_kv_share.c */
     uint64_t parameters, weight_bytes, token_bytes;
 
     lbrt_log_fn log;

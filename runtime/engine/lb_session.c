@@ -1,7 +1,7 @@
 /* A session's memory: one slab, laid out by one function that both counts and assigns. */
 #include "lb_session.h"
 
-enum { MAX_BATCH = 4096, DEFAULT_BATCH = 256, DEFAULT_CONTEXT = 4096, DEFAULT_MAX_THREADS = 16 };
+enum { MAX_BATCH = 4096, DEFAULT_BATCH = 256, DEFAULT_CONTEXT = 4096, DEFAULT_MAX_THREADS = 16, DEFAULT_SINKS = 4 };
 
 static size_t stride_of(size_t n)
 {
@@ -43,6 +43,8 @@ static lbrt_status settle_options(const lbrt_model *m, const lbrt_session_option
                o->n_context);
     LB_FAIL_IF(o->n_hidden > o->n_context || o->n_embeddings > o->n_context, err, LBRT_ERR_ARGUMENT,
                "hidden states of %u and embeddings of %u positions in a context of %u", o->n_hidden, o->n_embeddings, o->n_context);
+    LB_FAIL_IF(o->sinks > LB_KV_MAX_SINKS || o->window > 1u << 27, err, LBRT_ERR_ARGUMENT, "a window of %u tokens with %u sinks, at most %u",
+               o->window, o->sinks, (unsigned)LB_KV_MAX_SINKS);
     LB_FAIL_IF(!lb_kv_format_of(o->kv_key) || !lb_kv_format_of(o->kv_value), err, LBRT_ERR_UNSUPPORTED,
                "this version lacks KV cache format %d/%d", (int)o->kv_key, (int)o->kv_value);
     return LBRT_OK;
@@ -53,9 +55,10 @@ static void layout_activations(lbrt_session *s, const lbrt_model *m, lb_arena *a
     const lb_hparams *h = &m->hparams;
     size_t n = s->n_batch;
     s->x_stride = stride_of(m->max_dim);
-    s->normed_stride = stride_of(lb_max(m->max_dim, m->q_dim));
+    s->normed_stride = stride_of(lb_max(m->max_dim, m->o_dim));
     s->q_stride = stride_of(m->q_dim);
-    s->kv_stride = stride_of(m->kv_dim);
+    s->k_stride = stride_of(m->k_dim);
+    s->v_stride = stride_of(m->v_dim);
     s->ffn_stride = stride_of(m->max_ffn);
     s->x = take_rows(a, n, s->x_stride);
     s->x_next = m->shortcuts ? take_rows(a, n, s->x_stride) : NULL;
@@ -64,14 +67,14 @@ static void layout_activations(lbrt_session *s, const lbrt_model *m, lb_arena *a
     /* q, k, v are dead when gate and up are computed: they share memory. */
     lb_arena second = *a;
     s->q = take_rows(a, n, s->q_stride);
-    s->k = take_rows(a, n, s->kv_stride);
-    s->v = take_rows(a, n, s->kv_stride);
+    s->k = take_rows(a, n, s->k_stride);
+    s->v = take_rows(a, n, s->v_stride);
     s->gate = take_rows(&second, n, s->ffn_stride);
     s->up = take_rows(&second, n, s->ffn_stride);
     a->bytes = lb_max(a->bytes, second.bytes);
     a->overflow |= second.overflow;
 
-    lb_prep_layout(&s->prep, a, n, lb_max(lb_max(m->max_dim, m->q_dim), m->max_ffn), &m->needs);
+    lb_prep_layout(&s->prep, a, n, lb_max(lb_max(m->max_dim, m->o_dim), m->max_ffn), &m->needs);
     s->angles = take_rows(a, n, h->rope_dim);
     s->logits_stride = stride_of(h->n_vocab);
     s->logits = take_rows(a, s->n_logits_max, s->logits_stride);
@@ -88,7 +91,10 @@ lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *opt
     lbrt_session_options o;
     LB_TRY(settle_options(m, options, &o, err));
     const lb_hparams *h = &m->hparams;
-    size_t group = h->n_heads / h->n_kv_heads;
+    size_t group = 1;
+    for (uint32_t i = 0; i < h->n_layers; i++) {
+        group = lb_max(group, m->layers[i].n_heads / lb_min(m->layers[i].k_heads, m->layers[i].v_heads));
+    }
     lbrt_session s = { .model = m };
     lbrt_session *self = (lbrt_session *)lb_arena_take(a, 1, sizeof s);
     s.allocator = o.allocator ? lb_allocator_or_default(o.allocator) : m->allocator;
@@ -108,7 +114,7 @@ lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *opt
     s.exec.pool = (lb_pool *)lb_arena_take(a, 1, lb_pool_bytes(o.n_threads));
     s.attn_rows = lb_max(group, LB_ATTN_ROWS / group * group);
     s.attn_scratch_at = LB_MM_SCRATCH;
-    s.exec.scratch_stride = LB_MM_SCRATCH + lb_attn_scratch_bytes(h, s.attn_rows);
+    s.exec.scratch_stride = LB_MM_SCRATCH + lb_attn_scratch_bytes(m, s.attn_rows);
     s.exec.scratch = (unsigned char *)lb_arena_take(a, o.n_threads, s.exec.scratch_stride);
     s.exec.mid_room = s.n_batch * m->mid_stride;
     s.exec.mid = take_rows(a, LB_MAX_PRODUCTS, s.exec.mid_room);
@@ -116,15 +122,18 @@ lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *opt
         lb_prep_layout(&s.mid_prep[i], a, s.n_batch, m->mid_stride, &m->mid_needs);
     }
     layout_activations(&s, m, a);
-    s.n_partial = h->n_heads * ((s.n_context + LB_KV_CHUNK - 1) / LB_KV_CHUNK);
-    s.partial_stride = stride_of(stride_of(h->head_dim) + 2);
-    s.partial = take_rows(a, s.n_partial, s.partial_stride);
-    lb_kv_layout(&s.kv, a, h, lb_kv_format_of(o.kv_key), lb_kv_format_of(o.kv_value), s.n_context,
-                 s.n_batch);
+    const size_t chunks = (s.n_context + LB_KV_CHUNK - 1) / LB_KV_CHUNK, groups = (chunks + LB_ATTN_GROUP - 1) / LB_ATTN_GROUP;
+    s.n_parts = o.window ? lb_min(groups, 3 + o.window / (LB_ATTN_GROUP * LB_KV_CHUNK)) : groups; /* the sinks' group, and two at the ends */
+    s.head_q = lb_attn_queries_take(a, h->head_dim, h->n_heads);
+    s.parts = take_rows(a, h->n_heads * s.n_parts, lb_attn_part(m->v_width));
+    const lb_kv_plan plan = { .room = { lb_kv_format_of(o.kv_key), lb_kv_format_of(o.kv_value) }, .n_context = s.n_context,
+                              .n_batch = s.n_batch, .window = o.window, .sinks = o.window ? (o.sinks ? o.sinks : DEFAULT_SINKS) : 0 };
+    lb_kv_layout(&s.kv, a, m, &plan);
     LB_FAIL_IF(a->overflow, err, LBRT_ERR_MEMORY, "a session of %u tokens does not fit this machine's addresses",
                (unsigned)s.n_context);
     s.slab_bytes = a->bytes;
     if (self) {
+        *s.kv.home = (lb_kv_home){ .allocator = s.allocator, .slab = self, .bytes = s.slab_bytes, .live = s.kv.n_pages + 1 };
         memcpy((void *)self, &s, sizeof s);
         self->exec.mid_prep = self->mid_prep;
     }

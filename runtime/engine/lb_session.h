@@ -12,16 +12,31 @@
 /* Rows of one attention item: queries of one KV head, all heads of its group for one or more tokens. */
 enum { LB_ATTN_ROWS = 32 };
 
+/* Chunks that are joined by one product (lb_attention.c). */
+enum { LB_ATTN_GROUP = 16 };
+
+/* Queries ready for attention. */
+typedef struct lb_attn_queries {
+    float *f32;    /* [rows][width of keys rounded up to 16], zero behind the width */
+    /* For keys in codes */
+    int8_t *q;     /* [rows][width rounded up to 64] */
+    float *scale;  /* a number per group of 32 */
+    int32_t *sum;
+} lb_attn_queries;
+
 /* Per-thread room for attention, behind the kernels' scratch. */
 typedef struct lb_attn_scratch {
-    float *q, *scores, *chunk_out, *out; /* [rows][head_dim], [rows][256], [rows][head_dim padded] twice */
-    float *max, *sum;                    /* [rows] */
-    /* For a cache of codes: queries and weighted probabilities as int8, what the blocks' means give */
-    float *base, *weighed;               /* [rows][16], [rows][256] */
-    int8_t *q8, *p8;                     /* [rows][head_dim rounded up to 64], [rows][256] */
-    float *q8_scale, *p8_scale;          /* a number per group of 32 */
-    int32_t *q8_sum, *p8_sum;
+    lb_attn_queries q;
+    float *scores, *chunk_out, *out; /* [rows][256], [rows][value width padded] twice */
+    float *max, *sum;                /* [rows] */
+    float *parts;                    /* [rows][lb_attn_part floats]: what chunks of a group have given */
+    /* For a cache of codes: weighted probabilities as int8, what the blocks' means give */
+    float *mean_out, *base, *weighed; /* [4 LB_ATTN_MEAN_ROWS][16], [rows][4], [rows][256] */
+    int8_t *p8;                      /* [rows][256] */
+    float *p8_scale;
+    int32_t *p8_sum;
 } lb_attn_scratch;
+enum { LB_ATTN_MEAN_ROWS = LB_MM_MAX_N / 4 };
 
 /*
  * Who wants to see what the linear layers read, as calibration does: called with the n rows of x before each input of a layer is
@@ -29,6 +44,8 @@ typedef struct lb_attn_scratch {
  */
 typedef enum lb_tap_place { LB_TAP_ATTN, LB_TAP_ATTN_O, LB_TAP_FFN, LB_TAP_FFN_DOWN, LB_TAP_PLACES } lb_tap_place;
 typedef bool lb_tap_fn(void *user, uint32_t layer, lb_tap_place place, const float *x, size_t stride, size_t n);
+
+typedef struct lb_votes lb_votes;
 
 struct lbrt_session {
     const lbrt_model *model;
@@ -47,27 +64,32 @@ struct lbrt_session {
     size_t attn_rows;
 
     size_t n_context, n_batch, n_logits_max;
-    size_t length;          /* tokens held */
-    lbrt_token *tokens;     /* [n_context]; -1 - i: row i of embedded */
+    size_t length;          /* tokens in the cache */
+    size_t evicted;         /* tokens before them that lbrt_compress has dropped: the cache's position 0 is the text's `evicted` */
+    size_t compressed;      /* the first `compressed` positions of the cache are what it has kept: no way back into them */
+    lbrt_token *tokens;     /* [n_context]: the newest ones; -1 - i: row i of embedded */
     size_t n_embedded, n_embedded_max;
     float *embedded;        /* [n_embedded_max][x_stride]: what was fed instead of tokens, in the order of positions */
 
     lb_kv kv;
 
     /* Activations of a batch: [n_batch][stride], strides in floats, multiples of 16 */
-    size_t x_stride, q_stride, kv_stride, ffn_stride;
+    size_t x_stride, q_stride, k_stride, v_stride, ffn_stride;
     float *x;               /* residual stream */
     float *x_next;          /* behind a shortcut matrix: then they change places. NULL: the model has none */
-    float *normed;          /* input of a linear layer; also the output of attention ([n_batch][max of dim and q_dim]) */
+    float *normed;          /* input of a linear layer; also the output of attention ([n_batch][max of dim and o_dim]) */
     size_t normed_stride;
     float *q, *k, *v;       /* share memory with gate and up */
     float *gate, *up;
     lb_prep prep;
     float *angles;          /* [n_batch][rope_dim] */
 
-    /* Decoding with few tokens splits attention over chunks: partial results [item][head_dim padded + 2] */
-    float *partial;
-    size_t partial_stride, n_partial;
+    /* Decoding splits attention over chunks: a token's queries, and what its chunks have given, [head][group of chunks][lb_attn_part] */
+    lb_attn_queries head_q;
+    float *parts;
+    size_t n_parts; /* groups */
+
+    lb_votes *votes;        /* lbrt_compress at work: who counts what attention looks at; else NULL */
 
     float *logits;          /* [n_logits_max][vocabulary padded] */
     size_t logits_stride;
@@ -113,7 +135,43 @@ void lb_forward_last_norm(lbrt_session *s, size_t n);
 void lb_attention(lbrt_session *s, uint32_t layer, const float *q, size_t n, size_t first, float *out, size_t out_stride);
 
 lb_attn_scratch lb_attn_scratch_of(const lbrt_session *s, unsigned thread);
-size_t lb_attn_scratch_bytes(const lb_hparams *h, size_t rows);
+size_t lb_attn_scratch_bytes(const lbrt_model *m, size_t rows);
+lb_attn_queries lb_attn_queries_take(lb_arena *a, size_t width, size_t rows);
+
+/* Prepares a query, rotated as the format of keys wants it, as row `row`. */
+void lb_attn_query(const lbrt_session *s, lb_attn_queries *to, size_t row, const float *q);
+
+/* Queries of one unit of KV heads: its query heads one after the other, of each the tokens at position .., all of the same block. */
+typedef struct lb_attn_rows {
+    uint32_t layer, unit;
+    size_t tokens, n; /* n: tokens times heads */
+    size_t position, own; /* own: the tokens' block */
+    lb_attn_queries q;
+    size_t q_from; /* row 0 among q */
+    const unsigned char *next; /* keys that the same thread will read next; NULL: not known */
+} lb_attn_rows;
+
+/* Scores of the first `most` positions of chunk c, to a->scores. */
+void lb_attn_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t c, size_t most, const lb_attn_scratch *a, void *scratch);
+
+/* Floats of what the chunks of a group have given to a head: tiles [16 chunks][16], the values, then sum and maximum. */
+static inline size_t lb_attn_part(size_t value_width)
+{
+    return (lb_round_up(value_width, LB_TILE_ROWS) + LB_TILE_ROWS) * LB_ATTN_GROUP;
+}
+
+/*
+ * SnapKV (arXiv 2404.14469): which positions the newest LB_SNAP_WINDOW tokens look at. Per layer and unit of KV heads the n_kept positions
+ * to keep, rising: those of the window, and of the others those with most of the window's attention, summed over its tokens and the unit's
+ * query heads and smoothed by a maximum over 7 positions.
+ */
+enum { LB_SNAP_WINDOW = 32, LB_SNAP_POOL = 7, LB_MAX_EVICTED = 1 << 27 };
+struct lb_votes {
+    size_t n_kept;
+    uint32_t *keep;      /* [all units][n_kept] */
+    float *vote, *pooled; /* [threads][n_context] */
+};
+void lb_snap_layer(lbrt_session *s, uint32_t layer, size_t first, size_t n);
 
 /* ---- sampling ---- */
 

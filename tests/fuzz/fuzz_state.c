@@ -2,7 +2,7 @@
  * A saved session. The first byte: bit 0 the checksum and the fingerprint are put right, bits 1 to 3 choose the formats of keys and values,
  * which bit 4 also puts right in the header. What has been restored can be gone on with.
  */
-#include "../../runtime/base/lb_base.h"
+#include "../../runtime/api/lb_session_api.h"
 #include "../hand_file.h"
 #include "lb_fuzz.h"
 
@@ -36,17 +36,16 @@ static lbrt_session *fuzz_session(unsigned i)
 
 LB_FUZZ_TARGET(state)
 {
-    enum { HEADER = 64 };
     if (bytes == 0) {
         return 0;
     }
     lbrt_session *s = fuzz_session(data[0] >> 1 & 7);
-    unsigned char *state = lb_fuzz_copy(data + 1, bytes - 1), own[HEADER];
+    unsigned char *state = lb_fuzz_copy(data + 1, bytes - 1), own[LB_STATE_HEADER];
     size_t n = 0;
-    if ((data[0] & 1) && bytes - 1 >= HEADER) {
+    if ((data[0] & 1) && bytes - 1 >= LB_STATE_HEADER) {
         lb_fuzz_check(lbrt_rewind(s, 0) == LBRT_OK && lbrt_state_save(s, own, sizeof own, &n) == LBRT_OK, "an empty state");
         memcpy(state, own, data[0] & 16 ? 24 : 16);
-        hand_u64(state + 40, lb_hash64(state + HEADER, bytes - 1 - HEADER));
+        lb_state_seal(state, bytes - 1);
     }
     const lbrt_token before[] = { 3, 4 };
     lb_fuzz_check(lbrt_rewind(s, 0) == LBRT_OK && lbrt_feed(s, before, 2) == LBRT_OK, "a fresh beginning");

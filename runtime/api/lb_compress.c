@@ -1,0 +1,54 @@
+/* Dropping what the newest tokens do not look at: lbrt_compress. */
+#include "lb_session_api.h"
+
+static size_t all_units(const lb_kv *kv)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < kv->n_layers; i++) {
+        n += kv->layers[i].units;
+    }
+    return n;
+}
+
+/* The newest tokens once more, with somebody who counts. */
+static lbrt_status take_votes(lbrt_session *s, lb_votes *votes)
+{
+    const size_t from = s->length - LB_SNAP_WINDOW, batch = lb_min(s->n_batch, LB_SNAP_WINDOW);
+    LB_FAIL_IF(batch < LB_SNAP_WINDOW, &s->error, LBRT_ERR_UNSUPPORTED, "compression needs sessions with batches of %d tokens at least",
+               (int)LB_SNAP_WINDOW);
+    if (!lb_session_resume(s, from)) {
+        return lb_session_cancelled(s);
+    }
+    s->votes = votes;
+    const bool done = lb_forward(s, s->tokens + from, LB_SNAP_WINDOW, from, 0, 0, 0);
+    s->votes = NULL;
+    return done ? LBRT_OK : lb_session_cancelled(s);
+}
+
+lbrt_status lbrt_compress(lbrt_session *s, size_t n_keep)
+{
+    LB_ENTER(s);
+    LB_TRY(lb_session_cancelled(s));
+    LB_FAIL_IF(n_keep < 2 * LB_KV_BLOCK, &s->error, LBRT_ERR_ARGUMENT, "%zu tokens to keep, at least %u", n_keep, 2 * LB_KV_BLOCK);
+    LB_FAIL_IF(s->kv.window || s->model->hparams.window, &s->error, LBRT_ERR_UNSUPPORTED, "a session or model with a window has dropped already");
+    LB_FAIL_IF(s->n_embedded, &s->error, LBRT_ERR_UNSUPPORTED, "a session that holds embeddings cannot be compressed");
+    if (s->length <= n_keep) {
+        return LBRT_OK;
+    }
+    const size_t kept = n_keep / LB_KV_BLOCK * LB_KV_BLOCK, before = s->length;
+    LB_FAIL_IF(s->evicted + before - kept > LB_MAX_EVICTED, &s->error, LBRT_ERR_STATE, "the text is too long");
+    const size_t numbers = all_units(&s->kv) * kept + 2 * (size_t)s->exec.n_threads * s->n_context;
+    uint32_t *memory = (uint32_t *)lb_alloc(&s->allocator, numbers * sizeof *memory);
+    LB_FAIL_IF(!memory, &s->error, LBRT_ERR_MEMORY, "compression needs %zu bytes, more than there is", numbers * sizeof *memory);
+    float *vote = (float *)(void *)(memory + all_units(&s->kv) * kept);
+    lb_votes votes = { .n_kept = kept, .keep = memory, .vote = vote, .pooled = vote + (size_t)s->exec.n_threads * s->n_context };
+    const lbrt_status status = take_votes(s, &votes);
+    if (status == LBRT_OK) {
+        lb_kv_compact(&s->kv, s->exec.k, votes.keep, kept, lb_exec_scratch(&s->exec, 0));
+        memmove(s->tokens, s->tokens + before - kept, kept * sizeof *s->tokens);
+        s->evicted += before - kept;
+        s->length = s->compressed = kept;
+    }
+    lb_free(&s->allocator, memory, numbers * sizeof *memory);
+    return status;
+}
