@@ -141,32 +141,21 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_block_)(const lb_kv_matrix *w, si
     }
 }
 
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_tiles_)(const lb_kv_matrix *w, size_t i, const lb_input *x, float *y,
-                                                       size_t y_stride, bool add, const int bits, const size_t tiles)
-{
-    size_t t = 0;
-#define LB_T_RUN(N)                                                                                                   \
-    for (; (N == 1 || tiles == LB_T_TILES) && t + N <= x->n; t += N) {                                                \
-        LB_N(lb_t_kv_block_)(w, i, x, t, y, y_stride, add, bits, tiles, N);                                           \
-    }
-#if LB_T_TOKENS > 1
-    LB_T_RUN(LB_T_TOKENS)
-#endif
-    LB_T_RUN(1)
-#undef LB_T_RUN
-}
-
+/* Blocks of tiles and tokens; what is left over goes one by one, which is no slower than memory, and so does q2, for the library's size. */
 LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_all_)(const lb_kv_matrix *w, const lb_input *x, float *y, size_t y_stride,
                                                      bool add, const int bits)
 {
-    size_t i = 0;
-#if LB_T_TILES == 2
-    for (; i + 2 <= w->n_tiles; i += 2) {
-        LB_N(lb_t_kv_tiles_)(w, i, x, y, y_stride, add, bits, 2);
-    }
-#endif
-    for (; i < w->n_tiles; i++) {
-        LB_N(lb_t_kv_tiles_)(w, i, x, y, y_stride, add, bits, 1);
+    for (size_t i = 0, tiles; i < w->n_tiles; i += tiles) {
+        size_t t = 0;
+        tiles = i + LB_T_TILES <= w->n_tiles ? LB_T_TILES : 1;
+        for (; LB_T_TOKENS > 1 && bits > 2 && tiles == LB_T_TILES && t + LB_T_TOKENS <= x->n; t += LB_T_TOKENS) {
+            LB_N(lb_t_kv_block_)(w, i, x, t, y, y_stride, add, bits, LB_T_TILES, LB_T_TOKENS);
+        }
+        for (; t < x->n; t++) {
+            for (size_t a = 0; a < tiles; a++) {
+                LB_N(lb_t_kv_block_)(w, i + a, x, t, y, y_stride, add, bits, 1, 1);
+            }
+        }
     }
 }
 

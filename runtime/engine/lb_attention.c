@@ -23,7 +23,7 @@ static size_t padded(size_t width)
     return lb_round_up(width, LB_TILE_ROWS);
 }
 
-lb_attn_queries lb_attn_queries_take(lb_arena *a, size_t width, size_t rows)
+LB_NOINLINE lb_attn_queries lb_attn_queries_take(lb_arena *a, size_t width, size_t rows)
 {
     const size_t codes = lb_round_up(width, LB_K_ALIGN);
     lb_attn_queries q;
@@ -34,7 +34,7 @@ lb_attn_queries lb_attn_queries_take(lb_arena *a, size_t width, size_t rows)
     return q;
 }
 
-static void attn_layout(lb_attn_scratch *s, lb_arena *a, const lbrt_model *m, size_t rows)
+static LB_NOINLINE void attn_layout(lb_attn_scratch *s, lb_arena *a, const lbrt_model *m, size_t rows)
 {
     const size_t vp = padded(m->v_width), p_groups = LB_KV_CHUNK / LB_GROUP;
     s->q = lb_attn_queries_take(a, m->hparams.head_dim, rows);
@@ -60,7 +60,7 @@ size_t lb_attn_scratch_bytes(const lbrt_model *m, size_t rows)
     return count.bytes;
 }
 
-lb_attn_scratch lb_attn_scratch_of(const lbrt_session *s, unsigned thread)
+LB_NOINLINE lb_attn_scratch lb_attn_scratch_of(const lbrt_session *s, unsigned thread)
 {
     lb_attn_scratch a;
     lb_arena arena = { .base = (unsigned char *)lb_exec_scratch(&s->exec, thread) + s->attn_scratch_at };
@@ -129,7 +129,7 @@ static void mean_scores(const lb_kernels *k, const lb_kv_side *side, unsigned ch
 }
 
 /* Scores of the first `most` positions of chunk c, for rows of one key head */
-static void head_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t head, size_t c, size_t most, const lb_input *q, float *scores,
+static LB_NOINLINE void head_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t head, size_t c, size_t most, const lb_input *q, float *scores,
                         const lb_attn_scratch *a, void *scratch)
 {
     const lb_kv *kv = &s->kv;
@@ -164,7 +164,7 @@ static void head_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t 
 }
 
 /* The values of chunk c, weighted with `p` (n rows of probabilities), for rows of one value head */
-static void head_values(const lbrt_session *s, const lb_attn_rows *rows, size_t head, size_t c, size_t most, float *probabilities, size_t n_rows,
+static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *rows, size_t head, size_t c, size_t most, float *probabilities, size_t n_rows,
                         float *out, const lb_attn_scratch *a, void *scratch)
 {
     const lb_kv *kv = &s->kv;
@@ -210,7 +210,7 @@ typedef struct lb_seen {
     size_t begin, sinks; /* positions below `sinks` and from `begin` on; sinks <= begin */
 } lb_seen;
 
-static lb_seen seen_by(const lbrt_session *s, uint32_t layer, size_t position)
+static LB_NOINLINE lb_seen seen_by(const lbrt_session *s, uint32_t layer, size_t position)
 {
     const lb_hparams *h = &s->model->hparams;
     const lb_kv *kv = &s->kv;
@@ -236,7 +236,7 @@ static void fetch_part(const unsigned char *from, size_t bytes, size_t part, siz
 }
 
 /* Chunk c, for rows that are tokens `position` on: fills max, sum and out; -inf, 0 and 0 where a row sees nothing of it. */
-static void attend_chunk(const lbrt_session *s, const lb_attn_rows *rows, size_t c, const lb_attn_scratch *a, void *scratch)
+static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *rows, size_t c, const lb_attn_scratch *a, void *scratch)
 {
     const lb_kernels *k = s->exec.k;
     const lb_kv_layer *l = &s->kv.layers[rows->layer];
@@ -295,7 +295,7 @@ void lb_attn_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t c, s
 /* ---- groups of chunks ---- */
 
 /* Puts what a chunk gave into its place among a group's parts. NULL: nothing. */
-static void put_part(float *part, size_t vp, size_t c, const float *out, float max, float sum)
+static LB_NOINLINE void put_part(float *part, size_t vp, size_t c, const float *out, float max, float sum)
 {
     float *to = part + c % LB_ATTN_GROUP * LB_TILE_ROWS;
     for (size_t d = 0; d < vp; d += LB_TILE_ROWS, to += LB_ATTN_GROUP * LB_TILE_ROWS) {
@@ -311,7 +311,7 @@ static void put_part(float *part, size_t vp, size_t c, const float *out, float m
 }
 
 /* A head's parts of chunks lo..hi-1 of a group, joined and added to out, *max and *sum (a first group: *sum is 0). vp + 16 floats in temp. */
-static void join_group(const lb_kernels *k, const float *part, size_t vp, size_t lo, size_t hi, float *out, float *max, float *sum, float *temp,
+static LB_NOINLINE void join_group(const lb_kernels *k, const float *part, size_t vp, size_t lo, size_t hi, float *out, float *max, float *sum, float *temp,
                        void *scratch)
 {
     float weight[LB_ATTN_GROUP], top, all;

@@ -4,10 +4,10 @@
 
 /* ---- saved states ---- */
 
-/* Whether positions from..to-1 have one in a chunk of which a token behind n positions may see something */
+/* Whether positions from..to-1 have one in a chunk of which a token behind n positions may see something: products read whole chunks. */
 static bool saved(const lb_kv *kv, size_t n, size_t from, size_t to)
 {
-    return from < kv->sinks || to > lb_kv_begin_of(kv, n) / LB_KV_CHUNK * LB_KV_CHUNK;
+    return (kv->sinks && from < LB_KV_CHUNK) || to > lb_kv_begin_of(kv, n) / LB_KV_CHUNK * LB_KV_CHUNK;
 }
 
 /* The first position that a state of n positions has not as a number */
