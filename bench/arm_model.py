@@ -11,10 +11,12 @@ MCA = shutil.which("llvm-mca") or shutil.which("llvm-mca-14")
 FLAGS = "-std=c11 -D_GNU_SOURCE -O2 -ffp-contract=off -fno-math-errno -S -o -".split()
 # file, functions -> weights of one turn of the loop, bits per weight in memory
 LOOPS = {
-    "kernels/arm/lb_int_%s.c": {"q8": (512, 8.25), "q6": (1024, 6.25), "q5": (1024, 5.25), "q4": (1024, 4.375), "q3": (1024, 3.25),
-                                "q2": (1024, 2.25), "lut4": (1024, 4.25), "lut3": (1024, 3.25), "lut2": (1024, 2.25),
-                                "lut1": (1024, 1.25), "tcq4": (512, 4), "tcq3": (512, 3), "tcq2": (512, 2)},
+    "kernels/arm/lb_int_%s.c": {"q8": (512, 8.25), "q6": (512, 6.25), "q5": (512, 5.25), "q4": (1024, 4.375), "q3": (512, 3.25),
+                                "q2": (512, 2.25), "lut4": (512, 4.25), "lut3": (512, 3.25), "lut2": (512, 2.25),
+                                "lut1": (512, 1.25), "tcq4": (512, 4), "tcq3": (512, 3), "tcq2": (512, 2)},
     "kernels/arm/lb_tern_%s.c": {"tern": (320, 1.6)},
+    # lookups in tables of bytes (--byte-tables) are those of neon on every level
+    "kernels/arm/lb_int_neon.c": {"lut4 bytes": (512, 4.25), "lut3 bytes": (512, 3.25), "lut2 bytes": (512, 2.25), "lut1 bytes": (512, 1.25)},
 }
 # name, llvm's model, kernels' level, GHz, cores, GB/s of memory assumed
 BOARDS = [("Raspberry Pi 5", "cortex-a76", "dotprod", 2.4, 4, 10.0), ("Raspberry Pi 4", "cortex-a72", "neon", 1.8, 4, 4.0)]
@@ -26,20 +28,33 @@ def function(text, name):
     return m.group(1).split("\n") if m else None
 
 
-def inner_loop(lines):
-    """The longest piece between a label and a branch back to it without another such piece inside."""
+def loops_of(lines):
+    """First and last line of every piece between a label and a branch back to it."""
     at = {m.group(1): i for i, l in enumerate(lines) if (m := re.match(r"(\.L\d+):", l))}
     loops = []
     for i, l in enumerate(lines):
         m = re.match(r"\t(?:b\.?\w*|cbn?z|tbn?z)\t(?:.*,\s*)?(\.L\d+)$", l)
         if m and at.get(m.group(1), i) < i:
             loops.append((at[m.group(1)], i))
+    return loops
+
+
+def instructions(lines):
+    return [l for l in lines if l.startswith("\t") and not l.startswith("\t.")]
+
+
+def inner_loop(lines):
+    """The longest innermost loop that multiplies or looks up, and the rest of the loop around it."""
+    loops = loops_of(lines)
     inner = [a for a in loops if not any(b != a and a[0] <= b[0] and b[1] <= a[1] for b in loops)]
     multiplies = [a for a in inner if any(re.match(r"\t(sdot|udot|smlal|umlal|smull|umull|mla|mul|tbl|\.inst)", l) for l in lines[a[0] : a[1]])]
     if not multiplies:
-        return None
+        return None, None
     a = max(multiplies, key=lambda a: a[1] - a[0])
-    return [l for l in lines[a[0] + 1 : a[1] + 1] if l.startswith("\t") and not l.startswith("\t.")]
+    around = [b for b in loops if b != a and b[0] <= a[0] and a[1] <= b[1]]
+    b = min(around, key=lambda b: b[1] - b[0]) if around else None
+    rest = instructions(lines[b[0] + 1 : a[0]] + lines[a[1] + 1 : b[1] + 1]) if b else []
+    return instructions(lines[a[0] + 1 : a[1] + 1]), rest
 
 
 def cycles(loop, cpu):
@@ -53,10 +68,15 @@ def cycles(loop, cpu):
 rows = []
 for board, cpu, level, ghz, cores, gbs in BOARDS:
     for path, formats in LOOPS.items():
-        asm = subprocess.run(["aarch64-linux-gnu-gcc", *FLAGS, path % level], capture_output=True, text=True, check=True).stdout
+        asm = subprocess.run(["aarch64-linux-gnu-gcc", *FLAGS, path.replace("%s", level)], capture_output=True, text=True, check=True).stdout
         for name, (weights, bits) in formats.items():
-            for symbol in ("lb_gemv_%s_%s" % (name, level), "lb_t_%s_direct_%s" % (name, level)):
-                loop = function(asm, symbol) and inner_loop(function(asm, symbol))
+            if name in ("lut4", "lut3", "lut2", "lut1"):  # one function; the innermost loop is one bit plane
+                plane, rest = inner_loop(function(asm, "lb_t_lut_gemv_" + level))
+                planes = int(name[3])
+                loop = plane * planes + rest
+                c = cycles(plane, cpu) * planes + cycles(rest, cpu)
+            for symbol in () if name in ("lut4", "lut3", "lut2", "lut1") else ("lb_gemv_%s_%s" % (name, level), "lb_t_%s_direct_%s" % (name, level), "lb_bytes_%s_neon" % name.split()[0]):
+                loop = function(asm, symbol) and inner_loop(function(asm, symbol))[0]
                 c = cycles(loop, cpu) if loop else None
                 if c:
                     break
