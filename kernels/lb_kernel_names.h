@@ -21,8 +21,10 @@
     LB_LINK lb_matmul_fn lb_gemm_lut4_##s, lb_gemm_lut3_##s, lb_gemm_lut2_##s, lb_gemm_lut1_##s;                      \
     LB_LINK void lb_lut_tables_##s(const int8_t *q, size_t k, uint8_t *tables)
 
+#define LB_DECLARE_BYTES_ONLY(s)                                                                                      \
+    LB_LINK lb_matmul_fn lb_bytes_lut4_##s, lb_bytes_lut3_##s, lb_bytes_lut2_##s, lb_bytes_lut1_##s
 #define LB_DECLARE_BYTES(s)                                                                                           \
-    LB_LINK lb_matmul_fn lb_bytes_lut4_##s, lb_bytes_lut3_##s, lb_bytes_lut2_##s, lb_bytes_lut1_##s;                  \
+    LB_DECLARE_BYTES_ONLY(s);                                                                                         \
     LB_LINK void lb_byte_tables_##s(const float *x, size_t k, uint8_t *tables, float *scale, int32_t *sum)
 
 #define LB_DECLARE_TERN(s) LB_LINK lb_matmul_fn lb_gemv_tern_##s, lb_gemm_tern_##s
