@@ -26,12 +26,12 @@ typedef struct demo_golden {
 static const demo_golden demo_goldens[] = {
     { { "Hello!", "Tell me a story about a fox and a red kite.", "What was the name of the fox?", "Where did the fox live?" },
       { "Hello! What would you like? A story, a sum, or something about lbrt?",
-        "Once upon a time, in a meadow, there lived a young fox named Tito. One day Tito went out to look for plums and lost "
-        "his way in the snow. But a seal named Karan found him and said: \"Follow the light of a lamp.\" Tito did so and soon "
-        "was home again. Tito felt full of joy and fell asleep.",
-        "The story does not say that.",
-        "The story does not say that." },
-      0x67efa59bc1221825ull },
+        "Once upon a time, in a valley, there lived a lazy fox named Mata. One day Mata went to the market with a red kite. "
+        "There he met a giraffe named Mata, who had a red kite and nobody to play with. They traded: the kite for the kite. "
+        "And they played until night. So Mata learned that it pays to try again, and felt full of joy.",
+        "The fox was named Mata.",
+        "Mata lived in a valley." },
+      0x969b613178a82a25ull },
     { { "What is 7 + 5?", "12 - 5", "What is lbrt?", "What is the capital of France?" },
       { "7 + 5 = 12.",
         "12 - 5 = 7.",
@@ -256,8 +256,8 @@ static void demo_check_score(void)
             const char *kind;
             double least;
         } need[] = {
-            { "sum", 95 },       { "difference", 85 }, { "question", 60 }, { "memory", 85 },
-            { "outside", 90 },   { "too-hard", 75 },
+            { "sum", 95 },   { "difference", 85 }, { "question", 85 }, { "question-new-words", 75 }, { "not-in-story", 75 }, { "memory", 90 },
+            { "fact", 85 },  { "outside", 90 },    { "too-hard", 85 }, { "talk", 85 },
         };
         for (size_t i = 0; i < sizeof need / sizeof need[0]; i++) {
             double got = demo_share(root, need[i].kind, "percent");

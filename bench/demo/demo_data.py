@@ -56,12 +56,14 @@ def request(rng, story, after, unseen=False):
 # What is said how often. The first phase is mostly sums, which take longest to learn; the second mostly what must be looked up in the
 # conversation, which the first hardly taught; the third has both in balance.
 # The fourth goes on from the third; the fifth says everything in many more words (demo_wordings.py) and asks more about each story;
-# the sixth has more sums again.
+# the sixth has more sums again, the seventh more of what a story's hero is like and of what the story does not say;
+# the eighth has all in balance for the end.
 KINDS = "story sum fact outside talk counting hard memory noise nostory repeat".split()
 PHASES = {1: (0.45, [26, 36, 16, 8, 5, 8, 4, 5, 2, 1.5, 0]), 2: (0.75, [30, 14, 14, 5, 5, 3, 4, 12, 1, 1.5, 18]),
           3: (0.75, [30, 38, 18, 4, 8, 3, 4, 3, 1, 1, 2]),
           4: (0.85, [36, 16, 20, 5, 9, 2, 5, 4, 1, 2, 3]), 5: (0.85, [30, 12, 34, 7, 12, 2, 6, 4, 1, 2, 2]),
-          6: (0.85, [30, 22, 28, 9, 9, 2, 6, 6, 1, 2, 5])}
+          6: (0.85, [30, 22, 28, 9, 9, 2, 6, 6, 1, 2, 5]), 7: (0.85, [30, 18, 24, 8, 7, 2, 6, 12, 1, 2, 6]),
+          8: (0.78, [27, 38, 22, 8, 8, 2, 7, 10, 1, 2, 4])}
 STORY_WEIGHT = 30 # percent of what a token of an answer counts, from phase 5 on: what happens in a story nobody can foresee
 
 
@@ -97,7 +99,7 @@ def as_said(rng, text):
 def conversation(rng, held=False, phase=1):
     """[(user, assistant, is it a story?)...]; held: only what the evaluation asks."""
     asking, weights = PHASES[phase]
-    more = phase >= 5
+    more = max(0, phase - 4)
     out, story, owed = [], None, []
     for _ in range(rng.choice([1, 1, 2, 3, 4, 5, 6, 8, 10])):
         r = rng.random()
@@ -106,7 +108,7 @@ def conversation(rng, held=False, phase=1):
         elif story and r < asking:
             new = []
             for _ in range(rng.choice([2, 3, 4] if more else [1, 2, 3])):
-                new.append(story.ask(more=more) if rng.random() < 0.9 else story.ask_unknown(more=more))
+                new.append(story.ask(more=more) if rng.random() < (0.86 if more >= 3 else 0.9) else story.ask_unknown(more=more))
         else:
             k = rng.choices(KINDS, weights)[0]
             if k == "story":
@@ -116,7 +118,7 @@ def conversation(rng, held=False, phase=1):
                 other = Story(rng, held)
                 new = [(other.ask(more=more)[0], NO_STORY)] if story is None else [story.ask(more=more)]
             elif k == "memory":
-                told, asked = memory(rng)
+                told, asked = memory(rng, more)
                 new = [told]
                 owed.append(asked)
             else:

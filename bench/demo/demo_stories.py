@@ -262,14 +262,15 @@ class Story:
         about = fill(self.rng, self.about, s)
         return about[:1].lower() + about[1:]
 
-    def ask(self, unseen=False, more=False):
-        """A question and its answer; unseen: in words that are kept for the evaluation; more: also in those of demo_wordings.py."""
-        q, answer = self.rng.choice(self.questions + COMMON if self.rng.random() < 0.5 else self.questions)
+    def ask(self, unseen=False, more=0):
+        """A question and its answer; unseen: in words that are kept for the evaluation; more: also in those of demo_wordings.py, 3: mostly about the hero."""
+        about_hero = more >= 3 and self.rng.random() < 0.4
+        q, answer = self.rng.choice(COMMON if about_hero else self.questions + COMMON if self.rng.random() < 0.5 else self.questions)
         q = [x for x in q if x.startswith("!") == unseen] + (demo_wordings.STORY[answer] if more else [])
         return fill(self.rng, self.rng.choice(q).lstrip("!"), self.s), fill(self.rng, answer, self.s)
 
-    def ask_unknown(self, unseen=False, more=False):
-        q = self.rng.choice([x for x in NOT_SAID if x.startswith("!") == unseen] + (demo_wordings.NOT_SAID if more else []))
+    def ask_unknown(self, unseen=False, more=0):
+        q = self.rng.choice([x for x in NOT_SAID if x.startswith("!") == unseen] + (demo_wordings.NOT_SAID if more else []) + (demo_wordings.NOT_SAID_EITHER if more >= 3 else []))
         return fill(self.rng, q.lstrip("!"), self.s), "The story does not say that."
 
 

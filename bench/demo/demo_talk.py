@@ -6,7 +6,7 @@ import random
 import re
 
 import demo_wordings
-from demo_stories import ANIMALS, BOYS, COLOURS, GIRLS, THINGS, a, made_up_name
+from demo_stories import ANIMALS, BOYS, COLOURS, GIRLS, PLACES, THINGS, TRAITS, a, made_up_name
 
 WORDS = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen "
          "twenty").split()
@@ -30,13 +30,13 @@ def more_of(wordings, answer):
     return next(v for k, v in wordings.items() if answer.startswith(k))
 
 
-def sums(rng, held=False, unseen=False, more=False):
+def sums(rng, held=False, unseen=False, more=0):
     while True:
         x = rng.randint(0, 20)
         y = rng.randint(0, 20 - x)
         if ((min(x, y), max(x, y)) in HELD_PAIRS) == held:
             break
-    minus = rng.random() < (0.55 if more else 0.4)
+    minus = rng.random() < (0.55 if 0 < more < 4 else 0.4)
     left, sign, right, result = (x + y, "-", x, y) if minus else (x, "+", y, x + y)
     answer = f"{left} {sign} {right} = {result}."
     r = rng.random()
@@ -219,8 +219,14 @@ def talk(rng, unseen=False, more=False):
     return [(pick(rng, q, unseen, more_of(demo_wordings.TALK, answers[0]) if more else ()), rng.choice(answers))]
 
 
-def memory(rng):
-    """What the user has said about himself, asked for later."""
+def memory(rng, more=0):
+    """What the user has said about himself, or has seen, asked for later."""
+    if more >= 3 and rng.random() < 0.6:
+        name = rng.choice(GIRLS + BOYS) if rng.random() < 0.7 else made_up_name(rng)
+        seen = f"{a(rng.choice(TRAITS) + ' ' + rng.choice(ANIMALS))} named {name}"
+        where = " " + rng.choice(PLACES) if rng.random() < 0.4 else ""
+        return [(rng.choice(["I saw {}.", "Today I saw {}.", "Look, {}!", "I met {}.", "There was {}.", "I know {}."]).format(seen + where), f"How nice, {seen}!"),
+                (rng.choice(["What did I see?", "Whom did I meet?", "What did I tell you?", "Who was there?", "What was that?"]), f"You told me of {seen}{where}.")]
     r = rng.random()
     if r < 0.5:
         name = rng.choice(GIRLS + BOYS) if rng.random() < 0.5 else made_up_name(rng)

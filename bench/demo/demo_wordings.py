@@ -132,6 +132,10 @@ NOT_SAID = ["What did the {oanimal} do?", "Who was the {oanimal}?", "Whose was t
             "How old is {name}?", "What did {name} wear?", "What did {name} dream of?", "How much did the {other} cost?", "What was the {oanimal}'s name?", "Tell me the name of the {oanimal}.", "Where is the {oanimal}?",
             "What did {name} do the next day?", "What was in the {other}?", "Who made the {other}?", "Tell me about the {oanimal}.", "What is the colour of the {other}?", "Where did they find the {other}?",
             "How was the {other} mended?", "Who was the {oanimal}'s friend?", "Name the {oanimal}.", "When was {name} born?", "How long did {name} sleep?"]
+NOT_SAID_EITHER = ["Who sold the {other}?", "Who stole the {other}?", "Who washed the {other}?", "Who painted the {other}?", "Who wanted the {other}?", "Who carried the {other}?", "Who gave away the {other}?", "Who threw the {other}?",
+                   "Who paid for the {other}?", "What did the {oanimal} sing?", "What did the {oanimal} see?", "What did the {oanimal} want?", "What did the {oanimal} buy?", "What did the {oanimal} tell {name}?",
+                   "What did the {oanimal} think?", "What did the {oanimal} hear?", "What did the {oanimal} shout?", "Where did the {oanimal} go?", "Who was with the {oanimal}?", "Why did the {oanimal} come?", "Why was the {oanimal} there?",
+                   "Who saw the {oanimal}?", "What did {name} sing?", "What did {name} read?", "What did {name} drink?", "Who was {name}'s teacher?", "What was {name}'s favourite game?", "Where was {name} born?"]
 
 # Put before or around any question, and words that may be left out or put in without changing what is asked
 AROUND = ["Tell me: {}", "One question: {}", "I forgot: {}", "{} Do you know?", "In the story, {}", "Listen: {}", "Can you say: {}", "I wonder: {}", "{} Do you remember?", "Now: {}", "A question: {}", "I ask you: {}", "{} I forgot.",
