@@ -12,6 +12,7 @@ LB_DECLARE_TERN(dotprod);
 #define LB_T_GTILES 1
 #define LB_T_TOKENS 4
 #define LB_T_QUADS SIZE_MAX
+#define LB_T_AHEAD 2048
 #define LB_T_DIRECT 2
 #include "../tmpl/lb_t_tern.h"
 #endif

@@ -23,6 +23,7 @@ static LB_TARGET_I8MM void lb_t_tern_one_tile_i8mm(const uint8_t *digits, size_t
 #define LB_T_TOKENS 4
 #define LB_T_OWN_TILE
 #define LB_T_QUADS SIZE_MAX
+#define LB_T_AHEAD 2048
 #define LB_T_DIRECT 2
 #include "../tmpl/lb_t_tern.h"
 #undef lb_v_i8mm_tern_dot

@@ -6,7 +6,7 @@
 LB_DECLARE_TERN(neon);
 
 /* A product is at most 254, a line adds five to each 16-bit sum: 25 lines, 31750, fit. */
-LB_ALWAYS_INLINE lb_v_neon_i lb_v_neon_tern_dot(const uint8_t *codes, const int8_t *q, size_t n)
+LB_ALWAYS_INLINE lb_v_neon_i lb_v_neon_tern_dot(const uint8_t *codes, const int8_t *q, size_t n, lb_ahead *ahead)
 {
     lb_v_neon_i sum = lb_v_neon_set1_i(0);
     while (n > 0) {
@@ -14,7 +14,7 @@ LB_ALWAYS_INLINE lb_v_neon_i lb_v_neon_tern_dot(const uint8_t *codes, const int8
         lb_v_neon_small a = lb_v_neon_small_zero();
         for (size_t l = 0; l < run; l++) {
             const lb_v_neon_b c = lb_v_neon_load_b(codes);
-            __builtin_prefetch(codes + LB_TERN_AHEAD);
+            lb_ahead_step(ahead, 64, 1);
             LB_UNROLL
             for (size_t j = 0; j < 5; j++) {
                 const int8x16_t x = vreinterpretq_s8_u8(lb_v_neon_quad(q + 4 * j).v[0]);
@@ -41,6 +41,7 @@ LB_ALWAYS_INLINE lb_v_neon_i lb_v_neon_tern_dot(const uint8_t *codes, const int8
 #define LB_T_GTILES 1
 #define LB_T_TOKENS 2
 #define LB_T_QUADS 128
+#define LB_T_AHEAD 2048
 #define LB_T_DIRECT 1
 #include "../tmpl/lb_t_tern.h"
 #endif

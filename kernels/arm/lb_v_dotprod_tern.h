@@ -5,13 +5,12 @@
 #include "lb_v_dotprod.h"
 #include "lb_v_neon_tern.h"
 
-LB_ALWAYS_INLINE LB_TARGET_DOTPROD lb_v_neon_i lb_v_dotprod_tern_dot(const uint8_t *codes, const int8_t *q,
-                                                                     size_t n)
+LB_ALWAYS_INLINE LB_TARGET_DOTPROD lb_v_neon_i lb_v_dotprod_tern_dot(const uint8_t *codes, const int8_t *q, size_t n, lb_ahead *ahead)
 {
     lb_v_neon_i a = lb_v_neon_set1_i(0);
     for (size_t l = 0; l < n; l++) {
         const lb_v_neon_b c = lb_v_neon_load_b(codes);
-        __builtin_prefetch(codes + LB_TERN_AHEAD);
+        lb_ahead_step(ahead, 64, 1);
         LB_UNROLL
         for (size_t j = 0; j < 5; j++) {
             const uint8x16_t x = lb_v_neon_quad(q + 4 * j).v[0];

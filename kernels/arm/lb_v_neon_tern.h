@@ -3,6 +3,7 @@
 #define LB_V_NEON_TERN_H
 
 #include "../lb_layout.h"
+#include "../lb_ahead.h"
 #include "lb_v_neon.h"
 
 /* Minus digit j of 16 codes: f = code * 3^j modulo 256, d = (f >= 86) + (f >= 171), and true is -1 */
@@ -24,7 +25,5 @@ LB_ALWAYS_INLINE void lb_v_neon_tern_digits(const uint8_t *line, uint8_t *out)
         }
     }
 }
-
-#define LB_TERN_AHEAD 2048 /* bytes of software prefetch */
 
 #endif /* LB_V_NEON_TERN_H */

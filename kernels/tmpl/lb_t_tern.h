@@ -5,9 +5,10 @@
  *     LB_T_QUADS   quads of columns that a `small` accumulator takes. Digits are 0..2 and |x| <= 127, so a pair
  *                  of products is at most 508: 64 of them fit 16 bits (32512)
  *     LB_T_OWN_TILE  defined: lb_t_tern_one_tile_LEVEL is there already (GTILES is 1)
+ *     LB_T_AHEAD   bytes of software prefetch in gemv
  *     LB_T_DIRECT  products with this many tokens or fewer go through gemv
  * and two functions, before this file is included:
- *     lb_v_LEVEL_tern_dot(codes, q, n)    int32 sums of digit * x over n lines of 64 code bytes, 20 n columns
+ *     lb_v_LEVEL_tern_dot(codes, q, n, ahead)  int32 sums of digit * x over n lines of 64 code bytes, 20 n columns
  *     lb_v_LEVEL_tern_digits(line, out)   one line as 5 vectors of 64 bytes: out + 64 j, the digits of quad j
  *
  * Sums are exact integers over all columns: digit - 1 is the weight, so the sum of a token's codes is taken off
@@ -47,13 +48,14 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_tern_finish_)(LB_I digit_sum, const 
 
 /* One tile and one token; `rest` are the activations of the last, partial line, filled up with zeros */
 LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_tern_row_)(const uint8_t *tile, size_t k, const lb_input *x,
-                                                       size_t token, const int8_t *rest, float *y, bool add)
+                                                       size_t token, const int8_t *rest, float *y, bool add, lb_ahead *ahead)
 {
     const size_t full = lb_round_up64(k) / LB_TERN_COLUMNS;
     const uint8_t *codes = tile + LB_TERN_CODES_AT;
-    LB_I sum = LB_L(tern_dot)(codes, x->tq + token * x->tq_stride, full);
+    ahead->until = codes + LB_T_AHEAD;
+    LB_I sum = LB_L(tern_dot)(codes, x->tq + token * x->tq_stride, full, ahead);
     if (full < lb_tern_lines(k)) {
-        sum = LB_V(add_i)(sum, LB_L(tern_dot)(codes + full * 64, rest, 1));
+        sum = LB_V(add_i)(sum, LB_L(tern_dot)(codes + full * 64, rest, 1, ahead));
     }
     LB_N(lb_t_tern_finish_)(sum, tile, x, token, y, add);
 }
@@ -66,11 +68,15 @@ static LB_T_TARGET void LB_N(lb_t_tern_direct_)(const uint8_t *w, size_t tile_by
     for (size_t t = 0; t < x->n; t++) {
         memcpy(rest[t], x->tq + t * x->tq_stride + full, k_pad - full);
     }
+    lb_ahead ahead = lb_ahead_of(w + LB_TERN_CODES_AT, LB_T_AHEAD);
     for (size_t i = 0; i < n_tiles; i++) {
+        lb_ahead next = ahead;
         for (size_t t = 0; t < x->n; t++) { /* a tile stays cached for all tokens */
             float *out = y + t * y_stride + i * LB_TILE_ROWS;
-            LB_N(lb_t_tern_row_)(w + i * tile_bytes, k, x, t, rest[t], out, add);
+            next = ahead;
+            LB_N(lb_t_tern_row_)(w + i * tile_bytes, k, x, t, rest[t], out, add, &next);
         }
+        ahead = next;
     }
 }
 
@@ -223,5 +229,6 @@ LB_T_TARGET void LB_N(lb_gemm_tern_)(const void *w, size_t tile_bytes, size_t n_
 #undef LB_T_GTILES
 #undef LB_T_TOKENS
 #undef LB_T_QUADS
+#undef LB_T_AHEAD
 #undef LB_T_OWN_TILE
 #undef LB_T_DIRECT

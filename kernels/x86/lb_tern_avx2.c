@@ -4,6 +4,7 @@
  * d = (f >= 86) + (f >= 171), on bytes that are shifted by 128 because vpcmpgtb is signed; tripling keeps the
  * shift, as 3 * 128 = 128 modulo 256.
  */
+#include "../lb_ahead.h"
 #include "../lb_kernel_names.h"
 #include "../lb_layout.h"
 #include "lb_v_avx2.h"
@@ -29,11 +30,10 @@ LB_VOP __m256i lb_v_avx2_tern_next(__m256i shifted)
     return _mm256_add_epi8(_mm256_add_epi8(shifted, shifted), shifted);
 }
 
-#define LB_TERN_AHEAD 4096 /* bytes of software prefetch */
-
 /* A pair of products is at most 508, a line adds five of them: 12 lines, 30480, fit 16 bits. */
-static LB_SHARED LB_TARGET_AVX2 lb_v_avx2_i lb_v_avx2_tern_dot(const uint8_t *codes, const int8_t *q, size_t n)
+static LB_SHARED LB_TARGET_AVX2 lb_v_avx2_i lb_v_avx2_tern_dot(const uint8_t *codes, const int8_t *q, size_t n, lb_ahead *prefetch)
 {
+    lb_ahead ahead = *prefetch;
     const __m256i one = _mm256_set1_epi16(1);
     lb_v_avx2_i sum = lb_v_avx2_set1_i(0);
     while (n > 0) {
@@ -41,7 +41,7 @@ static LB_SHARED LB_TARGET_AVX2 lb_v_avx2_i lb_v_avx2_tern_dot(const uint8_t *co
         __m256i a = _mm256_setzero_si256(), b = a;
         for (size_t l = 0; l < run; l++) {
             __m256i fa = lb_v_avx2_tern_load(codes), fb = lb_v_avx2_tern_load(codes + 32);
-            __builtin_prefetch(codes + LB_TERN_AHEAD);
+            lb_ahead_step(&ahead, 64, 1);
             LB_UNROLL
             for (size_t j = 0; j < 5; j++) {
                 int32_t quad;
@@ -61,6 +61,7 @@ static LB_SHARED LB_TARGET_AVX2 lb_v_avx2_i lb_v_avx2_tern_dot(const uint8_t *co
         sum.b = _mm256_add_epi32(sum.b, _mm256_madd_epi16(b, one));
         n -= run;
     }
+    *prefetch = ahead;
     return sum;
 }
 
@@ -78,7 +79,6 @@ LB_VOP void lb_v_avx2_tern_digits(const uint8_t *line, uint8_t *out)
 }
 
 #undef LB_VOP
-#undef LB_TERN_AHEAD
 
 #define LB_T avx2
 #define LB_TV avx2
@@ -87,6 +87,7 @@ LB_VOP void lb_v_avx2_tern_digits(const uint8_t *line, uint8_t *out)
 #define LB_T_GTILES 1
 #define LB_T_TOKENS 4
 #define LB_T_QUADS 60
+#define LB_T_AHEAD 4096
 #define LB_T_DIRECT 1
 #include "../tmpl/lb_t_tern.h"
 #endif

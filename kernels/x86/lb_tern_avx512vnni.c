@@ -5,6 +5,7 @@
  *     256 d_j = 3 f_j - f_{j+1}, so  256 sum(d_j x_j) = 3 sum(f_j x_j) - sum(f_{j+1} x_j)
  * and vpdpbusd takes the fractions f, 0..255, as they are: two additions and two dot products per 64 weights.
  */
+#include "../lb_ahead.h"
 #include "../lb_kernel_names.h"
 #include "../lb_layout.h"
 #include "lb_v_avx512vnni.h"
@@ -12,8 +13,6 @@
 LB_DECLARE_TERN(avx512vnni);
 
 #define LB_VOP LB_ALWAYS_INLINE LB_TARGET_AVX512VNNI
-
-#define LB_TERN_AHEAD 4096 /* bytes of software prefetch */
 
 /* Sums may wrap around as long as their difference, at most 256 * 254 * columns, fits 32 bits: 33025 columns. */
 #define LB_TERN_RUN ((size_t)1024)
@@ -23,8 +22,9 @@ LB_VOP __m512i lb_v_avx512vnni_tern_next(__m512i f)
     return _mm512_add_epi8(_mm512_add_epi8(f, f), f);
 }
 
-static LB_SHARED LB_TARGET_AVX512VNNI __m512i lb_v_avx512vnni_tern_dot(const uint8_t *codes, const int8_t *q, size_t n)
+static LB_SHARED LB_TARGET_AVX512VNNI __m512i lb_v_avx512vnni_tern_dot(const uint8_t *codes, const int8_t *q, size_t n, lb_ahead *prefetch)
 {
+    lb_ahead ahead = *prefetch;
     __m512i sum = _mm512_setzero_si512();
     while (n > 0) {
         const size_t run = n < LB_TERN_RUN ? n : LB_TERN_RUN;
@@ -35,7 +35,7 @@ static LB_SHARED LB_TARGET_AVX512VNNI __m512i lb_v_avx512vnni_tern_dot(const uin
         }
         for (size_t l = 0; l < run; l++) {
             __m512i f = _mm512_loadu_si512(codes);
-            __builtin_prefetch(codes + LB_TERN_AHEAD);
+            lb_ahead_step(&ahead, 64, 1);
             LB_UNROLL
             for (size_t j = 0; j < 5; j++) {
                 const __m512i x = lb_v_avx512_quad(q + 4 * j);
@@ -54,6 +54,7 @@ static LB_SHARED LB_TARGET_AVX512VNNI __m512i lb_v_avx512vnni_tern_dot(const uin
         sum = _mm512_add_epi32(sum, _mm512_srai_epi32(d, 8));
         n -= run;
     }
+    *prefetch = ahead;
     return sum;
 }
 
@@ -72,7 +73,6 @@ LB_VOP void lb_v_avx512vnni_tern_digits(const uint8_t *line, uint8_t *out)
 }
 
 #undef LB_VOP
-#undef LB_TERN_AHEAD
 #undef LB_TERN_RUN
 
 #define LB_T avx512vnni
@@ -82,6 +82,7 @@ LB_VOP void lb_v_avx512vnni_tern_digits(const uint8_t *line, uint8_t *out)
 #define LB_T_GTILES 2
 #define LB_T_TOKENS 6
 #define LB_T_QUADS SIZE_MAX
+#define LB_T_AHEAD 4096
 #define LB_T_DIRECT 3
 #include "../tmpl/lb_t_tern.h"
 #endif

@@ -1,5 +1,6 @@
 #if defined(__x86_64__) || defined(__wasm_simd128__)
 /* Matrix products of ternary weights, SSE4.1: as lb_tern_avx2.c, 16 bytes at a time. */
+#include "../lb_ahead.h"
 #include "../lb_kernel_names.h"
 #include "../lb_layout.h"
 #include "lb_v_sse.h"
@@ -25,11 +26,10 @@ LB_VOP __m128i lb_v_sse_tern_next(__m128i shifted)
     return _mm_add_epi8(_mm_add_epi8(shifted, shifted), shifted);
 }
 
-#define LB_TERN_AHEAD 4096 /* bytes of software prefetch */
-
 /* 12 lines of five pairs of at most 508: 30480 fit 16 bits. */
-static LB_SHARED LB_TARGET_SSE lb_v_sse_i lb_v_sse_tern_dot(const uint8_t *codes, const int8_t *q, size_t n)
+static LB_SHARED LB_TARGET_SSE lb_v_sse_i lb_v_sse_tern_dot(const uint8_t *codes, const int8_t *q, size_t n, lb_ahead *prefetch)
 {
+    lb_ahead ahead = *prefetch;
     lb_v_sse_i sum = lb_v_sse_set1_i(0);
     while (n > 0) {
         const size_t run = n < 12 ? n : 12;
@@ -40,7 +40,7 @@ static LB_SHARED LB_TARGET_SSE lb_v_sse_i lb_v_sse_tern_dot(const uint8_t *codes
             for (size_t i = 0; i < 4; i++) {
                 f[i] = lb_v_sse_tern_load(codes + 16 * i);
             }
-            __builtin_prefetch(codes + LB_TERN_AHEAD);
+            lb_ahead_step(&ahead, 64, 1);
             LB_UNROLL
             for (size_t j = 0; j < 5; j++) {
                 int32_t quad;
@@ -59,6 +59,7 @@ static LB_SHARED LB_TARGET_SSE lb_v_sse_i lb_v_sse_tern_dot(const uint8_t *codes
         sum = lb_v_sse_add_i(sum, lb_v_sse_small_sum(a, lb_v_sse_small_zero()));
         n -= run;
     }
+    *prefetch = ahead;
     return sum;
 }
 
@@ -76,7 +77,6 @@ LB_VOP void lb_v_sse_tern_digits(const uint8_t *line, uint8_t *out)
 }
 
 #undef LB_VOP
-#undef LB_TERN_AHEAD
 
 #define LB_T sse
 #define LB_TV sse
@@ -85,6 +85,7 @@ LB_VOP void lb_v_sse_tern_digits(const uint8_t *line, uint8_t *out)
 #define LB_T_GTILES 1
 #define LB_T_TOKENS 2
 #define LB_T_QUADS 60
+#define LB_T_AHEAD 4096
 #define LB_T_DIRECT 1
 #pragma push_macro("LB_UNROLL") /* four registers a vector: nothing is won by unrolling */
 #undef LB_UNROLL
