@@ -206,6 +206,7 @@ static const lb_bench_dot lb_bench_dots[] = {
 };
 #elif defined(__aarch64__)
 #define LB_BENCH_SDOT(i) ".inst 0x4e8f95c0 + " #i "\n"        /* sdot v<i>.4s, v14.16b, v15.16b */
+#define LB_BENCH_SMMLA(i) ".inst 0x4e8fa5c0 + " #i "\n"       /* smmla v<i>.4s, v14.16b, v15.16b */
 #define LB_BENCH_SMLAL(i) "smlal v" #i ".8h, v14.8b, v15.8b\n"
 #define LB_BENCH_LOOP(ins) "1:\n" LB_BENCH_14(ins) "subs %0, %0, #1\nb.ne 1b\n"
 #define LB_BENCH_CLOBBER                                                                                              \
@@ -219,8 +220,12 @@ static void lb_bench_dot_dotprod(long n)
 {
     __asm__ volatile(LB_BENCH_LOOP(LB_BENCH_SDOT) : "+r"(n)::LB_BENCH_CLOBBER);
 }
+static void lb_bench_dot_i8mm(long n)
+{
+    __asm__ volatile(LB_BENCH_LOOP(LB_BENCH_SMMLA) : "+r"(n)::LB_BENCH_CLOBBER);
+}
 static const lb_bench_dot lb_bench_dots[] = {
-    {"neon", 16, lb_bench_dot_neon}, {"dotprod", 32, lb_bench_dot_dotprod}, {"i8mm", 32, lb_bench_dot_dotprod}};
+    {"neon", 16, lb_bench_dot_neon}, {"dotprod", 32, lb_bench_dot_dotprod}, {"i8mm", 64, lb_bench_dot_i8mm}};
 #else
 static const lb_bench_dot lb_bench_dots[] = {{"", 0, NULL}};
 #endif
