@@ -378,10 +378,12 @@ static void ip_factors(void)
                      "%s", err.text)) {
             LB_CHECK(lbrt_feed(session, ids, 3) == LBRT_OK, "feed");
             memcpy(logits[q], lbrt_logits(session, 0), sizeof logits[q]);
+            double off = 0.0, all = 0.0;
             for (size_t i = 0; q && i < MK_VOCAB; i++) {
-                LB_CHECK(fabsf(logits[1][i] - logits[0][i]) < 0.04f * (1.0f + fabsf(logits[0][i])), "token %zu: %g, %g", i,
-                         (double)logits[1][i], (double)logits[0][i]);
+                off += pow((double)logits[1][i] - (double)logits[0][i], 2.0);
+                all += pow((double)logits[0][i], 2.0);
             }
+            LB_CHECK(off <= 0.003 * all, "off by %g of %g", off, all);
         }
         lbrt_session_free(session);
         lbrt_model_close(model);
