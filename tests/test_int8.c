@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../formats/pack/lb_convert.h"
 #include "../formats/pack/lb_pack.h"
 #include "../kernels/lb_layout.h"
 #include "../runtime/engine/lb_linear.h"
@@ -131,6 +132,36 @@ static void i8_transcription(void)
     free(l);
 }
 
+/* The same by numpy (tests/gen_int8.py), which knows nothing of this code */
+static void i8_numpy(void)
+{
+    static const double want[I8_N][I8_ROWS] = {
+#include "data/int8_vectors.inc"
+    };
+    lb_test_case("int8 against numpy");
+    i8_layer *l = malloc(sizeof *l);
+    for (size_t i = 0; i < I8_ROWS * I8_K; i++) {
+        l->w[i] = (float)((int)(i * 7919 % 1009) - 504) / 4096.0f;
+    }
+    for (size_t i = 0; i < I8_N * I8_K; i++) {
+        l->x[i] = (float)((int)(i * 6101 % 997) - 498) / 100.0f; /* up to 4.98 */
+    }
+    for (size_t t = 1; t < I8_N; t++) {
+        l->x[t * I8_K + 17 * t] = 6.0f; /* exactly the threshold: an outlier */
+        l->x[t * I8_K + 300] = -(float)(20 * t);
+    }
+    if (i8_run(l, LB_W_INT8, NULL, 0.0f, 0, I8_N)) {
+        double worst = 0.0;
+        for (size_t t = 0; t < I8_N; t++) {
+            for (size_t r = 0; r < I8_ROWS; r++) {
+                worst = fmax(worst, fabs((double)l->y[t * I8_TILES * 16 + r] - want[t][r]));
+            }
+        }
+        LB_CHECK(worst < 2e-5, "differs by %g", worst); /* of outputs of about 10 */
+    }
+    free(l);
+}
+
 static double i8_error(i8_layer *l, lb_wformat format, float threshold)
 {
     double error = 0.0, all = 0.0;
@@ -242,9 +273,109 @@ static void i8_columns(void)
     }
 }
 
+/*
+ * A real model in which outlier features are planted, as large models grow them: features of what the layers read are multiplied by
+ * powers of two, their columns of weights divided by them. In full precision nothing changes.
+ */
+typedef struct i8_source {
+    lb_source source;
+    lb_source *from;
+} i8_source;
+
+static float i8_feature(uint64_t c)
+{
+    return c == 11 ? 64.0f : c == 70 ? 32.0f : c == 301 ? 16.0f : 1.0f;
+}
+
+static lbrt_status i8_rows(const lb_source *s, size_t i, uint64_t row, uint64_t n, float *out, lbrt_error *err)
+{
+    const i8_source *p = (const i8_source *)s;
+    const lb_source_tensor *t = &s->tensors[i];
+    const char *name = strrchr(t->name, '.');
+    LB_TRY(p->from->read_rows(p->from, i, row, n, out, err));
+    const bool norm = name && (strcmp(name, ".attn_norm") == 0 || strcmp(name, ".ffn_norm") == 0);
+    const bool reads = name && strstr(".attn_q.attn_k.attn_v.ffn_gate.ffn_up", name) && !norm;
+    for (uint64_t j = 0; j < n * t->cols && (norm || reads); j++) {
+        out[j] = norm ? out[j] * i8_feature(j % t->cols) : out[j] / i8_feature(j % t->cols);
+    }
+    return LBRT_OK;
+}
+
+/* Perplexity of the second halves of twelve chunks of 256 tokens */
+static double i8_perplexity(const char *path, float threshold, const char *text, size_t bytes)
+{
+    enum { CHUNK = 256, CHUNKS = 12 };
+    lbrt_error err = { LBRT_OK, "" };
+    lbrt_model_options mo = LBRT_MODEL_OPTIONS_INIT;
+    lbrt_session_options o = LBRT_SESSION_OPTIONS_INIT;
+    lbrt_model_info info = LBRT_MODEL_INFO_INIT;
+    mo.outlier_threshold = threshold;
+    o.n_context = o.n_logits = CHUNK;
+    lbrt_model *m = NULL;
+    lbrt_session *s = NULL;
+    lbrt_token *ids = malloc(bytes * sizeof *ids);
+    size_t n = 0;
+    double sum = 0.0;
+    if (LB_CHECK(lbrt_model_open(path, &mo, &m, &err) == LBRT_OK && lbrt_session_create(m, &o, &s, &err) == LBRT_OK &&
+                     lbrt_tokenize(m, text, bytes, 0, ids, bytes, &n, &err) == LBRT_OK && n >= CHUNK * CHUNKS,
+                 "%s", err.text)) {
+        lbrt_model_describe(m, &info);
+        for (size_t c = 0; c < CHUNKS; c++) {
+            LB_CHECK(lbrt_rewind(s, 0) == LBRT_OK && lbrt_feed(s, ids + c * CHUNK, CHUNK) == LBRT_OK, "%s", lbrt_session_error(s));
+            for (size_t t = CHUNK / 2; t + 1 < CHUNK; t++) {
+                const float *logits = lbrt_logits(s, CHUNK - 1 - t);
+                double all = 0.0;
+                for (size_t i = 0; i < info.n_vocab; i++) {
+                    all += exp((double)logits[i]);
+                }
+                sum += log(all) - (double)logits[ids[c * CHUNK + t + 1]];
+            }
+        }
+    }
+    lbrt_session_free(s);
+    lbrt_model_close(m);
+    free(ids);
+    return exp(sum / (CHUNKS * (CHUNK / 2 - 1)));
+}
+
+static void i8_real(void)
+{
+    lb_test_case("outlier features planted in a real model");
+    const char *folder = lb_test_shared("models/lab");
+    lb_source *from = NULL;
+    lbrt_error err = { LBRT_OK, "" };
+    if (!folder || !LB_CHECK(lb_source_open(folder, NULL, NULL, &from, &err) == LBRT_OK, "%s", err.text)) {
+        lb_test_skip("no model");
+        return;
+    }
+    i8_source planted = { *from, from };
+    planted.source.read_rows = i8_rows;
+    const lbrt_allocator a = lb_allocator_or_default(NULL);
+    char path[3][300];
+    for (size_t i = 0; i < 3; i++) {
+        const lb_convert_rule edges = { "*_*d", LB_W_F16 }; /* embedding and head */
+        const lb_convert_options o = { .format = i == 2 ? LB_W_INT8 : LB_W_F16, .rules = &edges, .n_rules = 1, .threads = 2 };
+        strcpy(path[i], lb_test_temp(i == 0 ? "true.lbrt" : i == 1 ? "planted.lbrt" : "int8.lbrt"));
+        LB_CHECK(lb_convert(i ? &planted.source : from, path[i], &o, &a, &err) == LBRT_OK, "%s", err.text);
+    }
+    from->close(from);
+    size_t bytes;
+    char *text = lb_test_read(lb_test_shared("models/lab/test150k.txt"), &bytes);
+    bytes = lb_min(bytes, 24000);
+    const double exact = i8_perplexity(path[0], 0.0f, text, bytes), same = i8_perplexity(path[1], 0.0f, text, bytes);
+    const double split = i8_perplexity(path[2], 0.0f, text, bytes), plain = i8_perplexity(path[2], -1.0f, text, bytes);
+    LB_CHECK(fabs(same / exact - 1.0) < 1e-4, "planting changes %.4f to %.4f", exact, same);
+    LB_CHECK(fabs(split / exact - 1.0) < 0.001, "LLM.int8() makes %.4f of %.4f", split, exact);
+    LB_CHECK(plain / exact - 1.0 > 10.0 * fabs(split / exact - 1.0) && plain > 1.02 * exact, "plain int8 makes %.4f of %.4f, LLM.int8() %.4f",
+             plain, exact, split);
+    free(text);
+}
+
 void test_int8(void)
 {
     i8_transcription();
+    i8_numpy();
+    i8_real();
     i8_planted();
     i8_same();
     i8_columns();
