@@ -148,8 +148,8 @@ int main(int argc, char **argv)
     if (synth && calib) {
         lb_usage_fail(&usage, "random weights cannot be calibrated");
     }
-    if (calib && (outliers > 0.0f || salient > 0.0f || lowrank > 0)) {
-        lb_usage_fail(&usage, "--calib does not go together with --outliers, --salient-rows or --lowrank");
+    if (calib && salient > 0.0f) {
+        lb_usage_fail(&usage, "--calib does not go together with --salient-rows");
     }
     if (n_words != (synth ? 1u : 2u)) {
         lb_usage_fail(&usage, synth ? "--synth takes one argument, the output" : "an input and an output are needed");

@@ -64,7 +64,7 @@ static lbrt_status convert_matrix(lb_convert_job *j, const lb_source_tensor *t)
                "%s has more columns than int8 can sum", t->name);
     j->packed_cols = (size_t)t->cols;
     j->rotation = NULL;
-    if (lb_terms_wants_lowrank(j, t)) {
+    if (lb_terms_wants_lowrank(j, t) && !j->options->calib) {
         return lb_terms_lowrank(j, t);
     }
     if (lb_convert_rotates(j->format, t->name)) {

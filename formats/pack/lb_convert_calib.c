@@ -29,8 +29,9 @@ static void feedback_item(void *context, size_t item, unsigned thread)
 }
 
 /* The whole matrix in memory, 64 rows at a time in work on each thread */
-static lbrt_status pack_with_feedback(lb_convert_job *j, const char *name)
+static lbrt_status pack_with_feedback(lb_convert_job *j, const lb_source_tensor *t, lb_job_beside *beside)
 {
+    const char *name = t->name;
     const size_t n_tiles = (size_t)((j->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS), items = (n_tiles + 3) / 4;
     const size_t scratch_bytes = j->threads * lb_feedback_bytes(j->packed_cols);
     size_t floats, matrix_bytes;
@@ -44,6 +45,7 @@ static lbrt_status pack_with_feedback(lb_convert_job *j, const char *name)
     } else {
         lb_pool_run(j->pool, read_item, j, n_tiles);
         s = lb_job_status(j);
+        s = s == LBRT_OK ? lb_terms_take(j, t, beside) : s;
         if (s == LBRT_OK) {
             lb_pool_run(j->pool, feedback_item, j, items);
             s = lb_writer_data(&j->writer, j->tiles, n_tiles * j->tile_bytes);
@@ -100,7 +102,7 @@ static lbrt_status find_importance(lb_convert_job *j)
     return LBRT_OK;
 }
 
-/* For 2:4 formats only the diagonal of the moments is used: pruning by Wanda (arXiv 2306.11695). */
+/* Outliers are chosen by it too. For 2:4 formats only the diagonal of the moments is used: pruning by Wanda (arXiv 2306.11695). */
 static lbrt_status find_factor(lb_convert_job *j, const char *name)
 {
     const lb_convert_calib *calib = j->options->calib;
@@ -114,21 +116,52 @@ static lbrt_status find_factor(lb_convert_job *j, const char *name)
     LB_TRY(calib->factor(calib->user, name, &basis, &j->factor, j->err));
     LB_FAIL_IF(j->factor && j->factor->n != lb_round_up(j->packed_cols, LB_K_ALIGN), j->err, LBRT_ERR_FORMAT,
                "%s does not fit its input", name);
-    if (prunes && j->factor) {
+    if (j->factor && (prunes || j->options->outliers > 0.0f)) {
         LB_TRY(find_importance(j));
-        j->factor = NULL;
     }
+    j->factor = prunes ? NULL : j->factor;
     return LBRT_OK;
 }
 
-/* The tensor in the file, packed into j->tiles. */
-static lbrt_status pack_matrix(lb_convert_job *j, const lb_source_tensor *t)
+/*
+ * A matrix with something beside it goes on as plain numbers, the sum, in f16: what calibration sees of later layers lacks only the
+ * rounding of this one's activations.
+ */
+static lbrt_status sum_up(lb_convert_job *j, const lb_job_beside *b, size_t *tiles_bytes)
 {
-    lb_writer_tensor(&j->writer, t->name, t->rows, t->cols, 1);
+    const lb_wformat_info *f16 = lb_wformat_find(LB_W_F16);
+    const size_t n_tiles = (size_t)((j->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS), tile_bytes = f16->tile_bytes(j->packed_cols);
+    const size_t rows_bytes = LB_TILE_ROWS * j->packed_cols * sizeof(float);
+    unsigned char *tiles = (unsigned char *)lb_alloc(&j->a, n_tiles * tile_bytes);
+    float *rows = (float *)lb_alloc(&j->a, rows_bytes);
+    lbrt_status s = tiles && rows ? LBRT_OK : lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory");
+    for (size_t i = 0; i < n_tiles && s == LBRT_OK; i++) {
+        const size_t row = i * LB_TILE_ROWS, n = lb_min(LB_TILE_ROWS, (size_t)j->rows - row);
+        for (size_t r = 0; r < n; r++) {
+            j->format->unpack(j->tiles + i * j->tile_bytes, j->packed_cols, r, rows + r * j->packed_cols);
+        }
+        lb_terms_add_beside(j, b, row, n, rows, j->packed_cols);
+        lb_pack_f16(rows, j->packed_cols, n, j->packed_cols, NULL, tiles + i * tile_bytes);
+    }
+    lb_free(&j->a, rows, rows_bytes);
+    lb_free(&j->a, j->tiles, *tiles_bytes);
+    j->tiles = tiles;
+    j->format = f16;
+    j->tile_bytes = tile_bytes;
+    *tiles_bytes = n_tiles * tile_bytes;
+    return s;
+}
+
+/* The tensor in the file, packed into j->tiles. */
+static lbrt_status pack_matrix(lb_convert_job *j, const lb_source_tensor *t, lb_job_beside *beside, uint64_t *bytes)
+{
+    const bool more = j->factor && (lb_terms_outlier_lines(j, t) || lb_terms_wants_lowrank(j, t));
+    lb_writer_tensor(&j->writer, t->name, t->rows, t->cols, more ? 2 : 1);
     lb_writer_term(&j->writer, LB_TERM_PACKED, j->rotation ? &j->rotation->written : NULL, 0, t->rows, 0, t->cols);
     LB_TRY(lb_writer_part(&j->writer, j->format->id, t->rows, j->rotation ? j->packed_cols : t->cols));
-    LB_TRY(j->factor ? pack_with_feedback(j, t->name) : lb_job_pack(j, t->name, 0, t->rows));
-    return lb_writer_part_end(&j->writer);
+    LB_TRY(j->factor ? pack_with_feedback(j, t, beside) : lb_job_pack(j, t->name, 0, t->rows));
+    LB_TRY(lb_writer_part_end(&j->writer));
+    return lb_terms_write_beside(j, t, beside, bytes);
 }
 
 lbrt_status lb_job_calibrated(lb_convert_job *j, const lb_source_tensor *t)
@@ -138,7 +171,10 @@ lbrt_status lb_job_calibrated(lb_convert_job *j, const lb_source_tensor *t)
     j->packed_cols = j->factor ? j->factor->n : j->packed_cols;
     j->tile_bytes = j->format->tile_bytes(j->packed_cols);
     const size_t n_tiles = (size_t)((t->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS), items = (n_tiles + 3) / 4;
-    const size_t tiles_bytes = n_tiles * j->tile_bytes;
+    size_t tiles_bytes = n_tiles * j->tile_bytes;
+    uint64_t bytes = tiles_bytes;
+    const lb_wformat_info *format = j->format;
+    lb_job_beside beside = { 0 };
     j->row_buffer_floats = lb_round_up(j->packed_cols * (LB_TILE_ROWS + 1), 16);
     const size_t rows_bytes = j->threads * j->row_buffer_floats * sizeof(float);
     j->tiles = (unsigned char *)lb_alloc(&j->a, tiles_bytes);
@@ -148,12 +184,14 @@ lbrt_status lb_job_calibrated(lb_convert_job *j, const lb_source_tensor *t)
     if (!j->tiles || !j->row_buffers || !j->feedback) {
         s = lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory");
     } else {
-        s = pack_matrix(j, t);
+        s = pack_matrix(j, t, &beside, &bytes);
+        s = s == LBRT_OK && (beside.lines || beside.rank) ? sum_up(j, &beside, &tiles_bytes) : s;
         s = s == LBRT_OK ? hand_over(j, t->name, tiles_bytes) : s;
     }
     if (s == LBRT_OK) {
         const bool lossy = j->format->id == LB_W_TERN && !t->ternary;
-        lb_job_report(j, t->name, j->format->name, tiles_bytes,
+        j->format = format;
+        lb_job_report(j, t->name, format->name, bytes,
                       lossy           ? "is not ternary: rounding it to tern destroys the model's quality"
                       : lb_job_was_pruned(j) ? "was not 2:4 sparse: pruning it costs much quality"
                                       : NULL);
@@ -161,6 +199,7 @@ lbrt_status lb_job_calibrated(lb_convert_job *j, const lb_source_tensor *t)
     lb_free(&j->a, j->tiles, tiles_bytes);
     lb_free(&j->a, j->row_buffers, rows_bytes);
     lb_free(&j->a, j->feedback, items * sizeof *j->feedback);
+    lb_terms_free_beside(j, t, &beside);
     lb_free(&j->a, j->importance, importance_bytes);
     j->importance = NULL;
     return s;

@@ -108,6 +108,22 @@ lbrt_status lb_terms_lowrank(lb_convert_job *j, const lb_source_tensor *t);
 bool lb_terms_wants_factors(const lb_convert_job *j, const lb_source_tensor *t); /* it comes as two, and they are smaller than their product */
 lbrt_status lb_terms_factors(lb_convert_job *j, const lb_source_tensor *t);
 
+/*
+ * With calibration: what is beside a matrix is taken from it before it is packed with feedback, which then makes good the rest of it too.
+ * b is zeroed at first and freed at the end; it stays empty if nothing is wanted.
+ */
+typedef struct lb_job_beside {
+    size_t lines; /* of a sparse term's tiles; 0: none */
+    unsigned char *sparse;
+    size_t sparse_bytes;
+    size_t rank;  /* of a low-rank term; 0: none */
+    float *a, *b; /* [rows][rank], [cols][rank], as f16 has them */
+} lb_job_beside;
+lbrt_status lb_terms_take(lb_convert_job *j, const lb_source_tensor *t, lb_job_beside *b); /* from j->matrix */
+lbrt_status lb_terms_write_beside(lb_convert_job *j, const lb_source_tensor *t, const lb_job_beside *b, uint64_t *bytes);
+void lb_terms_add_beside(const lb_convert_job *j, const lb_job_beside *b, uint64_t row, uint64_t n, float *rows, size_t stride);
+void lb_terms_free_beside(lb_convert_job *j, const lb_source_tensor *t, lb_job_beside *b);
+
 /* ---- lb_convert_sparse.c ---- */
 
 /* Counts the zeros of n rows. */

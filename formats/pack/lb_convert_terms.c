@@ -1,7 +1,9 @@
 /* Layers of more than one term: a format and a sparse term, rows of two formats, a format and a low-rank term. */
 #include "lb_convert_job.h"
 
+#include "../../kernels/lb_math.h"
 #include "lb_lowrank.h"
+#include "lb_outliers.h"
 
 /* ---- a sparse term beside a format ---- */
 
@@ -283,4 +285,128 @@ lbrt_status lb_terms_factors(lb_convert_job *j, const lb_source_tensor *t)
     lb_job_progress(j, t->name);
     lb_job_report(j, t->name, j->format->name, bytes, NULL);
     return LBRT_OK;
+}
+
+/* ---- with calibration ---- */
+
+typedef struct take_job {
+    lb_convert_job *j;
+    lb_job_beside *b;
+    float *temp;          /* per thread: 16 rows */
+    unsigned char *tiles; /* per thread: a tile */
+} take_job;
+
+static void take_tile(void *context, size_t item, unsigned thread)
+{
+    const take_job *k = (const take_job *)context;
+    lb_convert_job *j = k->j;
+    const size_t cols = (size_t)j->cols, row = item * LB_TILE_ROWS, n = lb_min(LB_TILE_ROWS, (size_t)j->rows - row);
+    lb_take_outliers(j->format, j->matrix + row * j->packed_cols, j->packed_cols, n, cols, j->importance, k->b->lines,
+                     k->temp + thread * LB_TILE_ROWS * cols, k->tiles + thread * j->tile_bytes, k->b->sparse + item * 64 * k->b->lines);
+}
+
+static lbrt_status take_outliers(lb_convert_job *j, lb_job_beside *b)
+{
+    const size_t n_tiles = (size_t)((j->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS), temp_bytes = j->threads * LB_TILE_ROWS * (size_t)j->cols * sizeof(float);
+    b->sparse_bytes = n_tiles * 64 * b->lines;
+    b->sparse = (unsigned char *)lb_alloc(&j->a, b->sparse_bytes);
+    take_job k = { j, b, (float *)lb_alloc(&j->a, temp_bytes), (unsigned char *)lb_alloc(&j->a, j->threads * j->tile_bytes) };
+    lbrt_status s = LBRT_OK;
+    if (b->sparse && k.temp && k.tiles) {
+        lb_pool_run(j->pool, take_tile, &k, n_tiles);
+    } else {
+        s = lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory");
+    }
+    lb_free(&j->a, k.temp, temp_bytes);
+    lb_free(&j->a, k.tiles, j->threads * j->tile_bytes);
+    return s;
+}
+
+static void copy_as_f16(float *to, const float *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        to[i] = lb_f16_to_f32(lb_f32_to_f16(from[i]));
+    }
+}
+
+/* The low-rank term is fitted as without calibration; feedback then packs what it leaves. */
+static lbrt_status take_lowrank(lb_convert_job *j, lb_job_beside *b)
+{
+    lb_lowrank l = { .format = j->format,
+                     .rows = (size_t)j->rows,
+                     .cols = (size_t)j->cols,
+                     .rank = b->rank,
+                     .pool = j->pool,
+                     .threads = j->threads,
+                     .allocator = j->a };
+    b->a = (float *)lb_alloc(&j->a, l.rows * l.rank * sizeof(float));
+    b->b = (float *)lb_alloc(&j->a, l.cols * l.rank * sizeof(float));
+    LB_FAIL_IF(!b->a || !b->b, j->err, LBRT_ERR_MEMORY, "out of memory");
+    LB_TRY(lb_lowrank_begin(&l, j->err));
+    for (size_t r = 0; r < l.rows; r++) {
+        memcpy(l.w + r * l.cols, j->matrix + r * j->packed_cols, l.cols * sizeof(float));
+    }
+    lb_lowrank_fit(&l);
+    copy_as_f16(b->a, l.a, l.rows * l.rank);
+    copy_as_f16(b->b, l.b, l.cols * l.rank);
+    lb_lowrank_end(&l);
+    for (size_t i = 0; i < l.rows * l.rank; i++) { /* minus A B: turned for a moment */
+        b->a[i] = -b->a[i];
+    }
+    lb_terms_add_beside(j, b, 0, j->rows, j->matrix, j->packed_cols);
+    for (size_t i = 0; i < l.rows * l.rank; i++) {
+        b->a[i] = -b->a[i];
+    }
+    return LBRT_OK;
+}
+
+lbrt_status lb_terms_take(lb_convert_job *j, const lb_source_tensor *t, lb_job_beside *b)
+{
+    b->lines = lb_terms_outlier_lines(j, t);
+    b->rank = b->lines == 0 && lb_terms_wants_lowrank(j, t) ? j->options->lowrank : 0;
+    return b->lines ? take_outliers(j, b) : b->rank ? take_lowrank(j, b) : LBRT_OK;
+}
+
+void lb_terms_add_beside(const lb_convert_job *j, const lb_job_beside *b, uint64_t row, uint64_t n, float *rows, size_t stride)
+{
+    for (uint64_t r = row; r < row + n; r++, rows += stride) {
+        const unsigned char *line = b->sparse + r / LB_TILE_ROWS * 64 * b->lines + 2 * (r % LB_TILE_ROWS);
+        for (size_t i = 0; i < b->lines; i++, line += 64) {
+            rows[lb_load_u16(line)] += lb_f16_to_f32(lb_load_u16(line + 2 * LB_TILE_ROWS));
+        }
+        for (size_t c = 0; b->rank && c < j->cols; c++) {
+            float sum = 0.0f;
+            for (size_t k = 0; k < b->rank; k++) {
+                sum += b->a[r * b->rank + k] * b->b[c * b->rank + k];
+            }
+            rows[c] += sum;
+        }
+    }
+}
+
+lbrt_status lb_terms_write_beside(lb_convert_job *j, const lb_source_tensor *t, const lb_job_beside *b, uint64_t *bytes)
+{
+    if (b->lines) {
+        lb_writer_term(&j->writer, LB_TERM_SPARSE, NULL, 0, t->rows, 0, t->cols);
+        lb_writer_part(&j->writer, LB_W_NONE, t->rows, t->cols);
+        lb_writer_data(&j->writer, b->sparse, b->sparse_bytes);
+        *bytes += b->sparse_bytes;
+        return lb_writer_part_end(&j->writer);
+    }
+    if (b->rank) {
+        const lb_wformat_info *f16 = lb_wformat_find(LB_W_F16);
+        LB_TRY(lb_writer_term(&j->writer, LB_TERM_CHAIN, NULL, 0, t->rows, 0, t->cols));
+        LB_TRY(write_factor(j, b->a, (size_t)t->rows, b->rank, b->rank, 1));
+        LB_TRY(write_factor(j, b->b, b->rank, (size_t)t->cols, 1, b->rank));
+        *bytes += (t->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS * f16->tile_bytes(b->rank) +
+                  (b->rank + LB_TILE_ROWS - 1) / LB_TILE_ROWS * f16->tile_bytes((size_t)t->cols);
+    }
+    return LBRT_OK;
+}
+
+void lb_terms_free_beside(lb_convert_job *j, const lb_source_tensor *t, lb_job_beside *b)
+{
+    lb_free(&j->a, b->sparse, b->sparse_bytes);
+    lb_free(&j->a, b->a, (size_t)t->rows * b->rank * sizeof(float));
+    lb_free(&j->a, b->b, (size_t)t->cols * b->rank * sizeof(float));
 }

@@ -64,3 +64,24 @@ double lb_pack_outliers(const lb_wformat_info *f, const float *rows, size_t n, s
     }
     return errors;
 }
+
+void lb_take_outliers(const lb_wformat_info *f, float *rows, size_t stride, size_t n, size_t k, const float *importance, size_t lines,
+                      float *temp, void *tile, uint8_t *sparse)
+{
+    memset(sparse, 0, 64 * lines);
+    lb_packer(f->id)(rows, stride, n, k, importance, tile);
+    for (size_t r = 0; r < n; r++) {
+        float *error = temp + r * k, *row = rows + r * stride;
+        f->unpack(tile, k, r, error);
+        for (size_t c = 0; c < k; c++) {
+            const float d = row[c] - error[c], e = d * d * (importance ? importance[c] : 1.0f);
+            error[c] = e >= 0.0f ? e : -1.0f;
+        }
+        choose_outliers(error, k, lines, sparse, r);
+        for (size_t j = 0; j < lines; j++) {
+            uint16_t *line = (uint16_t *)(void *)(sparse + 64 * j);
+            line[LB_TILE_ROWS + r] = lb_f32_to_f16(fmaxf(fminf(row[line[r]], 65504.0f), -65504.0f));
+            row[line[r]] -= lb_f16_to_f32(line[LB_TILE_ROWS + r]);
+        }
+    }
+}

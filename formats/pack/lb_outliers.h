@@ -14,4 +14,11 @@
 double lb_pack_outliers(const lb_wformat_info *f, const float *rows, size_t n, size_t k, size_t lines, float *temp, void *tile,
                         uint8_t *sparse, double *squares);
 
+/*
+ * Only what goes to the sparse tile, and it is taken from the rows, which are `stride` apart: the weights whose error in f, times
+ * importance (NULL: 1), is largest, as they are. temp: 16 * k floats; tile: room for one of f's.
+ */
+void lb_take_outliers(const lb_wformat_info *f, float *rows, size_t stride, size_t n, size_t k, const float *importance, size_t lines,
+                      float *temp, void *tile, uint8_t *sparse);
+
 #endif /* LB_OUTLIERS_H */
