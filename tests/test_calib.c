@@ -59,9 +59,10 @@ static size_t cal_files(const char *folder)
     return n;
 }
 
-static void cal_test_threads(const char *format)
+static void cal_test_threads(const char *format, float outliers, size_t lowrank)
 {
-    lb_test_case("calibrated %s: the same file for any number of threads", format);
+    lb_test_case("calibrated %s%s%s: the same file for any number of threads", format, outliers > 0.0f ? " with outliers" : "",
+                 lowrank ? " with a low-rank term" : "");
     const lbrt_allocator a = lb_allocator_or_default(NULL);
     char path[2][256];
     size_t bytes[2] = { 0, 0 };
@@ -70,7 +71,8 @@ static void cal_test_threads(const char *format)
         lb_source *source = sm_source("micro");
         lb_calib_report report;
         lbrt_error err = { LBRT_OK, "" };
-        const lb_convert_options o = { .format = lb_wformat_named(format)->id, .threads = i ? 3 : 1 };
+        const lb_convert_options o = { .format = lb_wformat_named(format)->id, .threads = i ? 3 : 1, .outliers = outliers,
+                                       .lowrank = lowrank };
         const lb_calib_options how = cal_options(0);
         snprintf(path[i], sizeof path[i], "%s", lb_test_temp(i ? "cal-3.lbrt" : "cal-1.lbrt"));
         LB_CHECK(lb_convert_calibrated(source, path[i], &o, &how, &a, &report, &err) == LBRT_OK, "%s: %s", format, err.text);
@@ -83,6 +85,68 @@ static void cal_test_threads(const char *format)
              bytes[0], bytes[1]);
     free(data[0]);
     free(data[1]);
+}
+
+/* Squared distance of a model's logits on the calibration text from those of f32 */
+static double cal_distance(const char *path)
+{
+    enum { N = 200, VOCAB = 288 };
+    static float logits[2][N * VOCAB];
+    const char *paths[2] = { sm_file("micro", "f32"), path };
+    double off = 0.0;
+    for (size_t i = 0; i < 2; i++) {
+        lbrt_error err = { LBRT_OK, "" };
+        lbrt_session_options o = LBRT_SESSION_OPTIONS_INIT;
+        o.n_context = o.n_logits = N;
+        lbrt_model *m = NULL;
+        lbrt_session *s = NULL;
+        static lbrt_token ids[8192];
+        size_t n = 0;
+        if (LB_CHECK(lbrt_model_open(paths[i], NULL, &m, &err) == LBRT_OK && lbrt_session_create(m, &o, &s, &err) == LBRT_OK &&
+                         lbrt_tokenize(m, cal_text(), strlen(cal_text()), 0, ids, 8192, &n, &err) == LBRT_OK && n >= N &&
+                         lbrt_feed(s, ids, N) == LBRT_OK,
+                     "%s", err.text)) {
+            for (size_t t = 0; t < N; t++) {
+                memcpy(logits[i] + t * VOCAB, lbrt_logits(s, t), VOCAB * sizeof(float));
+            }
+        }
+        lbrt_session_free(s);
+        lbrt_model_close(m);
+    }
+    for (size_t i = 0; i < N * VOCAB; i++) {
+        off += ((double)logits[0][i] - (double)logits[1][i]) * ((double)logits[0][i] - (double)logits[1][i]);
+    }
+    return off;
+}
+
+/* 2:4 by Wanda, outliers and low-rank terms: nearer to the model with calibration than without */
+static void cal_test_beside(void)
+{
+    static const struct {
+        const char *what;
+        lb_wformat format;
+        float outliers;
+        size_t lowrank;
+    } cases[] = { { "2:4", LB_W_S24Q8, 0.0f, 0 }, { "outliers", LB_W_Q2, 8.0f, 0 }, { "low rank", LB_W_Q2, 0.0f, 6 } };
+    const lbrt_allocator a = lb_allocator_or_default(NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        lb_test_case("%s: calibration brings the model nearer to what it was", cases[i].what);
+        const lb_convert_options o = { .format = cases[i].format, .threads = 2, .outliers = cases[i].outliers, .lowrank = cases[i].lowrank };
+        const lb_calib_options how = cal_options(0);
+        lb_calib_report report;
+        lbrt_error err = { LBRT_OK, "" };
+        double off[2];
+        for (size_t k = 0; k < 2; k++) {
+            char path[300];
+            snprintf(path, sizeof path, "%s", lb_test_temp("beside.lbrt"));
+            lb_source *source = sm_source("micro");
+            LB_CHECK((k ? lb_convert_calibrated(source, path, &o, &how, &a, &report, &err) : lb_convert(source, path, &o, &a, &err)) == LBRT_OK,
+                     "%s", err.text);
+            source->close(source);
+            off[k] = cal_distance(path);
+        }
+        LB_CHECK(off[1] < 0.9 * off[0], "%g with, %g without", off[1], off[0]);
+    }
 }
 
 /* ---------------------------------------------------------------- streams against the forward pass */
@@ -277,7 +341,7 @@ static void cal_test_budget(void)
 static lbrt_status cal_convert(const char *path, const lbrt_allocator *a, void (*tensor)(void *, const lb_convert_tensor_report *))
 {
     lb_source *source = sm_source("micro");
-    const lb_convert_options o = { .format = LB_W_Q3, .threads = 2, .tensor = tensor };
+    const lb_convert_options o = { .format = LB_W_Q3, .threads = 2, .tensor = tensor, .outliers = 5.0f };
     const lb_calib_options how = cal_options(CAL_CONTEXT * 5);
     lb_calib_report report;
     lbrt_error err = { LBRT_OK, "" };
@@ -370,8 +434,12 @@ void test_calib(void)
 {
     char folder[300];
     cal_test_streams();
-    cal_test_threads("q4");
-    cal_test_threads("tcq2");
+    cal_test_threads("q4", 0.0f, 0);
+    cal_test_threads("tcq2", 0.0f, 0);
+    cal_test_threads("s24q8", 0.0f, 0);
+    cal_test_threads("q3", 5.0f, 0);
+    cal_test_threads("q2", 0.0f, 6);
+    cal_test_beside();
     cal_test_knapsack();
     cal_test_budget();
     snprintf(folder, sizeof folder, "%s", lb_test_temp("calib-folder"));

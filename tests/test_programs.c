@@ -429,6 +429,29 @@ static void prog_convert(void)
     }
     free(list);
 
+    lb_test_case("layers of several terms in every program");
+    static const struct {
+        const char *options, *shown;
+    } sums[] = { { "--format q3 --outliers 2", "packed q3" }, { "--format q3 --lowrank 8", "chain f16*f16 (rank 8)" },
+                 { "--format q2 --salient-rows 30", "packed q8 rows" }, { "-q --format s24q8", "packed s24q8" } };
+    for (size_t i = 0; i < sizeof sums / sizeof sums[0]; i++) {
+        char ids[300];
+        snprintf(ids, sizeof ids, "%s", lb_test_temp("ids.txt"));
+        FILE *f = fopen(ids, "w");
+        for (int t = 1; f && t < 70; t++) {
+            fprintf(f, "%d\n", t);
+        }
+        fclose(f);
+        r = prog_run("", "lbrt-convert", "-q %s --synth tiny '%s'", sums[i].options, a);
+        LB_CHECK(r->code == 0, "%s: '%s'", sums[i].options, r->err);
+        r = prog_run("", "lbrt-info", "--tensors '%s'", a);
+        LB_CHECK(r->code == 0 && strstr(r->out, sums[i].shown), "%s: '%s%s'", sums[i].options, r->out, r->err);
+        r = prog_run("", "lbrt-bench", "-p 8 -n 4 -r 1 -t 1 --json '%s'", a);
+        LB_CHECK(r->code == 0 && strstr(r->out, "\"decode\""), "%s: '%s%s'", sums[i].options, r->out, r->err);
+        r = prog_run("", "lbrt-eval", "-q --tokens '%s' --ctx 32 '%s'", ids, a);
+        LB_CHECK(r->code == 0, "%s: '%s%s'", sums[i].options, r->out, r->err);
+    }
+
     lb_test_case("pruning what was not 2:4 sparse is worth a warning");
     r = prog_run("", "lbrt-convert", "--format s24q4 --synth tiny '%s'", a);
     LB_CHECK(r->code == 0 && strstr(r->err, "2:4") && prog_one_line(r->err), "%d, '%s'", r->code, r->err);
