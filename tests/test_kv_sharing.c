@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../formats/import/lb_source.h"
 #include "../formats/pack/lb_convert.h"
 #include "../runtime/api/lb_session_api.h"
 #include "lb_test.h"
+#include "make_models.h"
 #include "small_models.h"
 
 void test_kv_sharing(void);
@@ -429,20 +431,70 @@ static void test_unequal(const lbrt_token *ids)
     lbrt_model_close(equal);
 }
 
-/* Values narrower than keys: against a model whose values are wide, the rest of them zero. */
-static void test_narrow_values(const lbrt_token *ids)
+enum { NARROW = 8 }; /* of value heads, where keys have MK_DIM / 2 */
+
+/* The made model with value heads of NARROW dimensions, or with the same in wide ones whose rest is zero. */
+static lbrt_model *narrow_model(bool wide)
 {
-    lb_test_case("value heads that are narrower than key heads");
-    lb_source *wide = sm_source("tiny");
-    LB_CHECK(wide->hparams.v_head_dim == 0, "the model is an equal one");
-    lb_hparams h = wide->hparams;
+    const uint32_t full = MK_DIM / 2, width = wide ? full : NARROW;
+    mk_safetensors st = { 0 };
+    mk_blob config = { 0 }, weights = { 0 };
+    for (size_t i = 0; i < mk_n_tensors; i++) {
+        const mk_tensor *t = &mk_tensors[i];
+        const bool v = strstr(t->name, "attn_v") != NULL, o = strstr(t->name, "attn_o") != NULL;
+        const uint32_t rows = v ? t->rows / full * width : t->rows, cols = o ? t->cols / full * width : t->cols;
+        mk_blob b = { 0 };
+        for (uint32_t r = 0; r < rows; r++) {
+            for (uint32_t c = 0; c < cols; c++) {
+                const bool zero = (v && r % width >= NARROW) || (o && c % width >= NARROW);
+                const float w = zero ? 0.0f : mk_weight(t->name, (size_t)(v ? r / width * NARROW + r % width : r) * 64 + (o ? c / width * NARROW + c % width : c)) * 0.2f;
+                uint32_t u;
+                memcpy(&u, &w, sizeof u);
+                mk_u32(&b, u);
+            }
+        }
+        char shape[40];
+        snprintf(shape, sizeof shape, t->rows == 1 ? "%u" : "%u,%u", t->rows == 1 ? cols : rows, cols);
+        mk_st_tensor(&st, t->hf, "F32", shape, b.data, b.n);
+        mk_free(&b);
+    }
+    mk_st_end(&st, &weights);
+    mk_config("LlamaForCausalLM", wide ? "\"tie_word_embeddings\": true" : "\"tie_word_embeddings\": true, \"v_head_dim\": 8", &config);
+    const char *folder = mk_folder(wide ? "wide" : "narrow", &config, &weights);
+    const lbrt_allocator a = lb_allocator_or_default(NULL);
     lbrt_error err = { LBRT_OK, "" };
-    h.v_head_dim = h.head_dim / 2;
-    LB_CHECK(lb_hparams_check(&h, &err) == LBRT_OK, "%s", err.text);
-    h.n_v_heads = h.n_kv_heads + 1;
-    LB_CHECK(lb_hparams_check(&h, &err) == LBRT_ERR_FORMAT, "three value heads for two key heads");
-    wide->close(wide);
-    (void)ids;
+    lb_source *source = NULL;
+    lbrt_model *m = NULL;
+    const lb_convert_options options = { .format = LB_W_F32, .threads = 1 };
+    char path[300];
+    LB_CHECK(lb_source_open(folder, NULL, &a, &source, &err) == LBRT_OK, "%s", err.text);
+    lb_format(path, sizeof path, "%s", lb_test_temp(wide ? "wide.lbrt" : "narrow.lbrt"));
+    LB_CHECK(source && lb_convert(source, path, &options, &a, &err) == LBRT_OK && lbrt_model_open(path, NULL, &m, &err) == LBRT_OK, "%s", err.text);
+    if (source) {
+        source->close(source);
+    }
+    mk_free(&config);
+    mk_free(&weights);
+    return m;
+}
+
+static void test_narrow_values(void)
+{
+    lb_test_case("value heads that are narrower than key heads, from a Hugging Face folder");
+    lbrt_model *narrow = narrow_model(false), *wide = narrow_model(true);
+    lbrt_session *a = share_session(narrow, LBRT_KV_F32, 16, 1, 0, 0), *b = share_session(wide, LBRT_KV_F32, 16, 2, 0, 0);
+    static const lbrt_token text[] = { 3, 5, 4, 6, 7, 5, 3 };
+    if (a && b && LB_CHECK(narrow->v_width == NARROW && wide->v_width == MK_DIM / 2, "%zu and %zu", narrow->v_width, wide->v_width)) {
+        for (size_t i = 0; i < 7; i++) {
+            share_feed(a, text + i, 1);
+        }
+        share_feed(b, text, 7);
+        same_logits(a, b, MK_VOCAB, "narrow values");
+    }
+    lbrt_session_free(a);
+    lbrt_session_free(b);
+    lbrt_model_close(narrow);
+    lbrt_model_close(wide);
 }
 
 void test_kv_sharing(void)
@@ -466,6 +518,6 @@ void test_kv_sharing(void)
     test_compress_places(m, n_vocab);
     test_state_file(m, ids, n_vocab);
     test_unequal(ids);
-    test_narrow_values(ids);
+    test_narrow_values();
     lbrt_model_close(m);
 }

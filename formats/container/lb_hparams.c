@@ -122,7 +122,7 @@ lbrt_status lb_hparams_check(const lb_hparams *h, lbrt_error *err)
         memcpy(&u, (const unsigned char *)h + k->offset, sizeof u);
         LB_FAIL_IF(u < k->lowest || u > k->highest, err, LBRT_ERR_FORMAT, "%s = %u is out of range", k->key, u);
     }
-    LB_TRY(lb_heads_check(h->n_heads, h->n_kv_heads, lb_v_heads(h), err));
+    LB_TRY(h->unequal ? LBRT_OK : lb_heads_check(h->n_heads, h->n_kv_heads, lb_v_heads(h), err)); /* else: of each layer */
     LB_FAIL_IF((uint64_t)h->n_heads * lb_v_width(h) > 1u << 20, err, LBRT_ERR_FORMAT, "%u heads of %u", h->n_heads, lb_v_width(h));
     LB_FAIL_IF(h->head_dim % 2 != 0 || h->rope_dim % 2 != 0 || h->rope_dim > h->head_dim, err, LBRT_ERR_FORMAT,
                "head_dim %u with rope dim %u", h->head_dim, h->rope_dim);

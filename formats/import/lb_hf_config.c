@@ -36,6 +36,25 @@ static lbrt_status hf_u32(const lb_json *root, const char *key, uint32_t *out, l
     return LBRT_OK;
 }
 
+/* The same, or a list with one for each layer: the largest, and whether they differ. */
+static lbrt_status hf_most(const lb_json *root, const char *key, uint32_t *out, bool *unequal, lbrt_error *err)
+{
+    const lb_json *list = lb_json_get(root, key);
+    if (list == NULL || list->type != LB_JSON_ARRAY) {
+        return hf_u32(root, key, out, err);
+    }
+    uint64_t most = 0, least = UINT32_MAX, v = 0;
+    for (const lb_json *n = list->child; n != NULL; n = n->next) {
+        LB_FAIL_IF(!lb_json_uint(n, UINT32_MAX, &v) || v == 0, err, LBRT_ERR_FORMAT, "config.json: %s has what is no positive whole number", key);
+        most = v > most ? v : most;
+        least = v < least ? v : least;
+    }
+    LB_FAIL_IF(most == 0, err, LBRT_ERR_FORMAT, "config.json: %s is an empty list", key);
+    *unequal = *unequal || least != most;
+    *out = (uint32_t)most;
+    return LBRT_OK;
+}
+
 static lbrt_status hf_f32(const lb_json *root, const char *key, double otherwise, float *out, lbrt_error *err)
 {
     const lb_json *node = lb_json_get(root, key);
@@ -269,13 +288,20 @@ lbrt_status lb_hf_config_read(const lb_json *root, lb_hf_config *out, lbrt_error
     lb_format(h->architecture, sizeof h->architecture, "%s", arch->ours);
     LB_TRY(hf_u32(root, "vocab_size", &h->n_vocab, err));
     LB_TRY(hf_u32(root, "hidden_size", &h->dim, err));
-    LB_TRY(hf_u32(root, "intermediate_size", &h->ffn_dim, err));
+    LB_TRY(hf_most(root, "intermediate_size", &h->ffn_dim, &h->unequal, err));
     LB_TRY(hf_u32(root, "num_hidden_layers", &h->n_layers, err));
-    LB_TRY(hf_u32(root, "num_attention_heads", &h->n_heads, err));
+    LB_TRY(hf_most(root, "num_attention_heads", &h->n_heads, &h->unequal, err));
     h->n_kv_heads = h->n_heads;
-    LB_TRY(hf_u32(root, "num_key_value_heads", &h->n_kv_heads, err));
+    LB_TRY(hf_most(root, "num_key_value_heads", &h->n_kv_heads, &h->unequal, err));
+    LB_TRY(hf_most(root, "num_key_value_heads_per_layer", &h->n_kv_heads, &h->unequal, err));
+    uint32_t n_v = h->n_kv_heads;
+    LB_TRY(hf_most(root, "num_value_heads", &n_v, &h->unequal, err));
+    h->n_v_heads = n_v != h->n_kv_heads ? n_v : 0;
     h->head_dim = arch->family == HF_QWEN3 ? 128 : h->dim / h->n_heads;
     LB_TRY(hf_u32(root, "head_dim", &h->head_dim, err));
+    uint32_t v_dim = h->head_dim;
+    LB_TRY(hf_u32(root, "v_head_dim", &v_dim, err));
+    h->v_head_dim = v_dim != h->head_dim ? v_dim : 0;
     LB_TRY(hf_u32(root, "max_position_embeddings", &h->n_context, err));
     LB_TRY(hf_f32(root, "rms_norm_eps", arch->eps, &h->norm_eps, err));
     LB_TRY(hf_read_activation(root, arch, h, err));

@@ -3,6 +3,7 @@
  * that does not fit and a tensor that is missing are found by looking at its slot, in time linear in the
  * file.
  */
+#include "../container/lb_container.h"
 #include "lb_import.h"
 
 /* A side of a tensor, in terms of the hyperparameters. */
@@ -14,7 +15,9 @@ typedef enum slot_dim {
     SLOT_KV,
     SLOT_HEAD,
     SLOT_FFN,
-    SLOT_ROPE
+    SLOT_ROPE,
+    SLOT_V,
+    SLOT_O
 } slot_dim;
 
 typedef struct slot_desc {
@@ -61,11 +64,11 @@ static const slot_desc slot_layer[] = {
     SLOT_VECTOR("attn_k_bias", "attn_k.bias", "self_attn.k_proj.bias", SLOT_KV, LB_FEATURE_QKV_BIAS),
     SLOT_VECTOR("attn_k_norm", "attn_k_norm.weight", "self_attn.k_norm.weight", SLOT_HEAD,
                 LB_FEATURE_QK_NORM),
-    SLOT_MATRIX("attn_v", "attn_v.weight", "self_attn.v_proj.weight", SLOT_KV, SLOT_DIM),
-    SLOT_VECTOR("attn_v_bias", "attn_v.bias", "self_attn.v_proj.bias", SLOT_KV, LB_FEATURE_QKV_BIAS),
-    SLOT_VECTOR("attn_sub_norm", "attn_sub_norm.weight", "self_attn.attn_sub_norm.weight", SLOT_Q,
+    SLOT_MATRIX("attn_v", "attn_v.weight", "self_attn.v_proj.weight", SLOT_V, SLOT_DIM),
+    SLOT_VECTOR("attn_v_bias", "attn_v.bias", "self_attn.v_proj.bias", SLOT_V, LB_FEATURE_QKV_BIAS),
+    SLOT_VECTOR("attn_sub_norm", "attn_sub_norm.weight", "self_attn.attn_sub_norm.weight", SLOT_O,
                 LB_FEATURE_SUB_NORM),
-    SLOT_MATRIX("attn_o", "attn_output.weight", "self_attn.o_proj.weight", SLOT_DIM, SLOT_Q),
+    SLOT_MATRIX("attn_o", "attn_output.weight", "self_attn.o_proj.weight", SLOT_DIM, SLOT_O),
     { "attn_shortcut", { NULL, "attn_shortcut_Q" }, SLOT_DIM, SLOT_DIM, LB_FEATURE_SHORTCUT, true },
     SLOT_VECTOR("attn_o_bias", "attn_output.bias", "self_attn.o_proj.bias", SLOT_DIM, LB_FEATURE_O_BIAS),
     SLOT_VECTOR("ffn_norm", "ffn_norm.weight", "post_attention_layernorm.weight", SLOT_DIM,
@@ -112,6 +115,8 @@ static uint64_t slot_side(const lb_hparams *h, slot_dim dim)
     case SLOT_VOCAB: return h->n_vocab;
     case SLOT_Q: return (uint64_t)h->n_heads * h->head_dim;
     case SLOT_KV: return (uint64_t)h->n_kv_heads * h->head_dim;
+    case SLOT_V: return (uint64_t)lb_v_heads(h) * lb_v_width(h);
+    case SLOT_O: return (uint64_t)h->n_heads * lb_v_width(h);
     case SLOT_HEAD: return h->head_dim;
     case SLOT_FFN: return h->ffn_dim;
     case SLOT_ROPE: return h->rope_dim / 2;
@@ -200,7 +205,7 @@ static lbrt_status import_check_hparams(const lb_hparams *h, lbrt_error *err)
                err, LBRT_ERR_FORMAT, "the model has the dimensions %u and %u", (unsigned)h->dim,
                (unsigned)h->ffn_dim);
     LB_FAIL_IF(h->n_heads == 0 || h->n_heads > IMPORT_MAX_SIDE || h->n_kv_heads == 0 ||
-                   h->n_heads % h->n_kv_heads != 0,
+                   (!h->unequal && h->n_heads % h->n_kv_heads != 0),
                err, LBRT_ERR_FORMAT, "the model has %u heads and %u key-value heads", (unsigned)h->n_heads,
                (unsigned)h->n_kv_heads);
     LB_FAIL_IF(h->head_dim == 0 || h->head_dim % 2 != 0 || h->head_dim > IMPORT_MAX_SIDE ||
@@ -269,6 +274,11 @@ bool lb_import_find(const lb_import *im, lb_dialect dialect, const char *name, s
     return false;
 }
 
+static bool varies_by_layer(slot_dim dim)
+{
+    return dim == SLOT_Q || dim == SLOT_KV || dim == SLOT_V || dim == SLOT_O || dim == SLOT_FFN;
+}
+
 lbrt_status lb_import_put(lb_import *im, size_t slot, const char *name, size_t bytes, uint64_t rows,
                           uint64_t cols, const lb_place *place, lbrt_error *err)
 {
@@ -280,6 +290,10 @@ lbrt_status lb_import_put(lb_import *im, size_t slot, const char *name, size_t b
     if (im->source.hparams.norm_width) { /* widths are looked at in import_widths, when all are known */
         want_rows = desc->rows == SLOT_DIM || desc->rows == SLOT_FFN ? rows : want_rows;
         want_cols = desc->cols == SLOT_DIM || desc->cols == SLOT_FFN ? cols : want_cols;
+    }
+    if (im->source.hparams.unequal) { /* numbers of heads: likewise, in import_heads */
+        want_rows = varies_by_layer(desc->rows) ? lb_min(rows, want_rows) : want_rows;
+        want_cols = varies_by_layer(desc->cols) ? lb_min(cols, want_cols) : want_cols;
     }
     LB_FAIL_IF(s->place.data != NULL, err, LBRT_ERR_FORMAT, "the file has tensor %.*s twice", shown, name);
     LB_FAIL_IF(im->rules[desc->feature] == LB_RULE_ABSENT, err, LBRT_ERR_UNSUPPORTED,
@@ -378,8 +392,28 @@ static lbrt_status import_widths(lb_import *im, lbrt_error *err)
     return LBRT_OK;
 }
 
+/* Layers with numbers of heads of their own: whole heads that fit each other, and as many outputs as the next matrix has inputs. */
+static lbrt_status import_heads(const lb_import *im, lbrt_error *err)
+{
+    const lb_hparams *h = &im->source.hparams;
+    uint64_t q, k, v, ffn, x;
+    for (uint32_t i = 0; i < h->n_layers; i++) {
+        LB_TRY(import_side(im, "attn_q", i, true, 0, &q, err));
+        LB_TRY(import_side(im, "attn_k", i, true, 0, &k, err));
+        LB_TRY(import_side(im, "attn_v", i, true, 0, &v, err));
+        LB_FAIL_IF(q % h->head_dim || k % h->head_dim || v % lb_v_width(h), err, LBRT_ERR_FORMAT, "layer %u has no whole number of heads", i);
+        LB_TRY(lb_heads_check((uint32_t)(q / h->head_dim), (uint32_t)(k / h->head_dim), (uint32_t)(v / lb_v_width(h)), err));
+        LB_TRY(import_side(im, "attn_o", i, false, q / h->head_dim * lb_v_width(h), &x, err));
+        LB_TRY(import_side(im, "ffn_gate", i, true, 0, &ffn, err));
+        LB_TRY(import_side(im, "ffn_up", i, true, ffn, &x, err));
+        LB_TRY(import_side(im, "ffn_down", i, false, ffn, &x, err));
+    }
+    return LBRT_OK;
+}
+
 lbrt_status lb_import_finish(lb_import *im, bool tied, lbrt_error *err)
 {
+    LB_TRY(im->source.hparams.unequal ? import_heads(im, err) : LBRT_OK);
     if (im->source.hparams.norm_width) {
         LB_TRY(import_widths(im, err));
     }

@@ -50,6 +50,26 @@ static lbrt_status params_u32(const gguf_params *p, const char *name, uint32_t *
     return LBRT_OK;
 }
 
+/* The same, or one number for each layer: the largest, and whether they differ. */
+static lbrt_status params_most(const gguf_params *p, const char *name, uint32_t *out, bool *unequal)
+{
+    const lb_gguf_kv *kv = params_find(p, name);
+    if (kv == NULL || kv->type != LB_GGUF_ARRAY) {
+        return params_u32(p, name, out);
+    }
+    int64_t most = 0, least = INT64_MAX;
+    for (uint64_t i = 0; i < kv->n; i++) {
+        const int64_t v = lb_gguf_item_int(kv, i);
+        most = v > most ? v : most;
+        least = v < least ? v : least;
+    }
+    LB_FAIL_IF(kv->n == 0 || least < 1 || most > UINT32_MAX, p->err, LBRT_ERR_UNSUPPORTED,
+               "models with layers whose %s is 0, or no number, are not supported", name);
+    *unequal = *unequal || least != most;
+    *out = (uint32_t)most;
+    return LBRT_OK;
+}
+
 static lbrt_status params_f32(const gguf_params *p, const char *name, float *out)
 {
     const lb_gguf_kv *kv = params_find(p, name);
@@ -81,9 +101,7 @@ static lbrt_status params_refuse(const gguf_params *p, lb_hparams *h)
     LB_TRY(params_u32(p, "attention.sliding_window", &window));
     h->window = window < h->n_context ? window : 0; /* of every layer */
     LB_TRY(params_u32(p, "attention.value_length", &value_dim));
-    LB_FAIL_IF(value_dim != h->head_dim, p->err, LBRT_ERR_UNSUPPORTED,
-               "heads with %u dimensions for keys and %u for values are not supported", (unsigned)h->head_dim,
-               (unsigned)value_dim);
+    h->v_head_dim = value_dim != h->head_dim ? value_dim : 0;
     return LBRT_OK;
 }
 
@@ -116,11 +134,11 @@ static lbrt_status params_read(const gguf_params *p, lb_hparams *h)
 {
     LB_TRY(params_u32(p, "block_count", &h->n_layers));
     LB_TRY(params_u32(p, "embedding_length", &h->dim));
-    LB_TRY(params_u32(p, "feed_forward_length", &h->ffn_dim));
+    LB_TRY(params_most(p, "feed_forward_length", &h->ffn_dim, &h->unequal));
     LB_TRY(params_u32(p, "context_length", &h->n_context));
-    LB_TRY(params_u32(p, "attention.head_count", &h->n_heads));
+    LB_TRY(params_most(p, "attention.head_count", &h->n_heads, &h->unequal));
     h->n_kv_heads = h->n_heads;
-    LB_TRY(params_u32(p, "attention.head_count_kv", &h->n_kv_heads));
+    LB_TRY(params_most(p, "attention.head_count_kv", &h->n_kv_heads, &h->unequal));
     h->head_dim = h->n_heads == 0 ? 0 : h->dim / h->n_heads;
     LB_TRY(params_u32(p, "attention.key_length", &h->head_dim));
     h->norm_eps = 1e-5f;
