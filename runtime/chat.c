@@ -35,9 +35,9 @@ static double now(void)
 }
 
 typedef struct chat_options {
-    const char *prompt, *system, *kv;
+    const char *prompt, *system, *kv, *state;
     lb_arg_strings adapters;
-    uint32_t n, threads, context;
+    uint32_t n, threads, context, window;
     lbrt_sampling sampling;
     bool raw, stats, byte_tables;
 } chat_options;
@@ -59,6 +59,7 @@ typedef struct chat_state {
     const chat_options *o;
     lbrt_token *held;
     size_t n_held;
+    uint64_t again; /* how often /again was asked for: another draw each time */
 } chat_state;
 
 static void *grow(void *p, size_t bytes)
@@ -138,7 +139,9 @@ static lbrt_status answer(chat_state *c, const lbrt_token *tokens, size_t n, cha
     hold(c, tokens + same, n - same);
     a->c = c;
     lbrt_generation how = LBRT_GENERATION_INIT;
-    how.sampling = &c->o->sampling;
+    lbrt_sampling sampling = c->o->sampling;
+    sampling.seed += c->again;
+    how.sampling = &sampling;
     how.max_tokens = c->o->n;
     double t0 = now();
     if (s == LBRT_OK) {
@@ -251,6 +254,73 @@ static lbrt_token *fit_history(const chat_state *c, chat_history *h, size_t *n)
     return tokens;
 }
 
+/* ---- a conversation in a file: a line of numbers, messages (a line with role and bytes, then the text), tokens, the session's state ---- */
+
+static const char state_line[] = "lbrt chat 1: %zu messages, %zu tokens, %zu bytes\n";
+
+static void save_conversation(const chat_state *c, const chat_history *h)
+{
+    const char *path = c->o->state;
+    char temp[PATH_MAX];
+    snprintf(temp, sizeof temp, "%s.new", path);
+    /* The token that ended the answer is in the session but was not reported. */
+    const size_t n_held = c->n_held < lbrt_session_length(c->session) ? c->n_held : lbrt_session_length(c->session);
+    const bool back = lbrt_rewind(c->session, n_held) == LBRT_OK;
+    size_t bytes = lbrt_state_bytes(c->session);
+    char *state = (char *)grow(NULL, bytes);
+    if (!back || lbrt_state_save(c->session, state, bytes, &bytes) != LBRT_OK) {
+        lb_program_fail(program, "%s: %s", path, lbrt_session_error(c->session));
+    }
+    FILE *f = fopen(temp, "wb");
+    bool ok = f != NULL && fprintf(f, state_line, h->n, n_held, bytes) > 0;
+    for (size_t i = 0; ok && i < h->n; i++) {
+        const size_t n = strlen(h->messages[i].content);
+        ok = fprintf(f, "%s %zu\n", h->messages[i].role, n) > 0 && fwrite(h->messages[i].content, 1, n, f) == n;
+    }
+    ok = ok && fwrite(c->held, sizeof *c->held, n_held, f) == n_held && fwrite(state, 1, bytes, f) == bytes;
+    if (f == NULL || (fclose(f) != 0) || !ok || rename(temp, path) != 0) {
+        lb_program_fail(program, "%s: %s", path, strerror(errno));
+    }
+    free(state);
+}
+
+/* What is not a conversation with this model is refused; a file that is not there is one that has not begun. */
+static void load_conversation(chat_state *c, chat_history *h)
+{
+    const char *path = c->o->state;
+    FILE *f = fopen(path, "rb");
+    if (f == NULL && errno == ENOENT) {
+        return;
+    }
+    size_t n = 0, n_held = 0, bytes = 0, at = 0;
+    char role[16], end;
+    enum { MOST = 1 << 20 };
+    bool ok = f != NULL && fscanf(f, "lbrt chat 1: %zu messages, %zu tokens, %zu bytes%c", &n, &n_held, &bytes, &end) == 4 && end == '\n' &&
+              n_held <= lbrt_session_capacity(c->session) && bytes <= (size_t)1 << 40;
+    for (size_t i = 0; ok && i < n; i++) {
+        ok = fscanf(f, "%15s %zu%c", role, &at, &end) == 3 && end == '\n' && at <= MOST;
+        char *text = ok ? (char *)grow(NULL, at + 1) : NULL;
+        ok = ok && fread(text, 1, at, f) == at;
+        if (ok) {
+            text[at] = 0;
+            history_add(h, strcmp(role, "system") == 0 ? "system" : strcmp(role, "user") == 0 ? "user" : "assistant", text);
+        }
+        free(text);
+    }
+    char *state = ok ? (char *)malloc(bytes ? bytes : 1) : NULL;
+    c->held = (lbrt_token *)grow(c->held, (n_held + 1) * sizeof *c->held);
+    c->n_held = n_held;
+    ok = state != NULL && fread(c->held, sizeof *c->held, n_held, f) == n_held && fread(state, 1, bytes, f) == bytes;
+    if (!ok) {
+        lb_program_fail(program, "%s: not a conversation that fits this model and context", path);
+    }
+    if (lbrt_state_restore(c->session, state, bytes) != LBRT_OK || lbrt_session_length(c->session) != n_held) {
+        lb_program_fail(program, "%s: %s", path, lbrt_session_error(c->session));
+    }
+    free(state);
+    fclose(f);
+}
+
 static void converse(chat_state *c)
 {
     lbrt_model_info info = LBRT_MODEL_INFO_INIT;
@@ -258,11 +328,14 @@ static void converse(chat_state *c)
     bool formatted = info.has_chat_template && !c->o->raw;
     bool terminal = isatty(0);
     chat_history h = { NULL, 0 };
-    if (formatted && c->o->system) {
+    if (c->o->state) {
+        load_conversation(c, &h);
+    }
+    if (formatted && c->o->system && h.n == 0) {
         history_add(&h, "system", c->o->system);
     }
     if (terminal) {
-        fprintf(stderr, "%s (%s, %.1f MB, %s). %s /new starts over, Ctrl-C stops an answer, Ctrl-D ends.\n", info.name, info.architecture,
+        fprintf(stderr, "%s (%s, %.1f MB, %s). %s /again answers anew, /new starts over, Ctrl-C stops an answer, Ctrl-D ends.\n", info.name, info.architecture,
                 (double)info.file_bytes * 1e-6, info.isa,
                 formatted ? "Ask something." : "This model has no chat template: it continues what you write.");
     }
@@ -290,7 +363,11 @@ static void converse(chat_state *c)
         }
         size_t n;
         lbrt_token *tokens;
-        if (formatted) {
+        if (strcmp(line, "/again") == 0 && formatted && h.n >= 2) { /* the question is still in the session: only the answer is new */
+            history_drop(&h, h.n - 1, 1);
+            c->again++;
+            tokens = fit_history(c, &h, &n);
+        } else if (formatted) {
             history_add(&h, "user", line);
             tokens = fit_history(c, &h, &n);
         } else {
@@ -308,6 +385,9 @@ static void converse(chat_state *c)
         }
         free(tokens);
         free(a.text);
+        if (c->o->state && s == LBRT_OK) {
+            save_conversation(c, &h);
+        }
     }
     history_drop(&h, 0, h.n);
     free(h.messages);
@@ -381,6 +461,8 @@ int main(int argc, char **argv)
         { "--system", NULL, LB_ARG_STRING, &o.system, "TEXT", "system message" },
         { "--raw", NULL, LB_ARG_FLAG, &o.raw, NULL, "continue the text as it is, without a chat template" },
         { "--kv", NULL, LB_ARG_STRING, &o.kv, "F", "KV cache format: f16 (default), f32, or keys/values as in f16/f32" },
+        { "--window", NULL, LB_ARG_UINT, &o.window, "N", "see the newest N tokens and the first 4 only; memory stays that of N" },
+        { "--state", NULL, LB_ARG_STRING, &o.state, "FILE", "go on with the conversation in FILE, and keep it there" },
         { "--lora", NULL, LB_ARG_STRINGS, &o.adapters, "FILE[:S]", "attach an adapter (.lbrt), scaled by S (default 1); repeatable" },
         { "--byte-tables", NULL, LB_ARG_FLAG, &o.byte_tables, NULL, "T-MAC's rounded tables in layers of lut4 .. lut1" },
         { "--stats", NULL, LB_ARG_FLAG, &o.stats, NULL, "show speed and memory after each answer" },
@@ -408,6 +490,7 @@ int main(int argc, char **argv)
     lbrt_session_options so = LBRT_SESSION_OPTIONS_INIT;
     so.n_context = o.context;
     so.n_threads = o.threads;
+    so.window = o.window;
     int key = 0, value = 0;
     if (o.kv && !lb_arg_kv(o.kv, &key, &value)) {
         lb_usage_fail(&usage, "unknown KV format '%s'", o.kv);
