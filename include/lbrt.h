@@ -317,7 +317,12 @@ typedef struct lbrt_session_options {
 #define LBRT_SESSION_OPTIONS_INIT \
     { sizeof(lbrt_session_options), NULL, 0, 0, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT, 0, 0, NULL, NULL, NULL, NULL, 0, 0 }
 
-/* The exact number of bytes that a session of these options allocates (thread stacks aside). */
+/*
+ * The exact number of bytes that a session of these options allocates (thread stacks aside). For n_context n, a multiple of 4096, without
+ * a window it is A + n * (B + 4 + 3/16 + heads * (width + 16) / 64): A depends on the other options and the model, heads are the query heads, width
+ * is that of a value head rounded up to 16, and B is the sum over layers and KV heads of the bytes per position that lbrt_kv_format lists for
+ * a width w of 64, and which are for keys and values together f32 8 w, f16 4 w, and for b bits w b / 4 + 4 + w / 32 (w a multiple of 32).
+ */
 LBRT_API lbrt_status lbrt_session_bytes(const lbrt_model *model, const lbrt_session_options *options,
                                         size_t *bytes, lbrt_error *err);
 

@@ -431,6 +431,30 @@ static void test_unequal(const lbrt_token *ids)
     lbrt_model_close(equal);
 }
 
+/* The formula that lbrt.h gives for a session's bytes. */
+static void test_formula(const lbrt_model *m)
+{
+    static const struct {
+        lbrt_kv_format format;
+        uint64_t bits;
+    } formats[] = { { LBRT_KV_F32, 0 }, { LBRT_KV_F16, 0 }, { LBRT_KV_Q8, 8 }, { LBRT_KV_Q4, 4 }, { LBRT_KV_Q2, 2 } };
+    const lb_hparams *h = &m->hparams;
+    const uint64_t w = h->head_dim, near = 4096, far = 5 * 4096;
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        lb_test_case("a session's bytes, KV format %d", (int)formats[i].format);
+        lbrt_session_options o = LBRT_SESSION_OPTIONS_INIT;
+        size_t a = 0, b = 0;
+        o.kv_key = o.kv_value = formats[i].format;
+        o.n_context = (uint32_t)near;
+        LB_CHECK(lbrt_session_bytes(m, &o, &a, NULL) == LBRT_OK, "near");
+        o.n_context = (uint32_t)far;
+        LB_CHECK(lbrt_session_bytes(m, &o, &b, NULL) == LBRT_OK, "far");
+        const uint64_t bits = formats[i].bits, position = bits ? w * bits / 4 + 4 + w / 32 : formats[i].format == LBRT_KV_F32 ? 8 * w : 4 * w;
+        const uint64_t n = far - near, want = n * (h->n_layers * h->n_kv_heads * position + 4) + n * 3 / 16 + n * h->n_heads * (lb_round_up(w, 16) + 16) / 64;
+        LB_CHECK(w % 32 == 0 && b - a == want, "%zu bytes more for %llu tokens, not %llu", b - a, (unsigned long long)n, (unsigned long long)want);
+    }
+}
+
 enum { NARROW = 8 }; /* of value heads, where keys have MK_DIM / 2 */
 
 /* The made model with value heads of NARROW dimensions, or with the same in wide ones whose rest is zero. */
@@ -517,6 +541,7 @@ void test_kv_sharing(void)
     test_compress(m, LBRT_KV_Q4, n_vocab);
     test_compress_places(m, n_vocab);
     test_state_file(m, ids, n_vocab);
+    test_formula(m);
     test_unequal(ids);
     test_narrow_values();
     lbrt_model_close(m);
