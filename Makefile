@@ -46,9 +46,9 @@ $(BUILD)/obj/%.o: %.c
 $(BUILD)/liblbrt.a: $(LIB_OBJ)
 	rm -f $@ && $(AR) rcs $@ $^
 
-# Relocations of tables of pointers, packed (glibc 2.36 and later)
+# Relocations of tables of pointers, packed (glibc 2.36 and later); constants and code in one segment, without gaps of a page
 ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
-PACKED := -Wl,-z,pack-relative-relocs
+PACKED := -Wl,-z,pack-relative-relocs,-z,noseparate-code
 endif
 
 # One set of objects serves both libraries: with hidden visibility position independence costs nothing measurable.
