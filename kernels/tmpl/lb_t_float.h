@@ -54,6 +54,7 @@ LB_T_TARGET void LB_N(lb_gemv_)(const void *w, size_t tile_bytes, size_t n_tiles
 LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_widen_)(float *to, const void *from, size_t n)
 {
     for (size_t i = 0; i < n; i += LB_TILE_ROWS) {
+        LB_PREFETCH((const uint8_t *)from + i * sizeof(LB_T_WTYPE) + 4096);
         LB_V(store)(to + i, LB_V(LB_T_LOADW)((const LB_T_WTYPE *)from + i));
     }
 }

@@ -111,7 +111,7 @@ static size_t next_blocks(size_t b, size_t own, size_t end, bool *coded)
 }
 
 /* What the means of a chunk's four blocks give: base[row][block], sums of four quarters (lb_kv.h). */
-static void mean_scores(const lb_kernels *k, const lb_kv_side *side, unsigned char *chunk, const lb_input *q, const lb_attn_scratch *a,
+static LB_NOINLINE void mean_scores(const lb_kernels *k, const lb_kv_side *side, unsigned char *chunk, const lb_input *q, const lb_attn_scratch *a,
                         float *base, void *scratch)
 {
     const size_t w = q->f32_stride / 4;
@@ -220,7 +220,7 @@ static LB_NOINLINE lb_seen seen_by(const lbrt_session *s, uint32_t layer, size_t
 }
 
 /* The chunks that tokens from..last see: the first if *sinks, and those from the one returned on. */
-static size_t first_chunk(const lbrt_session *s, uint32_t layer, size_t from, size_t last, bool *sinks)
+static LB_NOINLINE size_t first_chunk(const lbrt_session *s, uint32_t layer, size_t from, size_t last, bool *sinks)
 {
     const size_t c = seen_by(s, layer, from).begin / LB_KV_CHUNK;
     *sinks = c > 0 && seen_by(s, layer, last).sinks > 0;

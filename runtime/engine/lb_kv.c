@@ -136,6 +136,14 @@ void lb_kv_layout(lb_kv *kv, lb_arena *a, const lbrt_model *m, const lb_kv_plan 
     }
 }
 
+unsigned char *lb_kv_chunk(const lb_kv *kv, unsigned side, uint32_t layer, size_t head, size_t chunk)
+{
+    const lb_kv_layer *l = &kv->layers[layer];
+    const size_t unit = head / l->heads[side], in_unit = head % l->heads[side];
+    return kv->pages[lb_kv_page_of(kv, chunk)]->data + l->at + unit * l->unit_bytes + in_unit * kv->side[side].chunk_bytes +
+           (side == LB_KV_VALUE ? l->heads[LB_KV_KEY] * kv->side[LB_KV_KEY].chunk_bytes : 0);
+}
+
 /* ---- a batch ---- */
 
 void lb_kv_begin(lb_kv *kv, size_t first, size_t n)
@@ -167,7 +175,7 @@ size_t lb_kv_resume(const lb_kv *kv, size_t length)
 }
 
 /* Where position p of a layer and head begins, and where its tile of 16 dimensions is. */
-static unsigned char *key_at(const lb_kv *kv, uint32_t layer, size_t head, size_t p)
+static LB_NOINLINE unsigned char *key_at(const lb_kv *kv, uint32_t layer, size_t head, size_t p)
 {
     const lb_kv_side *side = &kv->side[LB_KV_KEY];
     unsigned char *unit = side->room->bits ? lb_kv_block(kv, LB_KV_KEY, layer, head, p / LB_KV_BLOCK)
@@ -176,7 +184,7 @@ static unsigned char *key_at(const lb_kv *kv, uint32_t layer, size_t head, size_
     return unit + p / LB_TILE_ROWS * side->tile_bytes + p % LB_TILE_ROWS * side->room->value_bytes;
 }
 
-static unsigned char *value_at(const lb_kv *kv, uint32_t layer, size_t head, size_t p, size_t tile)
+static LB_NOINLINE unsigned char *value_at(const lb_kv *kv, uint32_t layer, size_t head, size_t p, size_t tile)
 {
     const lb_kv_side *side = &kv->side[LB_KV_VALUE];
     unsigned char *unit = side->room->bits ? lb_kv_block(kv, LB_KV_VALUE, layer, head, p / LB_KV_BLOCK)

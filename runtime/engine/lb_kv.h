@@ -176,13 +176,8 @@ static inline size_t lb_kv_page_of(const lb_kv *kv, size_t chunk)
     return chunk < kv->n_chunks ? chunk : 1 + (chunk - 1) % (kv->n_chunks - 1);
 }
 
-static inline unsigned char *lb_kv_chunk(const lb_kv *kv, unsigned side, uint32_t layer, size_t head, size_t chunk)
-{
-    const lb_kv_layer *l = &kv->layers[layer];
-    const size_t unit = head / l->heads[side], in_unit = head % l->heads[side];
-    return kv->pages[lb_kv_page_of(kv, chunk)]->data + l->at + unit * l->unit_bytes + in_unit * kv->side[side].chunk_bytes +
-           (side == LB_KV_VALUE ? l->heads[LB_KV_KEY] * kv->side[LB_KV_KEY].chunk_bytes : 0);
-}
+/* A head's part of a chunk */
+unsigned char *lb_kv_chunk(const lb_kv *kv, unsigned side, uint32_t layer, size_t head, size_t chunk);
 
 /* The numbers of a block: the first, or one at or after the batch's first. */
 static inline unsigned char *lb_kv_block(const lb_kv *kv, unsigned side, uint32_t layer, size_t head, size_t block)

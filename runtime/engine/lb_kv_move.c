@@ -24,7 +24,7 @@ typedef struct kv_mover {
     bool out;
 } kv_mover;
 
-static void move_piece(kv_mover *m, unsigned char *in_cache, size_t n)
+static LB_NOINLINE void move_piece(kv_mover *m, unsigned char *in_cache, size_t n)
 {
     if (m->packed) {
         memcpy(m->out ? m->packed + m->bytes : in_cache, m->out ? in_cache : m->packed + m->bytes, n);
@@ -119,7 +119,7 @@ void lb_kv_import(lb_kv *kv, size_t n, const unsigned char *in)
 /* ---- compaction ---- */
 
 /* The numbers of a position of a head as the next token sees them */
-static void read_position(const lb_kv *kv, const lb_kernels *k, unsigned which, uint32_t layer, size_t head, size_t p, float *x)
+static LB_NOINLINE void read_position(const lb_kv *kv, const lb_kernels *k, unsigned which, uint32_t layer, size_t head, size_t p, float *x)
 {
     const lb_kv_side *side = &kv->side[which];
     const size_t b = p / LB_KV_BLOCK;

@@ -10,7 +10,7 @@ typedef struct snap_job {
 } snap_job;
 
 /* The maximum and the sum of exponentials of every row over all chunks. */
-static void whole_softmax(const lbrt_session *s, const lb_attn_rows *rows, lb_attn_scratch *a, float *max, float *sum, void *scratch)
+static LB_NOINLINE void whole_softmax(const lbrt_session *s, const lb_attn_rows *rows, lb_attn_scratch *a, float *max, float *sum, void *scratch)
 {
     const size_t end = rows->position + rows->tokens;
     for (size_t at = 0; at < end; at += LB_KV_CHUNK) {
@@ -48,7 +48,7 @@ static uint32_t order_of(float vote) /* votes are not negative: their bits rise 
 }
 
 /* The `want` largest of n, of equal ones the first, rising. */
-static void largest(const float *pooled, size_t n, size_t want, uint32_t *out)
+static LB_NOINLINE void largest(const float *pooled, size_t n, size_t want, uint32_t *out)
 {
     uint32_t bar = 0; /* at least `want` are not below it */
     for (uint32_t bit = 1u << 30; bit; bit >>= 1) {
