@@ -50,6 +50,7 @@ else
     gcc -std=c11 $warnings -c one.c
 fi
 gcc -std=c11 $warnings -fsyntax-only static.c
+gcc -std=c11 $warnings -DLBRT_NO_PTHREADS -fsyntax-only app.c
 if has g++; then
     g++ -std=c++11 -Wall -Wextra -Wpedantic -Werror -c user.cc
     g++ user.o one.o -pthread -lm -o user && ./user

@@ -350,34 +350,51 @@ lbrt_status lb_pool_start(lb_pool *pool, unsigned n_threads, lbrt_error *err)
     return LBRT_OK;
 }
 
+/* Without pthreads there is one thread, and nobody to keep out. */
 struct lb_lock {
+#if LB_WORKERS
     pthread_mutex_t mutex;
+#else
+    char none;
+#endif
 };
 
 lb_lock *lb_lock_make(const lbrt_allocator *a)
 {
     lb_lock *lock = (lb_lock *)lb_alloc(a, sizeof *lock);
+#if LB_WORKERS
     if (lock && pthread_mutex_init(&lock->mutex, NULL) != 0) {
         lb_free(a, lock, sizeof *lock);
         return NULL;
     }
+#endif
     return lock;
 }
 
 void lb_lock_free(const lbrt_allocator *a, lb_lock *lock)
 {
     if (lock) {
+#if LB_WORKERS
         pthread_mutex_destroy(&lock->mutex);
+#endif
         lb_free(a, lock, sizeof *lock);
     }
 }
 
 void lb_lock_take(lb_lock *lock)
 {
+#if LB_WORKERS
     pthread_mutex_lock(&lock->mutex);
+#else
+    (void)lock;
+#endif
 }
 
 void lb_lock_release(lb_lock *lock)
 {
+#if LB_WORKERS
     pthread_mutex_unlock(&lock->mutex);
+#else
+    (void)lock;
+#endif
 }
