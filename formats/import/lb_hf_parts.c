@@ -110,7 +110,7 @@ static lbrt_status put_masked(lb_import *im, size_t slot, const lb_hf_matrix *m,
         const unsigned char *bits = mask->data + r * line;
         uint64_t set = 0;
         for (uint64_t i = 0; i < line; i++) {
-            const unsigned char b = i + 1 == line && cols % 8 ? (unsigned char)(bits[i] & ((1u << cols % 8) - 1)) : bits[i];
+            const unsigned char b = (unsigned char)(bits[i] & (i + 1 == line && cols % 8 ? (1u << cols % 8) - 1 : 0xffu));
             PART_FAIL_IF(!offsets && (bits_of(b & 15) != 2 || (i * 8 + 4 < cols && bits_of(b & 0xf0) != 2)), mask,
                          "is no mask of 2:4 sparsity: two of every four columns");
             PART_FAIL_IF(b != bits[i], mask, "marks columns that are not there");

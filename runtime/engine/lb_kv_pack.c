@@ -94,7 +94,7 @@ static void pack_codes(const uint8_t *code, size_t cols, unsigned bits, unsigned
 int lb_kv_code(const unsigned char *tile, unsigned bits, size_t r, size_t c)
 {
     const size_t span = 4 * (8 / bits); /* columns of 64 bytes */
-    const unsigned code = tile[c / span * 64 + r * 4 + c % 4] >> (c % span / 4 * bits) & ((1u << bits) - 1);
+    const unsigned code = (unsigned)tile[c / span * 64 + r * 4 + c % 4] >> (c % span / 4 * bits) & ((1u << bits) - 1);
     return bits == 8 ? (int)code - 128 : 2 * (int)code - (int)((1u << bits) - 1);
 }
 
