@@ -8,9 +8,10 @@ typedef struct lb_cursor {
     const unsigned char *base, *pos, *end;
 } lb_cursor;
 
+/* data may be NULL where bytes is 0 */
 static inline lb_cursor lb_cursor_of(const void *data, size_t bytes)
 {
-    const unsigned char *p = (const unsigned char *)data;
+    const unsigned char *p = data ? (const unsigned char *)data : (const unsigned char *)"";
     return (lb_cursor){ p, p, p + bytes };
 }
 
