@@ -8,6 +8,7 @@ The tables and how they are searched are described in runtime/text/lb_unicode.c.
 import unicodedata as u
 
 END = 0x110000
+LOW = 0x3100  # classes of code points below are looked up, of others searched for
 CLASS = {"C": 0, "L": 1, "M": 2, "N": 3, "P": 4, "S": 5, "Z": 6}
 
 
@@ -22,12 +23,42 @@ def runs(value):
     return out
 
 
-def table(ctype, name, rows, per_line, fmt):
+def table(ctype, name, rows, width=132):
+    rows = [str(r) if r < 256 else f"0x{r:x}" for r in rows]
     print(f"const {ctype} {name}[{len(rows)}] = {{")
-    for i in range(0, len(rows), per_line):
-        print("    " + " ".join(fmt(r) + "," for r in rows[i:i + per_line]))
-    print("};")
-    print(f"const uint32_t {name}_n = {len(rows)};\n")
+    line = "   "
+    for r in rows:
+        if len(line) + len(r) + 2 > width:
+            print(line)
+            line = "   "
+        line += f" {r},"
+    print(line + "\n};")
+
+
+def token(delta, value, bits):
+    """delta << bits | value, seven bits in a byte, the low ones first, all but the last byte with the high bit."""
+    n, out = delta << bits | value, []
+    while n >= 128:
+        out.append(n & 127 | 128)
+        n >>= 7
+    return out + [n]
+
+
+def run_table(name, rows, bits, block=16):
+    """Blocks of tokens (length of a run, value of the next one), and where each block's first run starts, with its value."""
+    starts, data, fill = [], [], block
+    for (cp, value), before in zip(rows, [None] + rows):
+        t = token(cp - before[0], value, bits) if before else []
+        if not t or fill + len(t) > block:
+            data += [0] * (block - fill)
+            starts.append(cp << 8 | value)
+            fill = 0
+        else:
+            data += t
+            fill += len(t)
+    data += [0] * (block - fill)
+    table("uint32_t", f"lb_unicode_{name}_starts", starts)
+    table("uint8_t", f"lb_unicode_{name}_runs", data)
 
 
 hangul = range(0xAC00, 0xD7A4)
@@ -52,13 +83,28 @@ assert min(decomposition) >= 0xC0 and min(c for c in range(END) if u.combining(c
 assert max(len(u.normalize("NFD", chr(cp))) for cp in range(END)) <= 4
 assert len(decompositions) < 65536
 
+ccc_values = sorted({u.combining(chr(cp)) for cp in range(END)})
+assert len(ccc_values) <= 64
+first_of = [cp for cp in decompositions if cp - 1 not in decomposition]
+index_of = {cp: i for i, cp in enumerate(decompositions)}
+seconds = sorted({(second, first >> 16) for first, second in decomposition.values()})
+assert len(seconds) <= 256 and len(decompositions) < 4096
+
 print(f"/* Made by tests/gen_unicode.py from Unicode {u.unidata_version}; see lb_unicode.c. Do not edit. */")
 print('#include "lb_unicode.h"\n')
-table("uint32_t", "lb_unicode_classes",
-      runs(lambda cp: CLASS[u.category(chr(cp))[0]]), 10, lambda r: f"0x{r[0] << 8 | r[1]:x}")
-table("uint32_t", "lb_unicode_combining",
-      runs(lambda cp: u.combining(chr(cp))), 10, lambda r: f"0x{r[0] << 8 | r[1]:x}")
-table("uint64_t", "lb_unicode_decompositions",
-      [(cp, *decomposition[cp]) for cp in decompositions], 5, lambda r: f"0x{r[0] << 42 | r[1] << 21 | r[2]:x}")
-table("uint16_t", "lb_unicode_compositions", [i for _, i in compositions], 16, str)
-table("uint32_t", "lb_unicode_backward", backward, 12, lambda r: f"0x{r:x}")
+classes = [CLASS[u.category(chr(cp))[0]] for cp in range(END)]
+blocks = [tuple(classes[cp:cp + 16]) for cp in range(0, LOW, 16)]
+distinct = sorted(set(blocks))
+assert len(distinct) <= 256
+assert all(classes[cp] == CLASS["M"] for cp in range(END) if u.combining(chr(cp)))  # lb_unicode.c asks only for marks
+table("uint8_t", "lb_unicode_class_pages", [distinct.index(b) for b in blocks])
+table("uint64_t", "lb_unicode_class_blocks", [sum(c << 4 * i for i, c in enumerate(b)) for b in distinct])
+run_table("class", [(LOW, classes[LOW])] + [(cp, c) for cp, c in runs(lambda cp: classes[cp]) if cp > LOW], 3)
+run_table("ccc", runs(lambda cp: ccc_values.index(u.combining(chr(cp)))), 6)
+table("uint8_t", "lb_unicode_ccc_values", ccc_values)
+table("uint32_t", "lb_unicode_decomposable", [cp << 12 | index_of[cp] for cp in first_of] + [0xfffff << 12 | len(decompositions)])
+table("uint16_t", "lb_unicode_first", [decomposition[cp][0] & 0xffff for cp in decompositions])
+table("uint8_t", "lb_unicode_second", [seconds.index((decomposition[cp][1], decomposition[cp][0] >> 16)) for cp in decompositions])
+table("uint32_t", "lb_unicode_seconds", [second << 2 | plane for second, plane in seconds])
+table("uint16_t", "lb_unicode_compositions", [i for _, i in compositions])
+table("uint32_t", "lb_unicode_backward", backward)

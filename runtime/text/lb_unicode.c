@@ -1,11 +1,21 @@
 /*
  * Unicode: see lb_unicode.h.
  *
- * lb_unicode_classes and lb_unicode_combining hold where a run of equal values starts, as start << 8 |
- * value. lb_unicode_decompositions holds cp << 42 | first << 21 | second of each canonical decomposition
- * (second 0: there is none), sorted; Hangul syllables are computed. lb_unicode_compositions holds indices
- * into it, sorted by (first, second), of those that compose. lb_unicode_backward lists the starters that
- * compose with what stands before them.
+ * The tables (30 KB as plain ones, half of it so). Classes of the scripts with spaces between words are
+ * looked up: lb_unicode_class_pages has for every 16 code points which of lb_unicode_class_blocks is theirs,
+ * and that has 4 bits for each, the lowest first. Other classes, and combining classes, are runs of equal
+ * values. The runs lie in blocks of RUN_BLOCK bytes: _starts has the start << 8 | value of each block's
+ * first run, to bisect in; _runs has for each further run the length of the one before << bits | its own
+ * value, seven bits to a byte, the lowest first, all but the last byte with 0x80. A zero byte ends a block
+ * early.
+ *
+ * Canonical decompositions are sorted by code point and have an index: lb_unicode_decomposable holds, for
+ * each stretch of neighbours that decompose, the start << 12 | the index of its first; the entry after the
+ * last has their number. lb_unicode_first has the low 16 bits of the first part, lb_unicode_second where
+ * in lb_unicode_seconds the rest is: second part << 2 | plane of the first (second part 0: there is
+ * none). Hangul syllables are computed. lb_unicode_compositions holds the indices of those that compose,
+ * sorted by (first, second). lb_unicode_backward lists the starters that compose with what stands before
+ * them.
  */
 #include "lb_unicode.h"
 
@@ -61,31 +71,47 @@ size_t lb_utf8_encode(uint32_t cp, char *out)
     return 4;
 }
 
-/* The value of the run that cp is in. */
-static uint32_t unicode_run_value(const uint32_t *table, uint32_t n, uint32_t cp)
+/* The last of n entries with (entry >> shift & mask) <= key; entry 0 is taken for one. */
+static uint32_t unicode_bisect(const uint32_t *table, uint32_t n, uint32_t shift, uint32_t mask, uint32_t key)
 {
-    uint32_t low = 0, high = n; // table[low] starts at or before cp, table[high] behind it
-    while (high - low > 1) {
-        const uint32_t middle = low + (high - low) / 2;
-        if (table[middle] >> 8 <= cp) {
-            low = middle;
-        } else {
-            high = middle;
-        }
+    uint32_t low = 0;
+    while (n > 1) {
+        const uint32_t half = n / 2;
+        low = (table[low + half] >> shift & mask) <= key ? low + half : low;
+        n -= half;
     }
-    return table[low] & 0xff;
+    return low;
+}
+
+enum { RUN_BLOCK = 16, CLASS_BITS = 3, CCC_BITS = 6 };
+
+#define UNICODE_COUNT(table) ((uint32_t)(sizeof(table) / sizeof *(table)))
+#define STRETCHES (UNICODE_COUNT(lb_unicode_decomposable) - 1)
+
+/* The value of the run that cp is in. */
+static uint32_t unicode_run_value(const uint32_t *starts, uint32_t n, const uint8_t *runs, uint32_t bits, uint32_t cp)
+{
+    const uint32_t block = unicode_bisect(starts, n, 8, UINT32_MAX, cp);
+    uint32_t left = cp - (starts[block] >> 8), value = starts[block] & 0xff;
+    const uint8_t *p = runs + (size_t)block * RUN_BLOCK, *end = p + RUN_BLOCK;
+    while (p < end) {
+        uint32_t token = *p & 0x7f;
+        for (uint32_t shift = 7; *p++ & 0x80; shift += 7) {
+            token |= (*p & 0x7fu) << shift;
+        }
+        if (!token || left < token >> bits) {
+            break;
+        }
+        left -= token >> bits;
+        value = token & ((1u << bits) - 1);
+    }
+    return value;
 }
 
 lb_unicode_class lb_unicode_class_of(uint32_t cp)
 {
-    if (cp < 0x80) { // most text
-        const uint32_t lower = cp | 0x20;
-        if (lower >= 'a' && lower <= 'z') {
-            return LB_UC_LETTER;
-        }
-        if (cp >= '0' && cp <= '9') {
-            return LB_UC_NUMBER;
-        }
+    if (cp / 16 < UNICODE_COUNT(lb_unicode_class_pages)) {
+        return (lb_unicode_class)(lb_unicode_class_blocks[lb_unicode_class_pages[cp / 16]] >> cp % 16 * 4 & 15);
     }
     if ((cp >= 0x4e00 && cp <= 0x9ffc) || (cp >= 0xac00 && cp <= 0xd7a3)) {
         return LB_UC_LETTER; // ideographs and Hangul syllables
@@ -93,7 +119,8 @@ lb_unicode_class lb_unicode_class_of(uint32_t cp)
     if (cp >= LB_UTF8_INVALID) {
         return LB_UC_OTHER;
     }
-    return (lb_unicode_class)unicode_run_value(lb_unicode_classes, lb_unicode_classes_n, cp);
+    return (lb_unicode_class)unicode_run_value(lb_unicode_class_starts, UNICODE_COUNT(lb_unicode_class_starts),
+                                               lb_unicode_class_runs, CLASS_BITS, cp);
 }
 
 bool lb_unicode_is_space(uint32_t cp)
@@ -154,29 +181,29 @@ enum { HANGUL_S = 0xac00, HANGUL_L = 0x1100, HANGUL_V = 0x1161, HANGUL_T = 0x11a
 
 static uint32_t unicode_ccc(uint32_t cp)
 {
-    if (cp < 0x300 || cp >= LB_UTF8_INVALID) {
+    if (cp < 0x300 || lb_unicode_class_of(cp) != LB_UC_MARK) {
         return 0;
     }
-    return unicode_run_value(lb_unicode_combining, lb_unicode_combining_n, cp);
+    return lb_unicode_ccc_values[unicode_run_value(lb_unicode_ccc_starts, UNICODE_COUNT(lb_unicode_ccc_starts),
+                                                   lb_unicode_ccc_runs, CCC_BITS, cp)];
 }
 
 /* Index of cp's decomposition, or -1. */
-static int64_t unicode_find_decomposition(uint32_t cp)
+static int32_t unicode_find_decomposition(uint32_t cp)
 {
-    uint32_t low = 0, high = lb_unicode_decompositions_n;
-    while (low < high) {
-        const uint32_t middle = low + (high - low) / 2;
-        const uint32_t at = (uint32_t)(lb_unicode_decompositions[middle] >> 42);
-        if (at == cp) {
-            return middle;
-        }
-        if (at < cp) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
+    if (cp < lb_unicode_decomposable[0] >> 12) {
+        return -1;
     }
-    return -1;
+    const uint32_t *at = lb_unicode_decomposable + unicode_bisect(lb_unicode_decomposable, STRETCHES, 12, UINT32_MAX, cp);
+    const uint32_t index = (at[0] & 0xfff) + (cp - (at[0] >> 12));
+    return index < (at[1] & 0xfff) ? (int32_t)index : -1;
+}
+
+/* Both parts of decomposition i as first << 21 | second. */
+static uint64_t unicode_parts(uint32_t i)
+{
+    const uint32_t rest = lb_unicode_seconds[lb_unicode_second[i]];
+    return (uint64_t)((rest & 3) << 16 | lb_unicode_first[i]) << 21 | rest >> 2;
 }
 
 /* The primary composite of a and b, or 0. */
@@ -188,15 +215,16 @@ static uint32_t unicode_compose(uint32_t a, uint32_t b)
     if (a - HANGUL_S < (uint32_t)HANGUL_SN && (a - HANGUL_S) % 28 == 0 && b - (HANGUL_T + 1) < 27u) {
         return a + (b - HANGUL_T);
     }
-    const uint64_t key = (uint64_t)a << 21 | b, mask = ((uint64_t)1 << 42) - 1;
-    uint32_t low = 0, high = lb_unicode_compositions_n;
+    const uint64_t key = (uint64_t)a << 21 | b;
+    uint32_t low = 0, high = UNICODE_COUNT(lb_unicode_compositions);
     while (low < high) {
-        const uint32_t middle = low + (high - low) / 2;
-        const uint64_t entry = lb_unicode_decompositions[lb_unicode_compositions[middle]];
-        if ((entry & mask) == key) {
-            return (uint32_t)(entry >> 42);
+        const uint32_t middle = low + (high - low) / 2, i = lb_unicode_compositions[middle];
+        const uint64_t parts = unicode_parts(i);
+        if (parts == key) {
+            const uint32_t at = lb_unicode_decomposable[unicode_bisect(lb_unicode_decomposable, STRETCHES, 0, 0xfff, i)];
+            return (at >> 12) + i - (at & 0xfff);
         }
-        if ((entry & mask) < key) {
+        if (parts < key) {
             low = middle + 1;
         } else {
             high = middle;
@@ -219,13 +247,13 @@ static size_t unicode_decompose(uint32_t cp, uint32_t out[4])
     // collect from the end.
     uint32_t tail[4];
     size_t n_tail = 0;
-    for (int64_t i; n_tail < 3 && cp >= 0xc0 && (i = unicode_find_decomposition(cp)) >= 0;) {
-        const uint64_t entry = lb_unicode_decompositions[i];
-        const uint32_t second = (uint32_t)(entry & 0x1fffff);
+    for (int32_t i; n_tail < 3 && (i = unicode_find_decomposition(cp)) >= 0;) {
+        const uint64_t parts = unicode_parts((uint32_t)i);
+        const uint32_t second = (uint32_t)(parts & 0x1fffff);
         if (second) {
             tail[n_tail++] = second;
         }
-        cp = (uint32_t)(entry >> 21 & 0x1fffff);
+        cp = (uint32_t)(parts >> 21);
     }
     size_t n = 0;
     out[n++] = cp;
@@ -244,7 +272,7 @@ static bool unicode_is_boundary(uint32_t cp)
     if (cp - HANGUL_V < 21u || cp - (HANGUL_T + 1) < 27u || unicode_ccc(cp)) {
         return false;
     }
-    for (uint32_t i = 0; i < lb_unicode_backward_n; i++) { // a short list
+    for (uint32_t i = 0; i < UNICODE_COUNT(lb_unicode_backward) && lb_unicode_backward[i] <= cp; i++) { // a short list
         if (lb_unicode_backward[i] == cp) {
             return false;
         }

@@ -53,12 +53,14 @@ bool lb_unicode_nfc(const char *text, size_t bytes, lb_text *out);
 
 /* ---- the tables (lb_unicode_tables.c) ---- */
 
-extern const uint32_t lb_unicode_classes[2213], lb_unicode_classes_n;
-extern const uint32_t lb_unicode_combining[571], lb_unicode_combining_n;
-extern const uint64_t lb_unicode_decompositions[2061];
-extern const uint32_t lb_unicode_decompositions_n;
+extern const uint8_t lb_unicode_class_pages[784];
+extern const uint64_t lb_unicode_class_blocks[246];
+extern const uint32_t lb_unicode_class_starts[90], lb_unicode_ccc_starts[53];
+extern const uint8_t lb_unicode_class_runs[1440], lb_unicode_ccc_runs[848], lb_unicode_ccc_values[56];
+extern const uint32_t lb_unicode_decomposable[232], lb_unicode_seconds[87];
+extern const uint16_t lb_unicode_first[2061];
+extern const uint8_t lb_unicode_second[2061];
 extern const uint16_t lb_unicode_compositions[941];
-extern const uint32_t lb_unicode_compositions_n;
-extern const uint32_t lb_unicode_backward[27], lb_unicode_backward_n;
+extern const uint32_t lb_unicode_backward[27];
 
 #endif /* LB_UNICODE_H */
