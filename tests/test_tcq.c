@@ -22,17 +22,17 @@ static double tcq_in_blocks(lb_wformat format, const float *x, const float *h, s
                             uint8_t *window)
 {
     float point[256], ends[128];
-    uint8_t state[4], begin[4];
+    uint8_t state[1][4], begin[4];
     lb_tcq_points(format, point);
     memcpy(ends, x + k - 64, 64 * sizeof(float));
     memcpy(ends + 64, x, 64 * sizeof(float));
-    lb_tcq_begin(format, point, ends, h, state);
-    memcpy(begin, state, sizeof begin);
+    lb_tcq_begin(lb_kernels_for(NULL), format, point, 1, ends, 128, h, state);
+    memcpy(begin, state[0], sizeof begin);
     for (size_t c = 0; c < k; c += n) {
         const size_t ahead = k - c - n < LB_TCQ_AHEAD ? k - c - n : LB_TCQ_AHEAD;
-        lb_tcq_search(format, point, x + c, h, n, ahead, state, c + n + ahead == k ? begin : NULL, window + c);
+        lb_tcq_search(format, point, x + c, h, n, ahead, state[0], c + n + ahead == k ? begin : NULL, window + c);
     }
-    LB_CHECK(memcmp(begin, state, sizeof begin) == 0, "the last state is the first");
+    LB_CHECK(memcmp(begin, state[0], sizeof begin) == 0, "the last state is the first");
     double error = 0.0;
     for (size_t c = 0; c < k; c++) {
         const double d = (double)x[c] - (double)point[window[c]];
@@ -80,6 +80,47 @@ static void test_tcq_blocks(lb_wformat format, const lb_wformat_info *f)
     free(out);
     free(window);
     lb_test_guard_free(tile);
+}
+
+/* Several rows at once, at every level: what each row gives alone. Zero weights, free and given ends, odd numbers of rows. */
+static void test_tcq_rows(lb_wformat format, const char *name, const lb_kernels *kernels)
+{
+    enum { ROWS = 7, MOST = 336, STRIDE = 344 };
+    static const size_t sizes[][2] = {{16, 64}, {16, 0}, {64, 64}, {256, 80}, {4, 12}, {320, 0}};
+    lb_test_case("%s: rows searched side by side, %s", name, kernels->isa);
+    const size_t window_bytes = ROWS * MOST;
+    float point[256], *x = malloc(ROWS * STRIDE * sizeof(float)), h[MOST];
+    uint8_t *one = lb_test_guard(MOST, true), *all = lb_test_guard(window_bytes, true);
+    lb_tcq_points(format, point);
+    for (size_t trial = 0; trial < 24; trial++) {
+        const size_t n = sizes[trial % 6][0], ahead = sizes[trial % 6][1], rows = 1 + trial % ROWS;
+        const bool ends = trial % 4 >= 2;
+        uint8_t state[ROWS][4], own[ROWS][4], end[ROWS][4], *window = all + window_bytes - rows * n, *alone = one + MOST - n;
+        for (size_t i = 0; i < ROWS * STRIDE; i++) {
+            x[i] = trial % 5 == 4 ? (float)(int)(lb_test_random() % 3) : tcq_sample() * lb_tcq_sigma(format);
+        }
+        for (size_t c = 0; c < n + ahead; c++) {
+            h[c] = trial % 3 == 0 ? 1.0f : c % 16 > 11 ? 0.0f : (float)(lb_test_random() % 1000) * 0.001f;
+        }
+        for (size_t r = 0; r < ROWS; r++) {
+            for (size_t lane = 0; lane < 4; lane++) {
+                state[r][lane] = lb_test_random() % 3 == 0 ? LB_TCQ_ANY : (uint8_t)(lb_test_random() % 16);
+                end[r][lane] = (uint8_t)(lb_test_random() % 16);
+            }
+        }
+        memcpy(own, state, sizeof own);
+        lb_tcq_search_rows(kernels, format, point, rows, x, STRIDE, h, n, ahead, state, ends ? (const uint8_t(*)[4])end : NULL, window);
+        size_t wrong = 0;
+        for (size_t r = 0; r < rows; r++) {
+            lb_tcq_search(format, point, x + r * STRIDE, h, n, ahead, own[r], ends ? end[r] : NULL, alone);
+            wrong += memcmp(alone, window + r * n, n) != 0;
+        }
+        LB_CHECK(wrong == 0 && memcmp(own, state, sizeof own) == 0, "%s %s trial %zu: %zu of %zu rows differ", name, kernels->isa, trial,
+                 wrong, rows);
+    }
+    free(x);
+    lb_test_guard_free(one);
+    lb_test_guard_free(all);
 }
 
 /* A unit vector as input picks one weight: what a product multiplies is what unpack says. */
@@ -188,6 +229,12 @@ void test_tcq(void)
     for (size_t i = 0; i < 3; i++) {
         const lb_wformat_info *f = lb_wformat_find((uint32_t)tcq_formats[i]);
         test_tcq_blocks(tcq_formats[i], f);
+        bool usable;
+        for (size_t level = 0; lb_isa_level(level, &usable); level++) {
+            if (usable) {
+                test_tcq_rows(tcq_formats[i], f->name, lb_kernels_for(lb_isa_level(level, NULL)));
+            }
+        }
         test_tcq_unpack(f, lb_kernels_for("scalar"));
         test_tcq_unpack(f, lb_kernels_for(NULL));
     }

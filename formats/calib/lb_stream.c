@@ -125,6 +125,11 @@ static void load_chunk(const lb_streams *s, const lb_stream *stream, size_t chun
     memcpy(stream->session->x, stream->x + chunk * s->n_context * s->stride, s->n_context * s->stride * sizeof(float));
 }
 
+static void store_chunk(const lb_streams *s, const lb_stream *stream, size_t chunk)
+{
+    memcpy(stream->x + chunk * s->n_context * s->stride, stream->session->x, s->n_context * s->stride * sizeof(float));
+}
+
 static void tick(const lb_streams *s, size_t chunk)
 {
     if (s->tick) {
@@ -132,27 +137,40 @@ static void tick(const lb_streams *s, size_t chunk)
     }
 }
 
+/* A chunk through the half that comes next */
+static void advance(const lb_streams *s, const lb_stream *stream, size_t chunk)
+{
+    load_chunk(s, stream, chunk);
+    lb_forward_half(stream->session, (uint32_t)(s->half / 2), s->half % 2 != 0, s->n_context);
+    store_chunk(s, stream, chunk);
+}
+
 void lb_streams_go_to(lb_streams *s, uint32_t layer, bool ffn)
 {
     const double before = lb_now();
-    lb_stream *both[] = { &s->original, &s->packed };
     start(s);
     for (; s->half < 2 * (size_t)layer + ffn; s->half++) {
-        for (size_t i = 0; i < 2 * s->n_chunks; i++) {
-            const lb_stream *stream = both[i % 2];
-            if (!stream->session) {
-                continue;
+        for (size_t c = 0; c < s->n_chunks; c++) {
+            if (s->original.session && s->original_half == s->half) {
+                advance(s, &s->original, c);
             }
-            load_chunk(s, stream, i / 2);
-            lb_forward_half(stream->session, (uint32_t)(s->half / 2), s->half % 2 != 0, s->n_context);
-            memcpy(stream->x + i / 2 * s->n_context * s->stride, stream->session->x, s->n_context * s->stride * sizeof(float));
-            tick(s, i / 2);
+            advance(s, &s->packed, c);
+            tick(s, c);
         }
+        s->original_half = s->half + 1;
     }
     s->seconds += lb_now() - before;
 }
 
-/* Keeps what the original reads; the layer is not computed any further. */
+static bool is_last(lb_tap_place place)
+{
+    return place == LB_TAP_ATTN_O || place == LB_TAP_FFN_DOWN;
+}
+
+/*
+ * Keeps what the original reads. At a half's first place that is all; from its last one, where most of the work is done, the layer is
+ * computed to its end, so that the original need not come here again.
+ */
 static bool tap_original(void *user, uint32_t layer, lb_tap_place place, const float *x, size_t stride, size_t n)
 {
     const lb_streams *s = (const lb_streams *)user;
@@ -163,7 +181,7 @@ static bool tap_original(void *user, uint32_t layer, lb_tap_place place, const f
     for (size_t t = 0; t < n; t++) {
         memcpy(s->seen + t * s->seen_stride, x + t * stride, s->cols * sizeof(float));
     }
-    return false;
+    return is_last(s->place);
 }
 
 static bool tap_packed(void *user, uint32_t layer, lb_tap_place place, const float *x, size_t stride, size_t n)
@@ -205,15 +223,20 @@ lbrt_status lb_streams_collect(lb_streams *s, lb_tap_place place, bool cross, lb
     LB_TRY(lb_moments_open(moments, s->cols, cross, s->packed.session->exec.n_threads, &s->a, err));
     s->moments = moments;
     start(s);
+    LB_FAIL_IF(cross && s->original_half != s->half, err, LBRT_ERR_STATE, "a layer's matrices are not packed in the order of a token's way");
     for (size_t c = 0; c < s->n_chunks; c++) {
+        if (cross && (is_last(place) || !held_out(s, c))) {
+            run_tapped(s, &s->original, c, tap_original);
+        }
+        if (cross && is_last(place)) {
+            store_chunk(s, &s->original, c);
+        }
         if (!held_out(s, c)) {
-            if (cross) {
-                run_tapped(s, &s->original, c, tap_original);
-            }
             run_tapped(s, &s->packed, c, tap_packed);
         }
         tick(s, c);
     }
+    s->original_half += cross && is_last(place);
     s->seconds += lb_now() - before;
     return LBRT_OK;
 }

@@ -38,6 +38,7 @@ typedef struct lb_streams {
     const lbrt_token *tokens; /* the caller's */
     size_t n_tokens, n_context, n_chunks, stride;
     size_t half;              /* of a layer, 2 per layer, that comes next for x */
+    size_t original_half;     /* the same of the original: ahead by one once its last place was collected from */
     bool started;             /* x is filled */
     float *seen;              /* what a layer of the original reads [n_context][seen_stride] */
     float *logits;            /* of both, of some rows */

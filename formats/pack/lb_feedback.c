@@ -49,6 +49,20 @@ static void feedback_sum(const feedback_rows *s, size_t tile, size_t tiles, size
     }
 }
 
+/* When the errors are no longer needed, their place takes w R, the outputs. */
+static void feedback_outputs(const feedback_rows *s, lb_feedback_error *error)
+{
+    const size_t n = s->n;
+    const lb_input in = {.n = s->n_rows, .f32 = s->w, .f32_stride = n};
+    for (size_t tile = 0; tile < n / LB_TILE_ROWS; tile++) {
+        s->k->gemm[LB_W_F32](s->factor->tiles + tile * n * LB_TILE_ROWS, n * LB_TILE_ROWS * sizeof(float), 1,
+                             (tile + 1) * LB_TILE_ROWS, &in, s->e + tile * LB_TILE_ROWS, n, false, s->mm);
+    }
+    for (size_t i = 0; i < s->n_rows * n; i++) {
+        error->output += (double)s->e[i] * (double)s->e[i];
+    }
+}
+
 /* ---------------------------------------------------------------- uniform formats */
 
 /* 16 rows of one group of 32 columns, the `at`-th in the order of deciding */
@@ -121,30 +135,47 @@ typedef struct feedback_trellis {
     uint8_t state[LB_FEEDBACK_ROWS][4], begin[LB_FEEDBACK_ROWS][4];
 } feedback_trellis;
 
-/* n columns from `first` on of a row as the search wants them: what they should become, in the unit of integer weights */
-static void feedback_load(const feedback_rows *s, const feedback_trellis *t, size_t row, size_t first, size_t n, float *x, float *h)
+typedef float feedback_v LB_VECTOR(16);
+
+/* n (a multiple of 4) columns from `first` on of rows as the search wants them: what they should become, in the unit of integer weights */
+static void feedback_load(const feedback_rows *s, const feedback_trellis *t, size_t row, size_t rows, size_t first, size_t n, float *x,
+                          size_t stride, float *h)
 {
-    const float inverse = 1.0f / t->scale[row], *w = s->w + row * s->n + first, *f = s->f + row * s->n + first;
     const float *d = s->factor->diagonal + first;
     for (size_t i = 0; i < n; i++) {
-        x[i] = (w[i] + f[i] / d[i]) * inverse;
         h[i] = d[i] * d[i] * t->h_unit;
+    }
+    for (size_t r = row; r < row + rows; r++, x += stride) {
+        const float inverse = 1.0f / t->scale[r], *w = s->w + r * s->n + first, *f = s->f + r * s->n + first;
+        const feedback_v unit = {inverse, inverse, inverse, inverse};
+        for (size_t i = 0; i < n; i += 4) {
+            feedback_v wi, fi, di;
+            memcpy(&wi, w + i, sizeof wi);
+            memcpy(&fi, f + i, sizeof fi);
+            memcpy(&di, d + i, sizeof di);
+            wi = (wi + fi / di) * unit;
+            memcpy(x + i, &wi, sizeof wi);
+        }
     }
 }
 
-static void feedback_block(const feedback_rows *s, feedback_trellis *t, size_t row, size_t at, void *tile)
+/* Decides the columns of one block, of up to LB_TCQ_ROWS rows, which are in one tile. */
+static void feedback_block(const feedback_rows *s, feedback_trellis *t, size_t row, size_t rows, size_t at, void *tile)
 {
     enum { MOST = (1 + LB_FEEDBACK_AHEAD) * LB_FEEDBACK_BLOCK };
-    float x[MOST], h[MOST];
-    uint8_t window[LB_FEEDBACK_BLOCK];
+    float x[LB_TCQ_ROWS * MOST], h[MOST];
+    uint8_t window[LB_TCQ_ROWS * LB_FEEDBACK_BLOCK];
     const size_t first = at * LB_FEEDBACK_BLOCK, n = lb_min(s->n - first, MOST);
-    feedback_load(s, t, row, first, n, x, h);
-    lb_tcq_search(t->format, t->point, x, h, LB_FEEDBACK_BLOCK, n - LB_FEEDBACK_BLOCK, t->state[row],
-                  first + n == s->n ? t->begin[row] : NULL, window);
-    lb_tcq_store(t->format, tile, row % LB_TILE_ROWS, first, LB_FEEDBACK_BLOCK, window);
-    float *e = s->e + row * s->n + first;
-    for (size_t i = 0; i < LB_FEEDBACK_BLOCK; i++) {
-        e[i] = s->w[row * s->n + first + i] - t->scale[row] * t->point[window[i]];
+    feedback_load(s, t, row, rows, first, n, x, MOST, h);
+    lb_tcq_search_rows(s->k, t->format, t->point, rows, x, MOST, h, LB_FEEDBACK_BLOCK, n - LB_FEEDBACK_BLOCK, t->state + row,
+                       first + n == s->n ? (const uint8_t(*)[4])(t->begin + row) : NULL, window);
+    for (size_t r = row; r < row + rows; r++) {
+        const uint8_t *own = window + (r - row) * LB_FEEDBACK_BLOCK;
+        float *e = s->e + r * s->n + first;
+        lb_tcq_store(t->format, tile, r % LB_TILE_ROWS, first, LB_FEEDBACK_BLOCK, own);
+        for (size_t i = 0; i < LB_FEEDBACK_BLOCK; i++) {
+            e[i] = s->w[r * s->n + first + i] - t->scale[r] * t->point[own[i]];
+        }
     }
 }
 
@@ -161,7 +192,7 @@ static float feedback_scale(const feedback_rows *s, const float *p, size_t row)
     return pq > 0.0 ? (float)(pq / qq) : 1.0f;
 }
 
-static void feedback_trellises(const feedback_rows *s, lb_wformat format, uint8_t *tiles, size_t tile_bytes)
+static void feedback_trellises(const feedback_rows *s, lb_wformat format, uint8_t *tiles, size_t tile_bytes, lb_feedback_error *error)
 {
     feedback_trellis t = {.format = format};
     const size_t n = s->n, blocks = n / LB_FEEDBACK_BLOCK;
@@ -175,21 +206,24 @@ static void feedback_trellises(const feedback_rows *s, lb_wformat format, uint8_
     t.h_unit = 1.0f / (largest * largest);
     for (size_t row = 0; row < s->n_rows; row++) {
         const float *w = s->w + row * n;
-        float x[128], h[128];
         double sum = 0.0;
         for (size_t j = 0; j < n; j++) {
             sum += (double)w[j] * (double)w[j];
         }
         const double scale = LB_FEEDBACK_WIDER * sqrt(sum / (double)n) / (double)lb_tcq_sigma(format);
         t.scale[row] = scale >= LB_FEEDBACK_TINY ? (float)scale : 1.0f; /* of a zero row anything */
-        feedback_load(s, &t, row, n - 64, 64, x, h);
-        feedback_load(s, &t, row, 0, 64, x + 64, h + 64);
-        lb_tcq_begin(format, t.point, x, h, t.state[row]);
-        memcpy(t.begin[row], t.state[row], sizeof t.begin[row]);
     }
+    for (size_t row = 0; row < s->n_rows; row += LB_TCQ_ROWS) {
+        const size_t rows = lb_min(LB_TCQ_ROWS, s->n_rows - row);
+        float x[LB_TCQ_ROWS * 128], h[128];
+        feedback_load(s, &t, row, rows, n - 64, 64, x, 128, h);
+        feedback_load(s, &t, row, rows, 0, 64, x + 64, 128, h + 64);
+        lb_tcq_begin(s->k, format, t.point, rows, x, 128, h, t.state + row);
+    }
+    memcpy(t.begin, t.state, sizeof t.begin);
     for (size_t at = 0; at < blocks; at++) {
-        for (size_t row = 0; row < s->n_rows; row++) {
-            feedback_block(s, &t, row, at, tiles + row / LB_TILE_ROWS * tile_bytes);
+        for (size_t row = 0; row < s->n_rows; row += LB_TCQ_ROWS) {
+            feedback_block(s, &t, row, lb_min(LB_TCQ_ROWS, s->n_rows - row), at, tiles + row / LB_TILE_ROWS * tile_bytes);
         }
         /* The block itself (what remains wrong in it) and those the next search looks at; then the one that comes in. */
         const size_t near = lb_min(blocks - at, 1 + LB_FEEDBACK_AHEAD);
@@ -198,12 +232,7 @@ static void feedback_trellises(const feedback_rows *s, lb_wformat format, uint8_
             feedback_sum(s, at + near, 1, 0, (at + 1) * LB_FEEDBACK_BLOCK, false);
         }
     }
-    /* The errors are no longer needed: their place takes w R. */
-    const lb_input in = {.n = s->n_rows, .f32 = s->w, .f32_stride = n};
-    for (size_t tile = 0; tile < n / LB_TILE_ROWS; tile++) {
-        s->k->gemm[LB_W_F32](s->factor->tiles + tile * n * LB_TILE_ROWS, n * LB_TILE_ROWS * sizeof(float), 1,
-                             (tile + 1) * LB_TILE_ROWS, &in, s->e + tile * LB_TILE_ROWS, n, false, s->mm);
-    }
+    feedback_outputs(s, error);
     for (size_t row = 0; row < s->n_rows; row++) {
         const float factor = feedback_scale(s, s->e + row * n, row), *p = s->e + row * n;
         float *f = s->f + row * n, *row_scale = (float *)(void *)(tiles + row / LB_TILE_ROWS * tile_bytes);
@@ -232,16 +261,6 @@ static void feedback_measure(const feedback_rows *s, const lb_wformat_info *form
             error->error += (double)f[j] * (double)f[j];
         }
     }
-    const lb_input in = {.n = s->n_rows, .f32 = s->w, .f32_stride = n};
-    for (size_t tile = 0; tile < n / LB_TILE_ROWS; tile++) {
-        s->k->gemm[LB_W_F32](s->factor->tiles + tile * n * LB_TILE_ROWS, n * LB_TILE_ROWS * sizeof(float), 1,
-                             (tile + 1) * LB_TILE_ROWS, &in, s->e + tile * LB_TILE_ROWS, n, false, s->mm);
-    }
-    for (size_t row = 0; row < s->n_rows; row++) {
-        for (size_t j = 0; j < n; j++) {
-            error->output += (double)s->e[row * n + j] * (double)s->e[row * n + j];
-        }
-    }
 }
 
 void lb_feedback_pack(const lb_wformat_info *format, const lb_factor *factor, const lb_kernels *k, const float *rows, size_t stride,
@@ -265,8 +284,9 @@ void lb_feedback_pack(const lb_wformat_info *format, const lb_factor *factor, co
     const lb_group_format *group = lb_group_format_of(format->id);
     if (group) {
         feedback_groups(&s, group, tiles, format->tile_bytes(n));
+        feedback_outputs(&s, error);
     } else {
-        feedback_trellises(&s, format->id, tiles, format->tile_bytes(n));
+        feedback_trellises(&s, format->id, tiles, format->tile_bytes(n), error);
     }
     feedback_measure(&s, format, rows, stride, tiles, error);
 }

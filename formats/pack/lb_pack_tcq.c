@@ -35,42 +35,74 @@ static void lb_tcq_load(const lb_tcq_row *row, size_t first, size_t n, float inv
     }
 }
 
-/* Searches a row's codes for a scale, stores them if `tile`, and returns the best scale for them. */
-static double lb_tcq_pass(lb_wformat format, const float *point, const lb_tcq_row *row, double scale,
-                          void *tile, size_t r)
+/* Rows of a tile that are searched side by side: they share importance and width */
+typedef struct lb_tcq_rows {
+    lb_tcq_row row[LB_TCQ_ROWS];
+    size_t r[LB_TCQ_ROWS], n; /* places in the tile; how many */
+    double scale[LB_TCQ_ROWS];
+} lb_tcq_rows;
+
+/* Searches the rows' codes for their scales, stores them if `tile`, and puts the best scales for them in place of those. */
+static void lb_tcq_pass(const lb_kernels *kernels, lb_wformat format, const float *point, lb_tcq_rows *rows, void *tile)
 {
-    float x[LB_TCQ_BLOCK + LB_TCQ_AHEAD], h[LB_TCQ_BLOCK + LB_TCQ_AHEAD];
-    uint8_t window[LB_TCQ_BLOCK], state[4], begin[4];
-    const size_t k = lb_round_up64(row->k);
-    const float inverse = (float)(1.0 / scale);
-    double wx = 0.0, ww = 0.0;
-    lb_tcq_load(row, k - 64, 64, inverse, x, h);
-    lb_tcq_load(row, 0, 64, inverse, x + 64, h + 64);
-    lb_tcq_begin(format, point, x, h, state);
+    enum { MOST = LB_TCQ_BLOCK + LB_TCQ_AHEAD };
+    float x[LB_TCQ_ROWS * MOST], h[MOST];
+    uint8_t window[LB_TCQ_ROWS * LB_TCQ_BLOCK], state[LB_TCQ_ROWS][4], begin[LB_TCQ_ROWS][4];
+    const size_t true_k = rows->row[0].k, k = lb_round_up64(true_k);
+    double wx[LB_TCQ_ROWS] = {0.0}, ww[LB_TCQ_ROWS] = {0.0};
+    for (size_t i = 0; i < rows->n; i++) {
+        const float inverse = (float)(1.0 / rows->scale[i]);
+        lb_tcq_load(&rows->row[i], k - 64, 64, inverse, x + i * MOST, h);
+        lb_tcq_load(&rows->row[i], 0, 64, inverse, x + i * MOST + 64, h + 64);
+    }
+    lb_tcq_begin(kernels, format, point, rows->n, x, MOST, h, state);
     memcpy(begin, state, sizeof begin);
     for (size_t c = 0; c < k; c += LB_TCQ_BLOCK) {
         const size_t n = k - c < LB_TCQ_BLOCK ? k - c : LB_TCQ_BLOCK;
         const size_t want = tile ? LB_TCQ_AHEAD : LB_TCQ_AHEAD / 4; /* less is good enough for the scale */
         const size_t ahead = k - c - n < want ? k - c - n : want;
-        lb_tcq_load(row, c, n + ahead, inverse, x, h);
-        lb_tcq_search(format, point, x, h, n, ahead, state, c + n + ahead == k ? begin : NULL, window);
-        for (size_t i = 0; i < n; i++) {
-            const double w = (double)point[window[i]], hw = (double)h[i] * w;
-            wx += hw * (double)x[i];
-            ww += hw * w;
+        for (size_t i = 0; i < rows->n; i++) {
+            lb_tcq_load(&rows->row[i], c, n + ahead, (float)(1.0 / rows->scale[i]), x + i * MOST, h);
         }
-        if (tile) {
-            lb_tcq_store(format, tile, r, c, n, window);
+        lb_tcq_search_rows(kernels, format, point, rows->n, x, MOST, h, n, ahead, state,
+                           c + n + ahead == k ? (const uint8_t(*)[4])begin : NULL, window);
+        for (size_t i = 0; i < rows->n; i++) {
+            for (size_t l = 0; l < n; l++) {
+                const double w = (double)point[window[i * n + l]], hw = (double)h[l] * w;
+                wx[i] += hw * (double)x[i * MOST + l];
+                ww[i] += hw * w;
+            }
+            if (tile) {
+                lb_tcq_store(format, tile, rows->r[i], c, n, window + i * n);
+            }
         }
     }
-    return wx > 0.0 ? scale * (wx / ww) : scale;
+    for (size_t i = 0; i < rows->n; i++) {
+        rows->scale[i] = wx[i] > 0.0 ? rows->scale[i] * (wx[i] / ww[i]) : rows->scale[i];
+    }
 }
 
-static void lb_pack_tcq(lb_wformat format, size_t bits, const float *rows, size_t stride, size_t n_rows,
-                        size_t k,
+static void lb_tcq_pack_rows(const lb_kernels *kernels, lb_wformat format, const float *point, lb_tcq_rows *rows, void *tile)
+{
+    float *row_scale = tile;
+    if (rows->n > 0) {
+        for (int pass = 1; pass < LB_TCQ_PASSES; pass++) {
+            lb_tcq_pass(kernels, format, point, rows, NULL);
+        }
+        lb_tcq_pass(kernels, format, point, rows, tile);
+    }
+    for (size_t i = 0; i < rows->n; i++) {
+        row_scale[rows->r[i]] = (float)rows->scale[i];
+    }
+    rows->n = 0;
+}
+
+static void lb_pack_tcq(lb_wformat format, size_t bits, const float *rows, size_t stride, size_t n_rows, size_t k,
                         const float *importance, void *tile)
 {
-    float point[256], largest = 0.0f, *row_scale = tile;
+    const lb_kernels *kernels = lb_kernels_for(NULL);
+    float point[256], largest = 0.0f;
+    lb_tcq_rows group = {.n = 0};
     memset(tile, 0, lb_tcq_tile_bytes(bits, k));
     lb_tcq_points(format, point);
     for (size_t c = 0; importance && c < k; c++) {
@@ -86,15 +118,17 @@ static void lb_pack_tcq(lb_wformat format, size_t bits, const float *rows, size_
             sum += h * x * x;
             all += h;
         }
-        double scale = sqrt(sum / all) / (double)lb_tcq_sigma(format);
-        if (!(scale >= LB_TCQ_TINY)) {
-            continue;
+        const double scale = sqrt(sum / all) / (double)lb_tcq_sigma(format);
+        if (scale >= LB_TCQ_TINY) {
+            group.row[group.n] = row;
+            group.r[group.n] = r;
+            group.scale[group.n++] = scale;
         }
-        for (int pass = 1; pass < LB_TCQ_PASSES; pass++) {
-            scale = lb_tcq_pass(format, point, &row, scale, NULL, 0);
+        if (group.n == LB_TCQ_ROWS) {
+            lb_tcq_pack_rows(kernels, format, point, &group, tile);
         }
-        row_scale[r] = (float)lb_tcq_pass(format, point, &row, scale, tile, r);
     }
+    lb_tcq_pack_rows(kernels, format, point, &group, tile);
 }
 
 void lb_pack_tcq2(const float *rows, size_t stride, size_t n_rows, size_t k, const float *importance,

@@ -1,4 +1,4 @@
-#include "lb_tcq.h"
+#include "lb_tcq_trellis.h"
 
 #include <string.h>
 
@@ -7,9 +7,6 @@
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
-
-#define LB_TCQ_FAR 1e30f /* the cost of a state that cannot be */
-#define LB_TCQ_MAX_STEPS ((LB_TCQ_BLOCK + LB_TCQ_AHEAD) / 4)
 
 /* The four streams of a row are the lanes. */
 typedef float lb_tcq_v LB_VECTOR(16);
@@ -25,26 +22,7 @@ LB_ALWAYS_INLINE lb_tcq_v lb_tcq_min(lb_tcq_v a, lb_tcq_v b)
 #endif
 }
 
-/* ---------------------------------------------------------------- trellises; `bits` is a constant */
-
-/* The window that enters state n, whose oldest bits, which leave, are e */
-LB_ALWAYS_INLINE unsigned lb_tcq_window(unsigned bits, unsigned n, unsigned e)
-{
-    if (bits == 3) { /* state: 2 bits of the first stream, 3 of the second; window: 4 and 4 */
-        return (e & 3) | (n & 3) << 2 | (e & 4) << 2 | (n >> 2) << 5;
-    }
-    return n << bits | e;
-}
-
-/* The state before a window, and that after it */
-LB_ALWAYS_INLINE unsigned lb_tcq_before(unsigned bits, unsigned v)
-{
-    return bits == 3 ? (v & 3) | (v >> 4 & 7) << 2 : v & ((256u >> bits) - 1);
-}
-LB_ALWAYS_INLINE unsigned lb_tcq_after(unsigned bits, unsigned v)
-{
-    return bits == 3 ? (v >> 2 & 3) | v >> 5 << 2 : v >> bits;
-}
+/* ---------------------------------------------------------------- the search of one row; `bits` is a constant */
 
 /*
  * The lowest `bits` bits of a cost are the choice that led to it, so that a minimum carries its own argument:
@@ -132,12 +110,39 @@ void lb_tcq_search(lb_wformat format, const float point[256], const float *x, co
     }
 }
 
-void lb_tcq_begin(lb_wformat format, const float point[256], const float x[128], const float h[128],
-                  uint8_t state[4])
+static lb_tcq_wide_fn *tcq_wide(const lb_kernels *k)
 {
-    uint8_t window[64];
-    memset(state, LB_TCQ_ANY, 4);
-    lb_tcq_search(format, point, x, h, 64, 64, state, NULL, window);
+#if defined(__x86_64__)
+    return strncmp(k->isa, "avx512", 6) == 0 ? lb_tcq_wide_avx512 : strcmp(k->isa, "avx2") == 0 ? lb_tcq_wide_avx2 : NULL;
+#else
+    (void)k;
+    return NULL;
+#endif
+}
+
+void lb_tcq_search_rows(const lb_kernels *k, lb_wformat format, const float point[256], size_t n_rows, const float *x, size_t stride,
+                        const float *h, size_t n, size_t ahead, uint8_t (*state)[4], const uint8_t (*end)[4], uint8_t *window)
+{
+    lb_tcq_wide_fn *wide = tcq_wide(k);
+    size_t r = 0;
+    LB_ASSERT(n % 4 == 0 && n <= LB_TCQ_BLOCK && ahead % 4 == 0 && ahead <= LB_TCQ_AHEAD);
+    for (; wide && r + LB_TCQ_ROWS <= n_rows; r += LB_TCQ_ROWS) {
+        wide(format, point, x + r * stride, stride, h, n / 4, (n + ahead) / 4, state + r, end ? end + r : NULL, window + r * n);
+    }
+    for (; r < n_rows; r++) {
+        lb_tcq_search(format, point, x + r * stride, h, n, ahead, state[r], end ? end[r] : NULL, window + r * n);
+    }
+}
+
+void lb_tcq_begin(const lb_kernels *k, lb_wformat format, const float point[256], size_t n_rows, const float *x, size_t stride,
+                  const float h[128], uint8_t (*state)[4])
+{
+    uint8_t window[64 * LB_TCQ_ROWS];
+    memset(state, LB_TCQ_ANY, n_rows * sizeof *state);
+    for (size_t r = 0; r < n_rows; r += LB_TCQ_ROWS) {
+        lb_tcq_search_rows(k, format, point, n_rows - r < LB_TCQ_ROWS ? n_rows - r : LB_TCQ_ROWS, x + r * stride, stride, h, 64, 64,
+                           state + r, NULL, window);
+    }
 }
 
 /* ---------------------------------------------------------------- codes */

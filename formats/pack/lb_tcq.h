@@ -13,6 +13,7 @@
 
 #define LB_TCQ_BLOCK 1024u /* most columns of one search that are decided */
 #define LB_TCQ_AHEAD 256u  /* most columns behind them that are looked at */
+#define LB_TCQ_ROWS 4u     /* searched side by side */
 #define LB_TCQ_ANY 0xffu   /* a state that the search may choose */
 
 /*
@@ -33,10 +34,16 @@ void lb_tcq_search(lb_wformat format, const float point[256], const float *x, co
                    size_t ahead,
                    uint8_t state[4], const uint8_t *end, uint8_t *window);
 
-/* The states to begin a row with, from its last 64 columns (of the tile, so that k is a multiple of 64) and
- * its first 64 */
-void lb_tcq_begin(lb_wformat format, const float point[256], const float x[128], const float h[128],
-                  uint8_t state[4]);
+/*
+ * The same for n_rows rows that share h, each as if alone: row r has x + r * stride, state[r], end[r], and windows at window + r * n.
+ * At the levels of k that have it, LB_TCQ_ROWS rows are searched at once.
+ */
+void lb_tcq_search_rows(const lb_kernels *k, lb_wformat format, const float point[256], size_t n_rows, const float *x, size_t stride,
+                        const float *h, size_t n, size_t ahead, uint8_t (*state)[4], const uint8_t (*end)[4], uint8_t *window);
+
+/* The states to begin rows with, from each one's last 64 columns (of the tile, so that k is a multiple of 64) and its first 64 */
+void lb_tcq_begin(const lb_kernels *k, lb_wformat format, const float point[256], size_t n_rows, const float *x, size_t stride,
+                  const float h[128], uint8_t (*state)[4]);
 
 /* The integer weight of each window */
 void lb_tcq_points(lb_wformat format, float point[256]);

@@ -84,7 +84,8 @@ static LB_SHARED LB_T_TARGET void LB_N(lb_t_float_gemm_)(LB_N(lb_t_widen_fn_) *w
                 LB_T_RUN(2, 2)
                 LB_T_RUN(2, 1)
             }
-#elif LB_T_TOKENS > 1
+#endif
+#if LB_T_TOKENS > 1
             LB_T_RUN(1, LB_T_TOKENS)
 #endif
             LB_T_RUN(1, 1)
