@@ -16,7 +16,7 @@ RUN     ?=
 LIB_SRC  := $(sort $(wildcard kernels/*.c kernels/*/*.c formats/container/*.c runtime/*/*.c))
 TOOL_SRC := $(wildcard formats/import/*.c formats/pack/*.c formats/calib/*.c)
 TEST_SRC := $(wildcard tests/*.c tests/fuzz/*.c)
-PROGRAMS := chat lbrt-convert lbrt-info lbrt-bench lbrt-eval
+PROGRAMS := chat lbrt-convert lbrt-info lbrt-bench lbrt-eval lbrt-needle
 VERSION  := $(shell awk '/define LBRT_VERSION_(MAJOR|MINOR|PATCH)/ { printf "%s%s", s, $$3; s = "." }' include/lbrt.h)
 
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
@@ -64,6 +64,7 @@ $(BUILD)/lbrt-convert: $(BUILD)/obj/formats/lbrt-convert.o $(BUILD)/obj/formats/
 $(BUILD)/lbrt-info: $(BUILD)/obj/formats/lbrt-info.o $(BUILD)/liblbrt.a
 $(BUILD)/lbrt-bench: $(BUILD)/obj/bench/lbrt-bench.o $(BUILD)/obj/bench/lb_kernel_bench.o $(BUILD)/obj/bench/lb_machine.o $(BUILD)/liblbrt-tools.a $(BUILD)/liblbrt.a
 $(BUILD)/lbrt-eval: $(BUILD)/obj/bench/lbrt-eval.o $(BUILD)/liblbrt.a
+$(BUILD)/lbrt-needle: $(BUILD)/obj/bench/lbrt-needle.o $(BUILD)/liblbrt.a
 $(BUILD)/demo-score: $(BUILD)/obj/bench/demo/demo-score.o $(BUILD)/liblbrt.a
 $(BUILD)/demo-unpack: $(BUILD)/obj/bench/demo/demo-unpack.o $(BUILD)/liblbrt.a
 $(PROGRAMS:%=$(BUILD)/%) $(BUILD)/demo-score $(BUILD)/demo-unpack:

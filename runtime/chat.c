@@ -135,6 +135,10 @@ static lbrt_status answer(chat_state *c, const lbrt_token *tokens, size_t n, cha
         same++;
     }
     lbrt_status s = lbrt_rewind(c->session, same);
+    if (s == LBRT_ERR_STATE) { /* with a window: what was there is gone */
+        same = 0;
+        s = lbrt_rewind(c->session, 0);
+    }
     c->n_held = same;
     hold(c, tokens + same, n - same);
     a->c = c;
@@ -241,12 +245,23 @@ static void history_drop(chat_history *h, size_t at, size_t n)
     h->n -= n;
 }
 
-/* The conversation as tokens. If it leaves less than a quarter of the context for the answer, the oldest exchanges are forgotten. */
+/* Messages at the beginning that are never forgotten. */
+static size_t history_kept(const chat_history *h)
+{
+    return h->n && strcmp(h->messages[0].role, "system") == 0 ? 1 : 0;
+}
+
+/*
+ * The conversation as tokens. If it leaves less than a quarter of the context for the answer, the oldest exchanges are forgotten. What is
+ * behind them is then at other places in the text, so all but the system message must be computed anew: therefore more is forgotten
+ * than would have to be, until half of the context is free, and the turns that follow feed only what is new.
+ */
 static lbrt_token *fit_history(const chat_state *c, chat_history *h, size_t *n)
 {
-    const size_t room = lbrt_session_capacity(c->session), keep = c->o->system ? 1 : 0;
+    const size_t room = lbrt_session_capacity(c->session), keep = history_kept(h);
     lbrt_token *tokens = format_history(c, h, n);
-    while (*n + room / 4 > room && h->n >= keep + 3) {
+    const size_t most = *n + room / 4 > room ? room / 2 : room;
+    while (*n > most && h->n >= keep + 3) {
         history_drop(h, keep, 2);
         free(tokens);
         tokens = format_history(c, h, n);
@@ -254,9 +269,29 @@ static lbrt_token *fit_history(const chat_state *c, chat_history *h, size_t *n)
     return tokens;
 }
 
-/* ---- a conversation in a file: a line of numbers, messages (a line with role and bytes, then the text), tokens, the session's state ---- */
+/*
+ * A conversation in a file: a line of numbers, messages (a line with role and bytes, then the text), tokens, the session's state. The last of the
+ * numbers is a sum over messages and tokens, as the session's state has one of its own.
+ */
+static const char state_line[] = "lbrt chat 2: %zu messages, %zu tokens, %zu bytes, sum %llx\n";
 
-static const char state_line[] = "lbrt chat 1: %zu messages, %zu tokens, %zu bytes\n";
+static void add_bytes(unsigned long long *sum, const void *data, size_t n) /* FNV-1a */
+{
+    for (size_t i = 0; i < n; i++) {
+        *sum = (*sum ^ ((const unsigned char *)data)[i]) * 0x100000001b3u;
+    }
+}
+
+static unsigned long long conversation_sum(const chat_history *h, const lbrt_token *held, size_t n_held)
+{
+    unsigned long long sum = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < h->n; i++) {
+        add_bytes(&sum, h->messages[i].role, strlen(h->messages[i].role) + 1);
+        add_bytes(&sum, h->messages[i].content, strlen(h->messages[i].content) + 1);
+    }
+    add_bytes(&sum, held, n_held * sizeof *held);
+    return sum;
+}
 
 static void save_conversation(const chat_state *c, const chat_history *h)
 {
@@ -272,7 +307,7 @@ static void save_conversation(const chat_state *c, const chat_history *h)
         lb_program_fail(program, "%s: %s", path, lbrt_session_error(c->session));
     }
     FILE *f = fopen(temp, "wb");
-    bool ok = f != NULL && fprintf(f, state_line, h->n, n_held, bytes) > 0;
+    bool ok = f != NULL && fprintf(f, state_line, h->n, n_held, bytes, conversation_sum(h, c->held, n_held)) > 0;
     for (size_t i = 0; ok && i < h->n; i++) {
         const size_t n = strlen(h->messages[i].content);
         ok = fprintf(f, "%s %zu\n", h->messages[i].role, n) > 0 && fwrite(h->messages[i].content, 1, n, f) == n;
@@ -293,17 +328,27 @@ static void load_conversation(chat_state *c, chat_history *h)
         return;
     }
     size_t n = 0, n_held = 0, bytes = 0, at = 0;
-    char role[16], end;
+    unsigned long long sum = 0;
+    char line[160], again[160], role[16], end;
     enum { MOST = 1 << 20 };
-    bool ok = f != NULL && fscanf(f, "lbrt chat 1: %zu messages, %zu tokens, %zu bytes%c", &n, &n_held, &bytes, &end) == 4 && end == '\n' &&
+    bool ok = f != NULL && fgets(line, sizeof line, f) != NULL &&
+              sscanf(line, "lbrt chat 2: %zu messages, %zu tokens, %zu bytes, sum %llx", &n, &n_held, &bytes, &sum) == 4 &&
               n_held <= lbrt_session_capacity(c->session) && bytes <= (size_t)1 << 40;
+    snprintf(again, sizeof again, state_line, n, n_held, bytes, sum);
+    ok = ok && strcmp(line, again) == 0;
     for (size_t i = 0; ok && i < n; i++) {
+        static const char *const roles[] = { "system", "user", "assistant" };
+        size_t r = 0;
         ok = fscanf(f, "%15s %zu%c", role, &at, &end) == 3 && end == '\n' && at <= MOST;
+        while (r < 3 && strcmp(role, roles[r]) != 0) {
+            r++;
+        }
+        ok = ok && r < 3;
         char *text = ok ? (char *)grow(NULL, at + 1) : NULL;
         ok = ok && fread(text, 1, at, f) == at;
         if (ok) {
             text[at] = 0;
-            history_add(h, strcmp(role, "system") == 0 ? "system" : strcmp(role, "user") == 0 ? "user" : "assistant", text);
+            history_add(h, roles[r], text);
         }
         free(text);
     }
@@ -314,8 +359,11 @@ static void load_conversation(chat_state *c, chat_history *h)
     if (!ok) {
         lb_program_fail(program, "%s: not a conversation that fits this model and context", path);
     }
-    if (lbrt_state_restore(c->session, state, bytes) != LBRT_OK || lbrt_session_length(c->session) != n_held) {
+    if (lbrt_state_restore(c->session, state, bytes) != LBRT_OK) {
         lb_program_fail(program, "%s: %s", path, lbrt_session_error(c->session));
+    }
+    if (lbrt_session_length(c->session) != n_held || fgetc(f) != EOF || conversation_sum(h, c->held, n_held) != sum) {
+        lb_program_fail(program, "%s: the saved conversation is damaged", path);
     }
     free(state);
     fclose(f);
@@ -356,8 +404,7 @@ static void converse(chat_state *c)
             continue;
         }
         if (strcmp(line, "/new") == 0) {
-            size_t keep = formatted && c->o->system ? 1 : 0;
-            history_drop(&h, keep, h.n - keep);
+            history_drop(&h, history_kept(&h), h.n - history_kept(&h));
             c->n_held = 0;
             continue;
         }
@@ -376,6 +423,7 @@ static void converse(chat_state *c)
         chat_answer a = { .tokens = 0 };
         lbrt_status s = n ? answer(c, tokens, n, &a) : LBRT_OK;
         putchar('\n');
+        fflush(stdout); /* whoever reads a pipe waits for it */
         if (formatted) {
             if (s == LBRT_OK || s == LBRT_CANCELLED) {
                 history_add(&h, "assistant", a.text ? a.text : "");
@@ -451,7 +499,8 @@ int main(int argc, char **argv)
         { "-p", "--prompt", LB_ARG_STRING, &o.prompt, "TEXT", "answer this and end" },
         { "-n", "--tokens", LB_ARG_UINT, &o.n, "N", "at most N tokens per answer (default: until it ends)" },
         { "-t", "--threads", LB_ARG_UINT, &o.threads, "N", "threads (default: all processors, at most 16)" },
-        { "-c", "--context", LB_ARG_UINT, &o.context, "N", "context length in tokens (default: the model's, at most 4096)" },
+        { "-c", "--context", LB_ARG_UINT, &o.context, "N", "context length in tokens (default: the model's, at most 4096); when less\n"
+          "                           than a quarter is left the oldest exchanges are forgotten, until half is free" },
         { "--temp", NULL, LB_ARG_FLOAT, &o.sampling.temperature, "T", "temperature (default 0.8); 0: always the likeliest token" },
         { "--top-p", NULL, LB_ARG_FLOAT, &o.sampling.top_p, "P", "nucleus sampling (default 0.95)" },
         { "--top-k", NULL, LB_ARG_UINT, &o.sampling.top_k, "K", "sample among the K likeliest (default 40; 0: all)" },

@@ -54,6 +54,7 @@ static void test_forks(const lbrt_model *m, lbrt_kv_format f, uint32_t n_vocab)
     static lbrt_token held[LIVE][SHARE_N];
     lbrt_session *s[LIVE] = { NULL }, *fresh = share_session(m, f, SHARE_N, 2, 0, 0);
     size_t n[LIVE] = { 0 };
+    unsigned rewinds = 0;
     const size_t alive = lb_test_alloc_alive();
     for (unsigned round = 0, forks = 0; forks < FORKS; round++) {
         const unsigned i = (unsigned)(lb_test_random() % LIVE), from = (unsigned)(lb_test_random() % LIVE);
@@ -70,6 +71,7 @@ static void test_forks(const lbrt_model *m, lbrt_kv_format f, uint32_t n_vocab)
         } else if (n[i] > 300 || lb_test_random() % 4 == 0) {
             n[i] = lb_test_random() % (n[i] + 1);
             LB_CHECK(lbrt_rewind(s[i], n[i]) == LBRT_OK, "%s", lbrt_session_error(s[i]));
+            rewinds++;
         }
         const size_t more = lb_min(1 + lb_test_random() % (lb_test_random() % 3 ? 5 : 290), SHARE_N - n[i]);
         sm_tokens(held[i] + n[i], more, n_vocab, 1000 + round);
@@ -87,6 +89,7 @@ static void test_forks(const lbrt_model *m, lbrt_kv_format f, uint32_t n_vocab)
             s[i] = NULL;
         }
     }
+    LB_CHECK(rewinds >= 30, "only %u rewinds", rewinds);
     for (unsigned i = 0; i < LIVE; i++) {
         lbrt_session_free(s[i]);
     }
@@ -531,7 +534,9 @@ void test_kv_sharing(void)
     static lbrt_token ids[SHARE_N];
     sm_tokens(ids, SHARE_N, n_vocab, 3);
     test_forks(m, LBRT_KV_F16, n_vocab);
+    test_forks(m, LBRT_KV_Q8, n_vocab);
     test_forks(m, LBRT_KV_Q4, n_vocab);
+    test_forks(m, LBRT_KV_Q2, n_vocab);
     test_no_copy(m, ids);
     test_share_threads(m, LBRT_KV_F16, ids, n_vocab);
     test_share_threads(m, LBRT_KV_Q8, ids, n_vocab);

@@ -1,82 +1,20 @@
-/*
- * The programs, run through the shell: exit status, standard error, JSON, files. They lie beside the runner
- * (build/lbrt-test). $LBRT_TEST_RUN is put in front of each command, for runs under an emulator.
- */
+/* The programs, run through the shell: exit status, standard error, JSON, files. */
 #include <dirent.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../formats/import/lb_json.h"
 #include "../runtime/base/lb_base.h"
 #include "lb_test.h"
+#include "run_program.h"
 #include "small_models.h"
 
-static char prog_dir[512], prog_out[256], prog_err[256], prog_folder[256];
+static char prog_folder[256];
 
-typedef struct prog_result {
-    int code;
-    char *out, *err; /* until the next run */
-    size_t out_bytes;
-} prog_result;
-
-static prog_result prog_last;
-
-/* Runs "NAME arguments", with `env` (may be "") in front. */
-__attribute__((format(printf, 3, 4))) static const prog_result *prog_run(const char *env, const char *name,
-                                                                         const char *fmt, ...)
-{
-    char arguments[2048], command[4096];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(arguments, sizeof arguments, fmt, args);
-    va_end(args);
-    const char *run = getenv("LBRT_TEST_RUN");
-    const char *in = strchr(arguments, '<') ? "" : "</dev/null";
-    snprintf(command, sizeof command, "%s %s '%s/%s' %s >'%s' 2>'%s' %s", env, run ? run : "", prog_dir, name,
-             arguments, prog_out, prog_err, in);
-    fflush(stdout);
-    int status = system(command);
-    free(prog_last.out);
-    free(prog_last.err);
-    prog_last.code = status != -1 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    prog_last.out = lb_test_read(prog_out, &prog_last.out_bytes);
-    prog_last.err = lb_test_read(prog_err, NULL);
-    if (!prog_last.out || !prog_last.err) {
-        LB_CHECK(false, "%s left no output", command);
-        prog_last.code = -1;
-        prog_last.out = prog_last.out ? prog_last.out : calloc(1, 1);
-        prog_last.err = prog_last.err ? prog_last.err : calloc(1, 1);
-    }
-    return &prog_last;
-}
-
-static bool prog_one_line(const char *text)
-{
-    const char *end = strchr(text, '\n');
-    return end && end != text && end[1] == 0;
-}
-
-static bool prog_find(void)
-{
-    ssize_t n = readlink("/proc/self/exe", prog_dir, sizeof prog_dir - 1);
-    if (n <= 0) {
-        return false;
-    }
-    prog_dir[n] = 0;
-    char *slash = strrchr(prog_dir, '/');
-    *slash = 0;
-    snprintf(prog_out, sizeof prog_out, "%s", lb_test_temp("program.out"));
-    snprintf(prog_err, sizeof prog_err, "%s", lb_test_temp("program.err"));
-    snprintf(prog_folder, sizeof prog_folder, "%s", lb_test_temp("programs"));
-    return mkdir(prog_folder, 0777) == 0;
-}
-
-static const char *const prog_names[] = { "chat", "lbrt-convert", "lbrt-info", "lbrt-bench", "lbrt-eval" };
+static const char *const prog_names[] = { "chat", "lbrt-convert", "lbrt-info", "lbrt-bench", "lbrt-eval", "lbrt-needle" };
 enum { PROGRAMS = sizeof prog_names / sizeof prog_names[0] };
 
 static void prog_usage(const char *model)
@@ -122,6 +60,9 @@ static void prog_usage(const char *model)
         { "lbrt-eval", "%s" },
         { "lbrt-eval", "--text a --tokens b %s" },
         { "lbrt-eval", "--tokens a --ctx 2 %s" },
+        { "lbrt-needle", "%s" },
+        { "lbrt-needle", "--text a --kv f16,f17 %s" },
+        { "lbrt-needle", "--text a --cue 24 %s" },
     };
     lb_test_case("wrong values of options");
     for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
@@ -163,9 +104,9 @@ static void prog_failures(const char *model, const char *tiny)
         lb_test_case("%s says in one line what is wrong with a file", prog_names[i]);
         for (size_t j = 0; j < n; j++) {
             const bool convert = strcmp(prog_names[i], "lbrt-convert") == 0,
-                       eval = strcmp(prog_names[i], "lbrt-eval") == 0;
+                       eval = strcmp(prog_names[i], "lbrt-eval") == 0, needle = strcmp(prog_names[i], "lbrt-needle") == 0;
             const prog_result *r =
-                prog_run("", prog_names[i], "%s '%s' %s%s%s", eval ? "--tokens /dev/null" : "", bad[j],
+                prog_run("", prog_names[i], "%s '%s' %s%s%s", eval ? "--tokens /dev/null" : needle ? "--text /dev/null" : "", bad[j],
                          convert ? "'" : "", convert ? prog_folder : "", convert ? "/x.lbrt'" : "");
             LB_CHECK(r->code == 1 && r->out[0] == 0 && prog_one_line(r->err), "%s: %d, '%s'", bad[j], r->code,
                      r->err);
@@ -481,6 +422,36 @@ static void prog_chat_same(const char *path, const char *arguments, const char *
     free(first);
 }
 
+/* What chat feeds in each turn of a conversation that is longer than its context, by --stats. */
+static void prog_chat_forgets(void)
+{
+    lb_test_case("chat: what is kept when the oldest exchanges are forgotten is fed once, the system message not at all");
+    enum { TURNS = 14, ROOM = 160, NEW = 20 };
+    char in[300];
+    snprintf(in, sizeof in, "%s/in", prog_folder);
+    FILE *f = fopen(in, "w");
+    for (int i = 1; f && i <= TURNS; i++) {
+        fprintf(f, "What is %d + 3?\n", i);
+    }
+    LB_CHECK(f && fclose(f) == 0, "write");
+    const prog_result *r = prog_run("", "chat", "--stats --temp 0 -c %d --system 'Be brief.' <'%s'", (int)ROOM, in);
+    size_t turns = 0, again = 0, fed, held, last = 0, first = 0;
+    for (const char *at = r->err; (at = strstr(at, "[prompt ")) != NULL; at++, turns++) {
+        const char *context = strstr(at, "context ");
+        if (!LB_CHECK(sscanf(at, "[prompt %zu", &fed) == 1 && context && sscanf(context, "context %zu", &held) == 1 && held <= ROOM, "'%s'", at)) {
+            return;
+        }
+        if (turns == 0) {
+            first = fed;
+        } else if (fed > NEW) {
+            again++;
+            LB_CHECK(last <= NEW && fed + (first - NEW / 2) < held && held <= ROOM / 2 + NEW, "turn %zu: %zu tokens fed, %zu held", turns, fed, held);
+        }
+        last = fed;
+    }
+    LB_CHECK(r->code == 0 && turns == TURNS && again >= 2 && again <= 4, "%zu turns, kept tokens fed again in %zu: %s", turns, again, r->err);
+}
+
 static void prog_chat(const char *micro)
 {
     lb_test_case("chat -p: the same text at every level and with one thread or two");
@@ -553,16 +524,15 @@ static void prog_chat(const char *micro)
 void test_programs(void)
 {
     lb_test_case("the programs are beside the runner");
-    if (!LB_CHECK(prog_find(), "no folder")) {
+    snprintf(prog_folder, sizeof prog_folder, "%s", lb_test_temp("programs"));
+    if (!LB_CHECK(prog_find() && mkdir(prog_folder, 0777) == 0, "no folder")) {
         return;
     }
-    char path[600], tiny[256], finer[256], micro[256];
+    char tiny[256], finer[256], micro[256];
     for (size_t i = 0; i < PROGRAMS; i++) {
-        snprintf(path, sizeof path, "%s/%s", prog_dir, prog_names[i]);
-        LB_CHECK(access(path, X_OK) == 0, "%s is not there", path);
+        LB_CHECK(access(prog_path(prog_names[i]), X_OK) == 0, "%s is not there", prog_names[i]);
     }
-    if (prog_run("", "lbrt-info", "--help")->code == 126) {
-        lb_test_skip("they are for another processor: set LBRT_TEST_RUN to its emulator");
+    if (!prog_runs()) {
         return;
     }
     const char *files[] = { sm_file("tiny", "q4"), sm_file("tiny", "f32"), sm_file("micro", "q8") };
@@ -579,7 +549,6 @@ void test_programs(void)
     prog_eval_json(tiny, finer);
     prog_convert();
     prog_chat(micro);
-    free(prog_last.out);
-    free(prog_last.err);
-    prog_last.out = prog_last.err = NULL;
+    prog_chat_forgets();
+    prog_forget();
 }
