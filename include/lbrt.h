@@ -406,8 +406,9 @@ LBRT_API lbrt_status lbrt_fork(lbrt_session *session, const lbrt_session *from, 
  * Keeps n_keep (at least 128, rounded down to a multiple of 64) of the tokens in the cache, per layer and KV head those that the newest 32
  * look at most, and these (SnapKV, arXiv 2404.14469). Kept tokens keep their places in the text, so does the next one; lbrt_session_length stays,
  * lbrt_session_held becomes n_keep, and so much room is free again: prompts of any length can be fed in pieces through a session of fixed
- * size. Nothing happens if fewer are held. Costs as much as 32 tokens, and memory from the allocator while it works. Errors: ARGUMENT, MEMORY,
- * CANCELLED, UNSUPPORTED (a window, or n_batch below 32); the session is then as before.
+ * size. Nothing happens if fewer are held. Costs as much as 32 tokens, which are computed once more, and memory from the allocator while it works.
+ * Errors: ARGUMENT, MEMORY, CANCELLED, STATE (fewer than 32 tokens fed since the last time), UNSUPPORTED (a window, embeddings, or n_batch below
+ * 32); the session is then as before, but for the logits after CANCELLED.
  */
 LBRT_API lbrt_status lbrt_compress(lbrt_session *session, size_t n_keep);
 

@@ -250,6 +250,8 @@ static void test_compress(const lbrt_model *m, lbrt_kv_format f, uint32_t n_voca
     LB_CHECK(lbrt_compress(a, KEEP) == LBRT_OK && lbrt_compress(b, KEEP) == LBRT_OK, "%s %s", lbrt_session_error(a), lbrt_session_error(b));
     LB_CHECK(lbrt_session_length(a) == LONG && lbrt_session_held(a) == KEEP / 64 * 64, "%zu of %zu", lbrt_session_held(a), lbrt_session_length(a));
     same_logits(a, b, n_vocab, "compression keeps logits");
+    LB_CHECK(lbrt_compress(a, 128) == LBRT_ERR_STATE && lbrt_session_held(a) == KEEP / 64 * 64, "again, with nothing new to choose by: %s",
+             lbrt_session_error(a));
     share_feed(a, text + LONG, LONG / 2); /* more than would fit without it */
     for (size_t i = 0; i < LONG / 2; i += 9) {
         share_feed(b, text + LONG + i, lb_min(9, LONG / 2 - i));

@@ -13,9 +13,8 @@ static size_t all_units(const lb_kv *kv)
 /* The newest tokens once more, with somebody who counts. */
 static lbrt_status take_votes(lbrt_session *s, lb_votes *votes)
 {
-    const size_t from = s->length - LB_SNAP_WINDOW, batch = lb_min(s->n_batch, LB_SNAP_WINDOW);
-    LB_FAIL_IF(batch < LB_SNAP_WINDOW, &s->error, LBRT_ERR_UNSUPPORTED, "compression needs sessions with batches of %d tokens at least",
-               (int)LB_SNAP_WINDOW);
+    const size_t from = s->length - LB_SNAP_WINDOW;
+    s->feed_total = 0; /* no progress of a feed that is over */
     if (!lb_session_resume(s, from)) {
         return lb_session_cancelled(s);
     }
@@ -35,6 +34,11 @@ lbrt_status lbrt_compress(lbrt_session *s, size_t n_keep)
     if (s->length <= n_keep) {
         return LBRT_OK;
     }
+    LB_FAIL_IF(s->n_batch < LB_SNAP_WINDOW, &s->error, LBRT_ERR_UNSUPPORTED, "compression needs sessions with batches of %d tokens at least",
+               (int)LB_SNAP_WINDOW);
+    /* The voters are computed once more, and a cache of codes their block: what was chosen earlier, which has other tokens in every head, must not be in it. */
+    LB_FAIL_IF(s->compressed && s->length - s->compressed < LB_SNAP_WINDOW, &s->error, LBRT_ERR_STATE,
+               "%zu tokens were fed since the last compression, which takes %d", s->length - s->compressed, (int)LB_SNAP_WINDOW);
     const size_t kept = n_keep / LB_KV_BLOCK * LB_KV_BLOCK, before = s->length;
     LB_FAIL_IF(s->evicted + before - kept > LB_MAX_EVICTED, &s->error, LBRT_ERR_STATE, "the text is too long");
     const size_t numbers = all_units(&s->kv) * kept + 2 * (size_t)s->exec.n_threads * s->n_context;

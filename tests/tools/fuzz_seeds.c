@@ -184,18 +184,47 @@ static void seeds_state(void)
     hand_free(&f);
 }
 
-/* Programs of calls, see tests/fuzz/fuzz_api.c: op + 16 * session, then the bytes that the call takes. */
+/* Programs of calls, see tests/fuzz/fuzz_api.c: op + 32 * session, then the bytes that the call takes. */
+enum {
+    CREATE = 0, TEXT, MODEL, ADAPTER, REWIND, FORK, SAVE, RESTORE, SAMPLE, GENERATE, EMBED = 11, CANCELLED = 13, STOPPED, CANCEL, COMPRESS,
+    ATTACH = 18, VERIFY = 20, PENDING = 22, FREE, FEED,
+    S1 = 32, S2 = 64, S3 = 96,                              /* sessions */
+    SHORT = 2, LONG = 3, BATCH33 = 8, BATCH64 = 12, HOST = 16, ROWS = 32, HIDDEN = 64, LOGITS = 128, /* to create */
+    Q8 = 12, Q4 = 18, Q2_F16 = 4, OTHER = 225,              /* formats, another model */
+    F64 = 128, F320 = 255, KEEP128 = 128, ALL = 255, DETACH = 16
+};
+#define PROGRAM(name, ...)                                    \
+    do {                                                      \
+        static const unsigned char bytes[] = { __VA_ARGS__ }; \
+        put("api", name, -1, bytes, sizeof bytes);            \
+    } while (0)
+
 static void seeds_api(void)
 {
-    static const unsigned char long_life[] = { 0, 3 | 32 | 64, 18, 0, 12, 255, 9, 8, 1, 2, 10, 2, 100, 12, 3, 7, 10, 4, 0, 16, 3 | 32, 18, 0, 16 + 5, 0, 99, 16 + 10,
-                                               2, 40, 8, 3, 1, 12, 200, 5, 10, 16 + 3, 0, 255, 16 + 7, 1, 6, 16 + 10, 9, 3, 3, 12, 1, 1, 10 };
-    static const unsigned char formats[] = { 0, 3 | 16, 6, 0, 16, 3 | 4, 12, 0, 32, 3 | 8 | 32, 24, 0, 48, 2, 0, 0, 12, 255, 1, 28, 254, 2, 44, 253, 3, 60, 190, 4,
-                                             10, 26, 42, 58, 2, 70, 18, 129, 34, 67, 12, 4, 4, 28, 5, 5, 44, 6, 6, 10, 26, 42, 7, 63, 5, 23, 31, 5 };
-    static const unsigned char text[] = { 1, 1, 30, 't', 'h', 'e', ' ', 0xc3, 0xa9, 0xf0, 0x9f, 0x98, 0x80, 0xff, '<', 's', '>', '<', '|', 'i', 'm', '_', 's', 't', 'a',
-                                          'r', 't', '|', '>', 0, '\n', ' ', 'x', 0, 0, 0, 251, 0, 1, 0, 0, 12, 77, 3, 5, 0, 99, 3, 2, 9, 11 };
-    put("api", "life", -1, long_life, sizeof long_life);
-    put("api", "formats", -1, formats, sizeof formats);
-    put("api", "text", -1, text, sizeof text);
+    PROGRAM("life", CREATE, LONG | HIDDEN, Q4, 0, FEED, F64, 9, EMBED, 1, 2, VERIFY, REWIND, 100, 0, FEED, 3, 7, VERIFY, SAVE, 0, CREATE | S1, LONG | HIDDEN, Q4, 0,
+            RESTORE | S1, 0, 99, VERIFY | S1, REWIND | S1, 40, 0, SAMPLE | S1, 3, FEED | S1, 200, 5, VERIFY | S1, FORK | S1, 0, ALL, GENERATE | S1, 1, 6,
+            VERIFY | S1, FREE, GENERATE | S1, 3, 32 + 7, VERIFY | S1);
+    PROGRAM("embeddings", CREATE, LONG | ROWS | LOGITS | HIDDEN, Q2_F16, 0, EMBED, 1, 2, FEED, F64, 1, EMBED, 4, 1, VERIFY, EMBED, 3, 251, SAVE, 1, CREATE | S1,
+            LONG | ROWS | HOST, Q2_F16, 0, RESTORE | S1, 1, 201, REWIND | S1, 2, 0, VERIFY | S1, FORK | S1, 0, ALL, FEED | S1, 5, 5, VERIFY | S1, EMBED | S1, 0, 2);
+    PROGRAM("compress", CREATE, LONG | BATCH64, 0, 0, FEED, F320, 5, VERIFY, COMPRESS, KEEP128, VERIFY, FEED, F64 + 9, 8, COMPRESS, KEEP128 + 4, VERIFY, REWIND, 20, 8,
+            VERIFY, FEED, 4, 4, VERIFY, SAVE, 0, CREATE | S1, SHORT, 0, 0, RESTORE | S1, 0, 80, VERIFY | S1, FEED | S1, F64, 77, VERIFY | S1, FORK, 1, ALL, GENERATE, 40, 5,
+            VERIFY, REWIND, 0, 0, FEED, 3, 3, VERIFY);
+    PROGRAM("compress-codes", CREATE, LONG | BATCH33, Q8, 0, FEED, F320, 5, COMPRESS, KEEP128, VERIFY, FEED, 10, 3, COMPRESS, KEEP128, VERIFY, FEED, F64, 9, COMPRESS,
+            KEEP128 + 4, FEED, 5, 5, VERIFY, SAVE, 0, CREATE | S1, LONG | HOST, Q8, 0, RESTORE | S1, 0, 80, FEED | S1, 9, 9, VERIFY | S1, COMPRESS | S1, KEEP128 + 32 + 3,
+            COMPRESS | S1, KEEP128 + 64, COMPRESS | S1, 100, VERIFY | S1);
+    PROGRAM("window", CREATE, LONG | BATCH64, 0, 1, FEED, F320, 5, FEED, F320, 6, FEED, F320, 7, VERIFY, REWIND, 60, 8, FEED, 5, 5, VERIFY, SAVE, 0, CREATE | S1,
+            LONG | BATCH64, 0, 1, RESTORE | S1, 0, 90, VERIFY | S1, FEED | S1, F64, 1, STOPPED | S1, F320, 2, 3, VERIFY | S1, FORK | S1, 0, ALL, VERIFY | S1, COMPRESS, KEEP128,
+            REWIND, 9, 0, FEED, 2, 2, VERIFY, CREATE | S2, LONG | BATCH33, Q4, 2, FEED | S2, F320, 4, FEED | S2, F320, 4, VERIFY | S2, REWIND | S2, 3, 8, GENERATE | S2, 1, 7,
+            VERIFY | S2);
+    PROGRAM("adapters", CREATE, LONG | HOST, 0, 0, ATTACH, 0, FEED, 7, 7, VERIFY, ATTACH, 1 + 2, FEED, F64, 8, VERIFY, ATTACH, DETACH, FEED, 3, 2, VERIFY, SAVE, 0, FORK, 0, 2,
+            FEED, 2, 2, VERIFY, CREATE | S1, LONG, OTHER, 0, ATTACH | S1, 8, ATTACH | S1, 1 + 32, ATTACH | S1, 64, FEED | S1, 5, 5, VERIFY | S1, RESTORE | S1, 0, 70,
+            ATTACH | S1, DETACH | 1, ATTACH | S1, DETACH | 1, FEED | S1, 4, 4, VERIFY | S1);
+    PROGRAM("cancel", CREATE, LONG | BATCH33 | HOST, Q8, 0, CANCELLED, 5, 5, FEED, F64, 1, STOPPED, F320, 2, 2 + 8, VERIFY, CANCEL, F64, 3, 60, FEED, 1, 1, VERIFY, PENDING,
+            GENERATE, 0, 7, GENERATE, 32, 64 + 5, FEED, 2, 2, GENERATE, 33, 128 + 3, VERIFY, PENDING, COMPRESS, KEEP128, FEED, 2, 9, COMPRESS, KEEP128 + 32 + 9, VERIFY);
+    PROGRAM("models", MODEL, 0, 0, 0, MODEL, 2 + 16, 0, 5, MODEL, 4 + 32, 0, 64, MODEL, 1 + 48, 0, 3, MODEL, 49, 3, 1, MODEL, 48, 128 + 2, 2, MODEL, 50, 192 + 2, 2, MODEL, 8, 0,
+            192, ADAPTER, 0, 0, ADAPTER, 9, 0, ADAPTER, 2 + 4, 33, ADAPTER, 4 + 128, 200);
+    PROGRAM("text", TEXT, 1, 30, 't', 'h', 'e', ' ', 0xc3, 0xa9, 0xf0, 0x9f, 0x98, 0x80, 0xff, '<', 's', '>', '<', '|', 'i', 'm', '_', 's', 't', 'a', 'r', 't', '|', '>', 0,
+            '\n', ' ', 'x', 0, 0, CREATE, 0, 0, 251, CREATE, 1, 0, 0, FEED, 77, 3, RESTORE, 0, 99, TEXT, 2, 9, 'a', 'n', 'd');
 }
 
 int main(int argc, char **argv)
