@@ -384,7 +384,7 @@ static void fb_test_target(void)
 static uint64_t fb_bytes_of(const lb_wformat_info *f, unsigned threads, const lb_kernels *k)
 {
     const lbrt_allocator a = lb_allocator_or_default(NULL);
-    const lb_factor_options o = {.damping = 0.01, .shift = 1.0, .sort = !f->rotate};
+    const lb_factor_options o = {.damping = 0.01, .shift = 1.0, .sort = !f->rotate, .k = k};
     const size_t n = FB_K, bytes = (FB_ROWS + 15) / 16 * f->tile_bytes(n);
     fb_data d;
     lb_factor factor;
@@ -397,7 +397,8 @@ static uint64_t fb_bytes_of(const lb_wformat_info *f, unsigned threads, const lb
     LB_CHECK(lb_factor_open(&factor, &d.moments, &o, d.pool, &a, NULL) == LBRT_OK, "no factor");
     uint8_t *tiles = lb_test_guard(bytes, false), *scratch = lb_test_guard(lb_feedback_bytes(n), false);
     lb_feedback_pack(f, &factor, k, w, n, FB_ROWS, tiles, scratch, &error);
-    const uint64_t hash = lb_hash64(tiles, bytes) ^ lb_hash64(&error, sizeof error);
+    const uint64_t hash = lb_hash64(tiles, bytes) ^ lb_hash64(&error, sizeof error) ^ lb_hash64(factor.tiles, n * n * sizeof(float)) ^
+                          lb_hash64(factor.shift, n * n * sizeof(float));
     lb_test_guard_free(tiles);
     lb_test_guard_free(scratch);
     lb_factor_close(&factor);

@@ -5,11 +5,10 @@
  */
 #include <math.h>
 
+#include "lb_factor_parts.h"
 #include "lb_moments.h"
 
 typedef double lb_d2 LB_VECTOR(16);
-
-#define LB_FACTOR_BLOCK 64u
 
 typedef struct factor_job {
     size_t n, at; /* the block of columns being worked on */
@@ -20,6 +19,9 @@ typedef struct factor_job {
     lb_factor *f;
     const lb_kernels *k;
     unsigned char *mm; /* LB_MM_SCRATCH bytes per thread */
+    double *panel;     /* [n][64]; NULL: not at this level */
+    lb_factor_lay_out_fn *lay_out;
+    lb_factor_update_fn *update;
 } factor_job;
 
 static lb_d2 factor_load(const double *p)
@@ -208,6 +210,36 @@ static void factor_update(void *context, size_t item, unsigned thread)
     }
 }
 
+static void factor_lay_out_item(void *context, size_t item, unsigned thread)
+{
+    const factor_job *job = (const factor_job *)context;
+    (void)thread;
+    job->lay_out(job->h, job->n, job->at, 8 * item, job->panel);
+}
+
+static void factor_update_item(void *context, size_t item, unsigned thread)
+{
+    const factor_job *job = (const factor_job *)context;
+    (void)thread;
+    job->update(job->h, job->n, job->at, LB_FACTOR_BLOCK * item, job->panel);
+}
+
+/* For levels whose vectors hold more than two numbers */
+static void factor_choose(factor_job *job)
+{
+#if defined(__x86_64__)
+    if (strncmp(job->k->isa, "avx512", 6) == 0) {
+        job->lay_out = lb_factor_lay_out_avx512;
+        job->update = lb_factor_update_avx512;
+    } else if (strcmp(job->k->isa, "avx2") == 0) {
+        job->lay_out = lb_factor_lay_out_avx2;
+        job->update = lb_factor_update_avx2;
+    }
+#else
+    (void)job;
+#endif
+}
+
 static bool factor_decompose(factor_job *job, lb_pool *pool)
 {
     for (size_t at = job->n; at > 0;) {
@@ -217,7 +249,12 @@ static bool factor_decompose(factor_job *job, lb_pool *pool)
             return false;
         }
         lb_pool_run(pool, factor_panel, job, at / 16);
-        lb_pool_run(pool, factor_update, job, at / 4);
+        if (job->panel) {
+            lb_pool_run(pool, factor_lay_out_item, job, at / 8);
+            lb_pool_run(pool, factor_update_item, job, at / LB_FACTOR_BLOCK);
+        } else {
+            lb_pool_run(pool, factor_update, job, at / 4);
+        }
     }
     return true;
 }
@@ -242,6 +279,11 @@ static void factor_store_tile(void *context, size_t tile, unsigned thread)
 
 /* ---------------------------------------------------------------- D (R R')^-1, D = C - H */
 
+static float factor_at(const factor_job *job, size_t i, size_t j)
+{
+    return job->f->tiles[(j / LB_TILE_ROWS * job->n + i) * LB_TILE_ROWS + j % LB_TILE_ROWS];
+}
+
 /* R' in tiles like R, where the shift will be */
 static void factor_turn_tile(void *context, size_t tile, unsigned thread)
 {
@@ -251,7 +293,7 @@ static void factor_turn_tile(void *context, size_t tile, unsigned thread)
     for (size_t l = 0; l < n; l++) {
         for (size_t j = 0; j < LB_TILE_ROWS; j++) {
             const size_t row = tile * LB_TILE_ROWS + j;
-            job->f->shift[(tile * n + l) * LB_TILE_ROWS + j] = row <= l ? (float)job->h[row * n + l] : 0.0f;
+            job->f->shift[(tile * n + l) * LB_TILE_ROWS + j] = factor_at(job, row, l);
         }
     }
 }
@@ -291,7 +333,7 @@ static void factor_solve(void *context, size_t item, unsigned thread)
         factor_known(job, thread, job->f->shift, y, at, at + LB_FACTOR_BLOCK, n - at - LB_FACTOR_BLOCK, sum);
         for (size_t j = 0; j < LB_FACTOR_BLOCK; j++) {
             for (size_t l = j; l < LB_FACTOR_BLOCK; l++) {
-                r[l][j] = (float)job->h[(at + j) * n + at + l];
+                r[l][j] = factor_at(job, at + j, at + l);
             }
         }
         for (size_t t = 0; t < LB_FACTOR_BLOCK; t++) {
@@ -309,7 +351,7 @@ static void factor_solve(void *context, size_t item, unsigned thread)
         factor_known(job, thread, job->f->tiles, y, at, 0, at, sum);
         for (size_t j = 0; j < LB_FACTOR_BLOCK; j++) {
             for (size_t l = j; l < LB_FACTOR_BLOCK; l++) {
-                r[j][l] = (float)job->h[(at + j) * n + at + l];
+                r[j][l] = factor_at(job, at + j, at + l);
             }
         }
         for (size_t t = 0; t < LB_FACTOR_BLOCK; t++) {
@@ -365,6 +407,8 @@ static lbrt_status factor_make(factor_job *job, lb_pool *pool, lbrt_error *err)
     }
     LB_FAIL_IF(!factor_decompose(job, pool), err, LBRT_ERR_NUMERIC, "second moments that are not positive definite");
     lb_pool_run(pool, factor_store_tile, job, n / LB_TILE_ROWS);
+    lb_free(&job->f->a, job->h, n * n * sizeof(double)); /* memory is at its highest in what follows */
+    job->h = NULL;
     if (job->c) { /* the damping does not count as a difference */
         lb_pool_run(pool, factor_turn_tile, job, n / LB_TILE_ROWS);
         lb_pool_run(pool, factor_solve, job, n / LB_FACTOR_BLOCK);
@@ -383,12 +427,14 @@ lbrt_status lb_factor_open(lb_factor *f, const lb_moments *m, const lb_factor_op
     f->shift = cross ? (float *)lb_alloc(a, n * n * sizeof(float)) : NULL;
     f->diagonal = (float *)lb_alloc(a, n * sizeof(float));
     f->order = o->sort ? (uint32_t *)lb_alloc(a, n * sizeof(uint32_t)) : NULL;
-    factor_job job = {.n = n, .o = o, .m = m, .order = f->order, .f = f, .k = lb_kernels_for(NULL)};
+    factor_job job = {.n = n, .o = o, .m = m, .order = f->order, .f = f, .k = o->k ? o->k : lb_kernels_for(NULL)};
     job.h = (double *)lb_alloc(a, n * n * sizeof(double));
     job.mm = cross ? (unsigned char *)lb_alloc(a, lb_pool_threads(pool) * LB_MM_SCRATCH) : NULL;
     job.c = cross ? (double *)lb_alloc(a, n * n * sizeof(double)) : NULL;
+    factor_choose(&job);
+    job.panel = job.update ? (double *)lb_alloc(a, n * LB_FACTOR_BLOCK * sizeof(double)) : NULL;
     lbrt_status s = LBRT_OK;
-    if (!f->tiles || !f->diagonal || !job.h || (cross && (!f->shift || !job.c || !job.mm)) || (o->sort && !f->order)) {
+    if (!f->tiles || !f->diagonal || !job.h || (cross && (!f->shift || !job.c || !job.mm)) || (o->sort && !f->order) || (job.update && !job.panel)) {
         s = lb_fail(err, LBRT_ERR_MEMORY, "out of memory for the second moments of %zu columns", n);
     } else if (m->tokens == 0) {
         s = lb_fail(err, LBRT_ERR_ARGUMENT, "second moments of no tokens");
@@ -400,6 +446,7 @@ lbrt_status lb_factor_open(lb_factor *f, const lb_moments *m, const lb_factor_op
     }
     lb_free(a, job.h, n * n * sizeof(double));
     lb_free(a, job.c, n * n * sizeof(double));
+    lb_free(a, job.panel, n * LB_FACTOR_BLOCK * sizeof(double));
     lb_free(a, job.mm, lb_pool_threads(pool) * LB_MM_SCRATCH);
     if (s != LBRT_OK) {
         lb_factor_close(f);

@@ -55,6 +55,7 @@ typedef struct lb_factor_options {
     bool sort;      /* columns by falling moments */
     double damping; /* added to the diagonal of H, in parts of its mean */
     double shift;   /* of the way from W to W C H^-1: 0..1 */
+    const lb_kernels *k; /* NULL: this machine's best. Makes no difference to the result */
 } lb_factor_options;
 
 /* Leaves the moments as they are: takes a copy. Fails with NUMERIC if they are not finite. */
