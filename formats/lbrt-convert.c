@@ -148,9 +148,6 @@ int main(int argc, char **argv)
     if (synth && calib) {
         lb_usage_fail(&usage, "random weights cannot be calibrated");
     }
-    if (calib && salient > 0.0f) {
-        lb_usage_fail(&usage, "--calib does not go together with --salient-rows");
-    }
     if (n_words != (synth ? 1u : 2u)) {
         lb_usage_fail(&usage, synth ? "--synth takes one argument, the output" : "an input and an output are needed");
     }

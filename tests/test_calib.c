@@ -59,10 +59,10 @@ static size_t cal_files(const char *folder)
     return n;
 }
 
-static void cal_test_threads(const char *format, float outliers, size_t lowrank)
+static void cal_test_threads(const char *format, float outliers, float salient, size_t lowrank)
 {
-    lb_test_case("calibrated %s%s%s: the same file for any number of threads", format, outliers > 0.0f ? " with outliers" : "",
-                 lowrank ? " with a low-rank term" : "");
+    lb_test_case("calibrated %s%s%s: the same file for any number of threads", format,
+                 outliers > 0.0f ? " with outliers" : salient > 0.0f ? " with salient rows" : "", lowrank ? " with a low-rank term" : "");
     const lbrt_allocator a = lb_allocator_or_default(NULL);
     char path[2][256];
     size_t bytes[2] = { 0, 0 };
@@ -72,7 +72,7 @@ static void cal_test_threads(const char *format, float outliers, size_t lowrank)
         lb_calib_report report;
         lbrt_error err = { LBRT_OK, "" };
         const lb_convert_options o = { .format = lb_wformat_named(format)->id, .threads = i ? 3 : 1, .outliers = outliers,
-                                       .lowrank = lowrank };
+                                       .salient_rows = salient, .lowrank = lowrank };
         const lb_calib_options how = cal_options(0);
         snprintf(path[i], sizeof path[i], "%s", lb_test_temp(i ? "cal-3.lbrt" : "cal-1.lbrt"));
         LB_CHECK(lb_convert_calibrated(source, path[i], &o, &how, &a, &report, &err) == LBRT_OK, "%s: %s", format, err.text);
@@ -125,13 +125,17 @@ static void cal_test_beside(void)
     static const struct {
         const char *what;
         lb_wformat format;
-        float outliers;
+        float outliers, salient;
         size_t lowrank;
-    } cases[] = { { "2:4", LB_W_S24Q8, 0.0f, 0 }, { "outliers", LB_W_Q2, 8.0f, 0 }, { "low rank", LB_W_Q2, 0.0f, 6 } };
+    } cases[] = { { "2:4", LB_W_S24Q8, 0.0f, 0.0f, 0 },
+                  { "outliers", LB_W_Q2, 8.0f, 0.0f, 0 },
+                  { "salient rows", LB_W_Q2, 0.0f, 40.0f, 0 },
+                  { "low rank", LB_W_Q2, 0.0f, 0.0f, 6 } };
     const lbrt_allocator a = lb_allocator_or_default(NULL);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         lb_test_case("%s: calibration brings the model nearer to what it was", cases[i].what);
-        const lb_convert_options o = { .format = cases[i].format, .threads = 2, .outliers = cases[i].outliers, .lowrank = cases[i].lowrank };
+        const lb_convert_options o = { .format = cases[i].format, .threads = 2, .outliers = cases[i].outliers,
+                                       .salient_rows = cases[i].salient, .lowrank = cases[i].lowrank };
         const lb_calib_options how = cal_options(0);
         lb_calib_report report;
         lbrt_error err = { LBRT_OK, "" };
@@ -434,11 +438,12 @@ void test_calib(void)
 {
     char folder[300];
     cal_test_streams();
-    cal_test_threads("q4", 0.0f, 0);
-    cal_test_threads("tcq2", 0.0f, 0);
-    cal_test_threads("s24q8", 0.0f, 0);
-    cal_test_threads("q3", 5.0f, 0);
-    cal_test_threads("q2", 0.0f, 6);
+    cal_test_threads("q4", 0.0f, 0.0f, 0);
+    cal_test_threads("tcq2", 0.0f, 0.0f, 0);
+    cal_test_threads("s24q8", 0.0f, 0.0f, 0);
+    cal_test_threads("q3", 5.0f, 0.0f, 0);
+    cal_test_threads("q2", 0.0f, 0.0f, 6);
+    cal_test_threads("q2", 0.0f, 40.0f, 0);
     cal_test_beside();
     cal_test_knapsack();
     cal_test_budget();

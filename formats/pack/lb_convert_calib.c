@@ -48,7 +48,7 @@ static lbrt_status pack_with_feedback(lb_convert_job *j, const lb_source_tensor 
         s = s == LBRT_OK ? lb_terms_take(j, t, beside) : s;
         if (s == LBRT_OK) {
             lb_pool_run(j->pool, feedback_item, j, items);
-            s = lb_writer_data(&j->writer, j->tiles, n_tiles * j->tile_bytes);
+            s = beside->salient ? lb_terms_choose_salient(j, beside) : lb_writer_data(&j->writer, j->tiles, n_tiles * j->tile_bytes);
             j->done += j->rows * j->cols;
             lb_job_progress(j, name);
         }
@@ -135,11 +135,15 @@ static lbrt_status sum_up(lb_convert_job *j, const lb_job_beside *b, size_t *til
     unsigned char *tiles = (unsigned char *)lb_alloc(&j->a, n_tiles * tile_bytes);
     float *rows = (float *)lb_alloc(&j->a, rows_bytes);
     lbrt_status s = tiles && rows ? LBRT_OK : lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory");
+    const lb_wformat_info *q8 = lb_wformat_find(LB_W_Q8);
+    const unsigned char *fine = b->fine;
     for (size_t i = 0; i < n_tiles && s == LBRT_OK; i++) {
         const size_t row = i * LB_TILE_ROWS, n = lb_min(LB_TILE_ROWS, (size_t)j->rows - row);
+        const bool is_fine = b->salient && b->errors[row / LB_FEEDBACK_ROWS] < 0.0;
         for (size_t r = 0; r < n; r++) {
-            j->format->unpack(j->tiles + i * j->tile_bytes, j->packed_cols, r, rows + r * j->packed_cols);
+            (is_fine ? q8 : j->format)->unpack(is_fine ? fine : j->tiles + i * j->tile_bytes, j->packed_cols, r, rows + r * j->packed_cols);
         }
+        fine += is_fine ? q8->tile_bytes(j->packed_cols) : 0;
         lb_terms_add_beside(j, b, row, n, rows, j->packed_cols);
         lb_pack_f16(rows, j->packed_cols, n, j->packed_cols, NULL, tiles + i * tile_bytes);
     }
@@ -155,7 +159,15 @@ static lbrt_status sum_up(lb_convert_job *j, const lb_job_beside *b, size_t *til
 /* The tensor in the file, packed into j->tiles. */
 static lbrt_status pack_matrix(lb_convert_job *j, const lb_source_tensor *t, lb_job_beside *beside, uint64_t *bytes)
 {
-    const bool more = j->factor && (lb_terms_outlier_lines(j, t) || lb_terms_wants_lowrank(j, t));
+    const bool outliers = lb_terms_outlier_lines(j, t) > 0, more = j->factor && (outliers || lb_terms_wants_lowrank(j, t));
+    LB_FAIL_IF(!j->factor && (outliers || lb_terms_wants_salient(j, t)), j->err, LBRT_ERR_UNSUPPORTED,
+               "%s: with calibration, --outliers and --salient-rows need a format that takes error feedback, which %s does not", t->name,
+               j->format->name);
+    beside->salient = j->factor && !more && lb_terms_wants_salient(j, t);
+    if (beside->salient) {
+        LB_TRY(pack_with_feedback(j, t, beside));
+        return lb_terms_write_salient(j, t, beside, bytes);
+    }
     lb_writer_tensor(&j->writer, t->name, t->rows, t->cols, more ? 2 : 1);
     lb_writer_term(&j->writer, LB_TERM_PACKED, j->rotation ? &j->rotation->written : NULL, 0, t->rows, 0, t->cols);
     LB_TRY(lb_writer_part(&j->writer, j->format->id, t->rows, j->rotation ? j->packed_cols : t->cols));
@@ -185,7 +197,7 @@ lbrt_status lb_job_calibrated(lb_convert_job *j, const lb_source_tensor *t)
         s = lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory");
     } else {
         s = pack_matrix(j, t, &beside, &bytes);
-        s = s == LBRT_OK && (beside.lines || beside.rank) ? sum_up(j, &beside, &tiles_bytes) : s;
+        s = s == LBRT_OK && (beside.lines || beside.rank || beside.salient) ? sum_up(j, &beside, &tiles_bytes) : s;
         s = s == LBRT_OK ? hand_over(j, t->name, tiles_bytes) : s;
     }
     if (s == LBRT_OK) {

@@ -118,7 +118,13 @@ typedef struct lb_job_beside {
     size_t sparse_bytes;
     size_t rank;  /* of a low-rank term; 0: none */
     float *a, *b; /* [rows][rank], [cols][rank], as f16 has them */
+    bool salient;         /* some blocks of LB_FEEDBACK_ROWS rows are q8 */
+    double *errors;       /* of each block; below 0: q8 */
+    unsigned char *fine;  /* tiles of those blocks, in order */
+    size_t n_blocks, fine_bytes;
 } lb_job_beside;
+lbrt_status lb_terms_choose_salient(lb_convert_job *j, lb_job_beside *b); /* j->matrix is packed with feedback: the worst blocks again, as q8 */
+lbrt_status lb_terms_write_salient(lb_convert_job *j, const lb_source_tensor *t, const lb_job_beside *b, uint64_t *bytes); /* and all others */
 lbrt_status lb_terms_take(lb_convert_job *j, const lb_source_tensor *t, lb_job_beside *b); /* from j->matrix */
 lbrt_status lb_terms_write_beside(lb_convert_job *j, const lb_source_tensor *t, const lb_job_beside *b, uint64_t *bytes);
 void lb_terms_add_beside(const lb_convert_job *j, const lb_job_beside *b, uint64_t row, uint64_t n, float *rows, size_t stride);

@@ -151,6 +151,86 @@ lbrt_status lb_terms_salient(lb_convert_job *j, const lb_source_tensor *t, uint6
     return s;
 }
 
+/* ---- the same with calibration: blocks are those of error feedback, and errors those of the layer's output ---- */
+
+_Static_assert(SALIENT_BLOCK == LB_FEEDBACK_ROWS, "");
+
+static size_t block_bytes(const lb_convert_job *j, const lb_wformat_info *f, size_t block)
+{
+    const uint64_t row = (uint64_t)block * SALIENT_BLOCK, n = j->rows - row < SALIENT_BLOCK ? j->rows - row : SALIENT_BLOCK;
+    return (size_t)(n + LB_TILE_ROWS - 1) / LB_TILE_ROWS * f->tile_bytes(j->packed_cols);
+}
+
+typedef struct fine_job {
+    lb_convert_job *j;
+    const lb_job_beside *b;
+} fine_job;
+
+static void pack_fine(void *context, size_t block, unsigned thread)
+{
+    const fine_job *f = (const fine_job *)context;
+    lb_convert_job *j = f->j;
+    const lb_wformat_info *q8 = lb_wformat_find(LB_W_Q8);
+    const uint64_t row = (uint64_t)block * SALIENT_BLOCK, n = j->rows - row < SALIENT_BLOCK ? j->rows - row : SALIENT_BLOCK;
+    unsigned char *tiles = f->b->fine;
+    if (f->b->errors[block] >= 0.0) {
+        return;
+    }
+    for (size_t i = 0; i < block; i++) {
+        tiles += f->b->errors[i] < 0.0 ? block_bytes(j, q8, i) : 0;
+    }
+    j->feedback[block] = (lb_feedback_error){ 0 };
+    lb_feedback_pack(q8, j->factor, j->kernels, j->matrix + row * j->packed_cols, j->packed_cols, (size_t)n, tiles,
+                     j->scratch + thread * lb_feedback_bytes(j->packed_cols), &j->feedback[block]);
+}
+
+lbrt_status lb_terms_choose_salient(lb_convert_job *j, lb_job_beside *b)
+{
+    b->n_blocks = (size_t)((j->rows + SALIENT_BLOCK - 1) / SALIENT_BLOCK);
+    b->errors = (double *)lb_alloc(&j->a, b->n_blocks * sizeof(double));
+    LB_FAIL_IF(!b->errors, j->err, LBRT_ERR_MEMORY, "out of memory");
+    for (size_t i = 0; i < b->n_blocks; i++) {
+        b->errors[i] = j->feedback[i].error;
+    }
+    choose_blocks(j, b->errors, b->n_blocks);
+    for (size_t i = 0; i < b->n_blocks; i++) {
+        b->fine_bytes += b->errors[i] < 0.0 ? block_bytes(j, lb_wformat_find(LB_W_Q8), i) : 0;
+    }
+    b->fine = (unsigned char *)lb_alloc(&j->a, b->fine_bytes);
+    LB_FAIL_IF(!b->fine && b->fine_bytes, j->err, LBRT_ERR_MEMORY, "out of memory");
+    fine_job f = { j, b };
+    lb_pool_run(j->pool, pack_fine, &f, b->n_blocks);
+    return LBRT_OK;
+}
+
+lbrt_status lb_terms_write_salient(lb_convert_job *j, const lb_source_tensor *t, const lb_job_beside *b, uint64_t *bytes)
+{
+    const lb_wformat_info *formats[] = { j->format, lb_wformat_find(LB_W_Q8) };
+    const unsigned char *fine = b->fine;
+    unsigned n_terms = 0;
+    for (size_t i = 0; i < b->n_blocks; i = run_of(b->errors, b->n_blocks, i)) {
+        n_terms++;
+    }
+    *bytes = 0;
+    LB_TRY(lb_writer_tensor(&j->writer, t->name, t->rows, t->cols, n_terms));
+    for (size_t i = 0, to; i < b->n_blocks; i = to) {
+        const bool is_fine = b->errors[i] < 0.0;
+        size_t run = 0;
+        to = run_of(b->errors, b->n_blocks, i);
+        for (size_t k = i; k < to; k++) {
+            run += block_bytes(j, formats[is_fine], k);
+        }
+        const uint64_t row = (uint64_t)i * SALIENT_BLOCK, end = (uint64_t)to * SALIENT_BLOCK < t->rows ? (uint64_t)to * SALIENT_BLOCK : t->rows;
+        lb_writer_term(&j->writer, LB_TERM_PACKED, NULL, row, end - row, 0, t->cols);
+        LB_TRY(lb_writer_part(&j->writer, formats[is_fine]->id, end - row, t->cols));
+        LB_TRY(lb_writer_data(&j->writer, is_fine ? fine : j->tiles + row / LB_TILE_ROWS * j->tile_bytes, run));
+        LB_TRY(lb_writer_part_end(&j->writer));
+        fine += is_fine ? run : 0;
+        *bytes += run;
+    }
+    return LBRT_OK;
+}
+
 /* ---- low-rank terms ---- */
 
 /* Not for embedding and head, for what loses nothing, and for rotated inputs, whose errors look like noise. */
@@ -407,6 +487,8 @@ lbrt_status lb_terms_write_beside(lb_convert_job *j, const lb_source_tensor *t, 
 void lb_terms_free_beside(lb_convert_job *j, const lb_source_tensor *t, lb_job_beside *b)
 {
     lb_free(&j->a, b->sparse, b->sparse_bytes);
+    lb_free(&j->a, b->errors, b->n_blocks * sizeof(double));
+    lb_free(&j->a, b->fine, b->fine_bytes);
     lb_free(&j->a, b->a, (size_t)t->rows * b->rank * sizeof(float));
     lb_free(&j->a, b->b, (size_t)t->cols * b->rank * sizeof(float));
 }
