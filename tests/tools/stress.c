@@ -1,7 +1,8 @@
 /*
- * 100 sessions on one model in 8 threads, created, fed, cancelled, forked, saved, restored, rewound and freed at random for a given time. Every
- * session follows one of a few scripts (a prompt and its greedy continuation) in one of a few KV formats; the logits after
- * every step must have the hash that a quiet session had there, and nothing may be left at the end.
+ * 100 sessions on one model in 8 threads, created, fed, cancelled, forked, saved, restored, rewound, compressed and freed at random for a given
+ * time. Every session follows one of a few scripts (a prompt and its greedy continuation) in one of a few KV formats, some with a window; texts are
+ * of up to four pages of the cache. The logits after every step must have the hash that a quiet session had there, and nothing may be
+ * left at the end. Compressed sessions follow scripts of their own, which part from the others at token CUT.
  *     build/stress MODEL.lbrt [SECONDS [SEED]]      a small model: build/lbrt-convert --synth tiny MODEL.lbrt
  * Exit status 1 at the first wrong token, logit, status, length or byte.
  */
@@ -14,17 +15,24 @@
 
 #include "../../include/lbrt.h"
 
-enum { SESSIONS = 100, THREADS = 8, SCRIPTS = 6, LENGTH = 150, PROMPT = 10, STATES = 16, FORMATS = 4 };
-
-static const lbrt_kv_format stress_formats[FORMATS][2] = {
-    { LBRT_KV_F16, LBRT_KV_F16 }, { LBRT_KV_Q8, LBRT_KV_Q4 }, { LBRT_KV_Q4, LBRT_KV_Q4 }, { LBRT_KV_F32, LBRT_KV_Q2 }
+enum {
+    SESSIONS = 100, THREADS = 8, SCRIPTS = 3, LENGTH = 1000, PROMPT = 10, STATES = 16, FORMATS = 6,
+    CUT = 300, KEEP = 192,           /* compressed after CUT tokens to KEEP */
+    WINDOW = 100, WINDOW_BATCH = 32  /* small enough for pages to be dropped, and used again, in LENGTH tokens */
 };
+
+static const struct {
+    lbrt_kv_format key, value;
+    uint32_t window;
+} stress_formats[FORMATS] = { { LBRT_KV_F16, LBRT_KV_F16, 0 },    { LBRT_KV_Q8, LBRT_KV_Q4, 0 },        { LBRT_KV_Q4, LBRT_KV_Q4, 0 },
+                              { LBRT_KV_F32, LBRT_KV_Q2, 0 },     { LBRT_KV_F16, LBRT_KV_F16, WINDOW }, { LBRT_KV_Q4, LBRT_KV_Q8, WINDOW } };
 
 typedef struct slot {
     pthread_mutex_t mutex; /* who uses the session */
     pthread_mutex_t life;  /* s is not freed while somebody cancels it */
     lbrt_session *s;
-    unsigned format, script;
+    unsigned format, script; /* script + SCRIPTS: that of a compressed session */
+    uint32_t batch;
 } slot;
 
 typedef struct state {
@@ -36,11 +44,11 @@ typedef struct state {
 
 static lbrt_model *model;
 static size_t n_vocab;
-static lbrt_token script[FORMATS][SCRIPTS][LENGTH];
-static uint64_t expected[FORMATS][SCRIPTS][LENGTH];
+static lbrt_token script[FORMATS][2 * SCRIPTS][LENGTH];
+static uint64_t expected[FORMATS][2 * SCRIPTS][LENGTH];
 static slot slots[SESSIONS];
 static state states[STATES];
-static _Atomic size_t alive, tokens, calls, cancelled;
+static _Atomic size_t alive, tokens, calls, cancelled, forks, restores, compressions;
 static double end_time;
 static uint64_t first_seed;
 
@@ -109,37 +117,56 @@ static void serial(void *user, size_t n, lbrt_task_fn task, void *context)
     }
 }
 
+static uint32_t batch_of(unsigned format, uint64_t r)
+{
+    static const uint32_t batches[] = { 256, 5, 32, 1 };
+    return stress_formats[format].window ? WINDOW_BATCH : batches[r & 3];
+}
+
 static lbrt_session *create(unsigned format, uint64_t r)
 {
-    static const uint32_t batches[] = { 0, 5, 32, 1 };
     lbrt_session_options o = LBRT_SESSION_OPTIONS_INIT;
     o.n_context = LENGTH;
-    o.n_batch = batches[r & 3];
+    o.n_batch = batch_of(format, r);
+    o.window = stress_formats[format].window;
     o.n_threads = r >> 2 & 7 ? 1 : 2;
     o.parallel = (r >> 5 & 7) == 0 ? serial : NULL;
-    o.kv_key = stress_formats[format][0];
-    o.kv_value = stress_formats[format][1];
+    o.kv_key = stress_formats[format].key;
+    o.kv_value = stress_formats[format].value;
     lbrt_error err = { LBRT_OK, "" };
     lbrt_session *s = NULL;
     MUST(lbrt_session_create(model, &o, &s, &err) == LBRT_OK, "%s", err.text);
     return s;
 }
 
+/* The rest of a script, token by token. */
+static void quiet_script(lbrt_session *s, unsigned format, unsigned i, size_t from)
+{
+    uint64_t seed = 77 + i;
+    for (size_t at = from; at < LENGTH; at++) {
+        lbrt_token *id = &script[format][i][at];
+        if (at < PROMPT) {
+            *id = (lbrt_token)(draw(&seed) % n_vocab);
+        } else {
+            MUST(lbrt_sample(s, NULL, id) == LBRT_OK, "%s", lbrt_session_error(s));
+        }
+        MUST(lbrt_feed(s, id, 1) == LBRT_OK, "%s", lbrt_session_error(s));
+        expected[format][i][at] = hash(lbrt_logits(s, 0));
+    }
+}
+
 static void quiet_session(unsigned format)
 {
     lbrt_session *s = create(format, 4);
     for (unsigned i = 0; i < SCRIPTS; i++) {
-        uint64_t seed = 77 + i;
         MUST(lbrt_rewind(s, 0) == LBRT_OK, "rewind");
-        for (size_t at = 0; at < LENGTH; at++) {
-            lbrt_token *id = &script[format][i][at];
-            if (at < PROMPT) {
-                *id = (lbrt_token)(draw(&seed) % n_vocab);
-            } else {
-                MUST(lbrt_sample(s, NULL, id) == LBRT_OK, "%s", lbrt_session_error(s));
-            }
-            MUST(lbrt_feed(s, id, 1) == LBRT_OK, "%s", lbrt_session_error(s));
-            expected[format][i][at] = hash(lbrt_logits(s, 0));
+        quiet_script(s, format, i, 0);
+        if (!stress_formats[format].window) {
+            memcpy(script[format][i + SCRIPTS], script[format][i], sizeof script[format][i]);
+            memcpy(expected[format][i + SCRIPTS], expected[format][i], sizeof expected[format][i]);
+            MUST(lbrt_rewind(s, CUT - 1) == LBRT_OK && lbrt_feed(s, &script[format][i][CUT - 1], 1) == LBRT_OK, "%s", lbrt_session_error(s));
+            MUST(lbrt_compress(s, KEEP) == LBRT_OK && lbrt_session_held(s) == KEEP, "%s", lbrt_session_error(s));
+            quiet_script(s, format, i + SCRIPTS, CUT);
         }
     }
     lbrt_session_free(s);
@@ -147,26 +174,75 @@ static void quiet_session(unsigned format)
 
 static void check(const slot *p, size_t length)
 {
+    const size_t window = stress_formats[p->format].window, gone = p->script < SCRIPTS ? 0 : CUT - KEEP;
     MUST(lbrt_session_length(p->s) == length, "length %zu instead of %zu", lbrt_session_length(p->s), length);
+    MUST(lbrt_session_held(p->s) == (window && length > window + 4 ? window + 4 : length - gone), "%zu of %zu tokens held", lbrt_session_held(p->s), length);
     const float *logits = lbrt_logits(p->s, 0);
     MUST(!logits || hash(logits) == expected[p->format][p->script][length - 1], "wrong logits after %zu tokens of script %u, format %u", length,
          p->script, p->format);
 }
 
+/* Goes back, where the session can: not into what was compressed, with a window not further than a batch. */
+static void go_back(slot *p, size_t to)
+{
+    const size_t length = lbrt_session_length(p->s);
+    const bool compressed = p->script >= SCRIPTS && to && to < CUT, far = stress_formats[p->format].window && to && length - to > p->batch;
+    const lbrt_status s = lbrt_rewind(p->s, to);
+    MUST(s == (compressed ? LBRT_ERR_STATE : LBRT_OK) || (far && s == LBRT_ERR_STATE), "rewind from %zu to %zu: %s", length, to, lbrt_session_error(p->s));
+    if (s == LBRT_OK) {
+        p->script = to ? p->script : p->script % SCRIPTS;
+        MUST(!lbrt_logits(p->s, 0), "logits after a rewind");
+    }
+    check(p, s == LBRT_OK ? to : length);
+}
+
+/* Feeds n tokens; false if another thread cancelled that. */
+static bool feed_n(slot *p, size_t n)
+{
+    size_t length = lbrt_session_length(p->s);
+    const lbrt_status s = lbrt_feed(p->s, script[p->format][p->script] + length, n);
+    MUST(s == LBRT_OK || s == LBRT_CANCELLED, "%s", lbrt_session_error(p->s));
+    MUST((lbrt_logits(p->s, 0) != NULL) == (s == LBRT_OK), "logits");
+    atomic_fetch_add(s == LBRT_OK ? &tokens : &cancelled, s == LBRT_OK ? n : 1);
+    if (s == LBRT_OK || !stress_formats[p->format].window) { /* with one, whole batches stay */
+        length += s == LBRT_OK ? n : 0;
+    } else {
+        length = lbrt_session_length(p->s);
+    }
+    check(p, length);
+    return s == LBRT_OK;
+}
+
 static void feed(slot *p, uint64_t r)
 {
-    const size_t length = lbrt_session_length(p->s), most = r & 32 ? 80 : 6;
+    const size_t length = lbrt_session_length(p->s), most = (r & 32) == 0 ? 6 : (r & 64) == 0 ? 80 : 400;
     size_t n = 1 + (size_t)(r >> 8) % most;
     n = n < LENGTH - length ? n : LENGTH - length;
     if (n == 0) {
-        MUST(lbrt_rewind(p->s, (size_t)(r >> 16) % LENGTH) == LBRT_OK, "rewind");
+        go_back(p, (size_t)(r >> 16) % LENGTH);
         return;
     }
-    const lbrt_status s = lbrt_feed(p->s, script[p->format][p->script] + length, n);
-    MUST(s == LBRT_OK || s == LBRT_CANCELLED, "%s", lbrt_session_error(p->s));
-    atomic_fetch_add(s == LBRT_OK ? &tokens : &cancelled, s == LBRT_OK ? n : 1);
-    MUST((lbrt_logits(p->s, 0) != NULL) == (s == LBRT_OK), "logits");
-    check(p, s == LBRT_OK ? length + n : length);
+    feed_n(p, n);
+}
+
+static void compress(slot *p)
+{
+    const size_t length = lbrt_session_length(p->s);
+    if (stress_formats[p->format].window || p->script >= SCRIPTS) {
+        return;
+    }
+    if (length > CUT) {
+        go_back(p, CUT);
+    } else if (length < CUT && !feed_n(p, CUT - length)) {
+        return;
+    }
+    const lbrt_status s = lbrt_compress(p->s, KEEP);
+    MUST(s == LBRT_CANCELLED || s == (p->batch < 32 ? LBRT_ERR_UNSUPPORTED : LBRT_OK), "compress: %s", lbrt_session_error(p->s));
+    if (s == LBRT_OK) {
+        p->script += SCRIPTS;
+        atomic_fetch_add(&compressions, 1);
+    }
+    check(p, CUT);
 }
 
 typedef struct follow {
@@ -193,6 +269,9 @@ static void generate(slot *p, uint64_t r)
     follow f = { script[p->format][p->script] + length };
     lbrt_generation g = LBRT_GENERATION_INIT;
     g.max_tokens = 1 + (size_t)(r >> 8) % 12;
+    if (length + g.max_tokens > LENGTH) { /* a compressed session has room for more, of which no script knows */
+        return;
+    }
     g.ignore_end = true;
     const lbrt_status s = lbrt_generate(p->s, NULL, 0, &g, follow_token, &f);
     MUST(s == LBRT_OK || s == LBRT_CANCELLED, "%s", lbrt_session_error(p->s));
@@ -208,10 +287,13 @@ static void fork_from(slot *p, uint64_t r)
     }
     if (from->s) {
         const size_t all = lbrt_session_length(from->s), n = r & 32 ? all : all ? (size_t)(r >> 20) % all : 0, before = lbrt_session_length(p->s);
+        const bool compressed = from->script >= SCRIPTS && n && n < CUT, far = stress_formats[from->format].window && n && all - n > from->batch;
         const lbrt_status s = lbrt_fork(p->s, from->s, n);
-        MUST(s == (from->format == p->format ? LBRT_OK : LBRT_ERR_ARGUMENT), "fork: %s", lbrt_session_error(p->s));
+        MUST(s == (from->format != p->format ? LBRT_ERR_ARGUMENT : compressed ? LBRT_ERR_STATE : LBRT_OK) || (far && s == LBRT_ERR_STATE), "fork: %s",
+             lbrt_session_error(p->s));
         if (s == LBRT_OK) {
-            p->script = from->script;
+            p->script = n ? from->script : from->script % SCRIPTS;
+            atomic_fetch_add(&forks, 1);
         }
         check(p, s == LBRT_OK ? n : before);
     }
@@ -237,6 +319,7 @@ static void save_or_restore(slot *p, uint64_t r)
         MUST(s == (st->format == p->format ? LBRT_OK : LBRT_ERR_UNSUPPORTED), "restore: %s", lbrt_session_error(p->s));
         if (s == LBRT_OK) {
             p->script = st->script;
+            atomic_fetch_add(&restores, 1);
         }
         check(p, s == LBRT_OK ? st->length : before);
     }
@@ -256,6 +339,7 @@ static void step(slot *p, uint64_t r)
 {
     if (!p->s) {
         p->format = (unsigned)(r >> 40) % FORMATS;
+        p->batch = batch_of(p->format, r);
         p->script = (unsigned)(r >> 44) % SCRIPTS;
         replace(p, create(p->format, r));
         return;
@@ -268,9 +352,8 @@ static void step(slot *p, uint64_t r)
         break;
     case 2:
     case 3: {
-        const size_t length = lbrt_session_length(p->s);
-        const size_t to = length ? (size_t)(r >> 8) % length : 0;
-        MUST(lbrt_rewind(p->s, to) == LBRT_OK && !lbrt_logits(p->s, 0), "rewind: %s", lbrt_session_error(p->s));
+        const size_t length = lbrt_session_length(p->s), back = (size_t)(r >> 8) % (r & 32 ? 40 : LENGTH);
+        go_back(p, back < length ? length - back : 0);
         break;
     }
     case 4:
@@ -286,6 +369,7 @@ static void step(slot *p, uint64_t r)
     case 14:
     case 15:
     case 16: generate(p, r); break;
+    case 17: compress(p); break;
     default: feed(p, r); break;
     }
 }
@@ -352,7 +436,8 @@ int main(int argc, char **argv)
     lbrt_model_close(model);
     MUST(atomic_load(&alive) == 0, "%zu bytes are left", atomic_load(&alive));
     MUST(atomic_load(&tokens) > 0, "no token was computed");
-    printf("stress: %.0f s, %d sessions, %d threads, seed %llu: %zu calls, %zu tokens right, %zu calls cancelled, no byte left\n", now() - start,
-           (int)SESSIONS, (int)THREADS, (unsigned long long)first_seed, atomic_load(&calls), atomic_load(&tokens), atomic_load(&cancelled));
+    printf("stress: %.0f s, %d sessions, %d threads, seed %llu: %zu calls, %zu tokens right, %zu calls cancelled, %zu forks, %zu restores, %zu "
+           "compressions, no byte left\n", now() - start, (int)SESSIONS, (int)THREADS, (unsigned long long)first_seed, atomic_load(&calls),
+           atomic_load(&tokens), atomic_load(&cancelled), atomic_load(&forks), atomic_load(&restores), atomic_load(&compressions));
     return 0;
 }
