@@ -388,7 +388,8 @@ LBRT_API const float *lbrt_hidden(const lbrt_session *session, size_t back);
 
 /*
  * Forgets all tokens after the first `length`. Logits are gone until the next feed. STATE if the text has fewer, or if keys and values that the
- * next token would see are gone: tokens that lbrt_compress chose from, or more than n_batch back with a window. 0 always works.
+ * next token would see are gone: tokens that lbrt_compress chose from; with a window, what is more than n_batch before the most tokens that the
+ * text (of the session that it was forked from, too) has had, or before the place where it was restored. 0 always works.
  */
 LBRT_API lbrt_status lbrt_rewind(lbrt_session *session, size_t length);
 

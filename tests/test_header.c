@@ -1,124 +1,168 @@
 /*
- * lbrt.h stands alone (it is the first thing included here, twice) and does not change what compiled programs
- * rely on: the order and the types of fields, the numbers of enumerators. A field that is added at the end of
- * a struct needs a line here and nothing else.
+ * lbrt.h stands alone (it is the first thing included here, twice) and does not change what compiled programs rely on: fields and
+ * enumerators are those of the frozen header tests/data/lbrt_0_1.h, and a program compiled with that (old_header.c) gets from this library what
+ * one compiled with lbrt.h gets. Of a struct the library reads and writes as many bytes as its size says.
  */
 #include "../include/lbrt.h"
 #include "../include/lbrt.h"
 
+#include <string.h>
+
 #include "lb_test.h"
+#include "old_header.h"
+#include "small_models.h"
 
-/* Fields in order, each behind the one before it: a field moved, removed or retyped does not compile. */
-#define HEADER_FIRST(type) \
-    _Static_assert(offsetof(type, size) == 0 && sizeof(((type *)0)->size) == sizeof(size_t), #type)
-#define HEADER_AFTER(type, before, field)                                                                \
-    _Static_assert(offsetof(type, field) >= offsetof(type, before) + sizeof(((type *)0)->before) &&      \
-                       offsetof(type, field) < offsetof(type, before) + sizeof(((type *)0)->before) + 8, \
-                   #type "." #field)
-#define HEADER_TYPE(type, field, field_type)                                  \
-    _Static_assert(_Generic(((type *)0)->field, field_type : 1, default : 0), \
-                   #type "." #field " is a " #field_type)
+void test_header(void);
 
-HEADER_FIRST(lbrt_model_options);
-HEADER_AFTER(lbrt_model_options, size, allocator);
-HEADER_AFTER(lbrt_model_options, allocator, log);
-HEADER_AFTER(lbrt_model_options, log, log_user);
-HEADER_AFTER(lbrt_model_options, log_user, isa);
-HEADER_AFTER(lbrt_model_options, isa, verify);
-HEADER_AFTER(lbrt_model_options, verify, outlier_threshold);
-HEADER_AFTER(lbrt_model_options, outlier_threshold, progress);
-HEADER_AFTER(lbrt_model_options, progress, progress_user);
-HEADER_AFTER(lbrt_model_options, progress_user, byte_tables);
-
-HEADER_FIRST(lbrt_source);
-HEADER_AFTER(lbrt_source, size, kind);
-HEADER_AFTER(lbrt_source, kind, fd);
-HEADER_AFTER(lbrt_source, fd, path);
-HEADER_AFTER(lbrt_source, path, memory);
-HEADER_AFTER(lbrt_source, memory, offset);
-HEADER_AFTER(lbrt_source, offset, bytes);
-HEADER_AFTER(lbrt_source, bytes, read);
-HEADER_AFTER(lbrt_source, read, read_user);
-
-HEADER_FIRST(lbrt_memory_plan);
-HEADER_AFTER(lbrt_memory_plan, size, mapped_bytes);
-HEADER_AFTER(lbrt_memory_plan, mapped_bytes, model_bytes);
-HEADER_AFTER(lbrt_memory_plan, model_bytes, opening_bytes);
-HEADER_AFTER(lbrt_memory_plan, opening_bytes, session_bytes);
-
-HEADER_FIRST(lbrt_model_info);
-HEADER_AFTER(lbrt_model_info, size, name);
-HEADER_AFTER(lbrt_model_info, name, architecture);
-HEADER_AFTER(lbrt_model_info, architecture, isa);
-HEADER_AFTER(lbrt_model_info, isa, parameters);
-HEADER_AFTER(lbrt_model_info, parameters, file_bytes);
-HEADER_AFTER(lbrt_model_info, file_bytes, weight_bytes);
-HEADER_AFTER(lbrt_model_info, weight_bytes, token_bytes);
-HEADER_AFTER(lbrt_model_info, token_bytes, bits_per_weight);
-HEADER_AFTER(lbrt_model_info, bits_per_weight, n_vocab);
-HEADER_AFTER(lbrt_model_info, n_vocab, n_layers);
-HEADER_AFTER(lbrt_model_info, n_layers, dim);
-HEADER_AFTER(lbrt_model_info, dim, n_context);
-HEADER_AFTER(lbrt_model_info, n_context, bos);
-HEADER_AFTER(lbrt_model_info, bos, eos);
-HEADER_AFTER(lbrt_model_info, eos, adds_bos);
-HEADER_AFTER(lbrt_model_info, adds_bos, has_chat_template);
-HEADER_TYPE(lbrt_model_info, parameters, uint64_t);
-HEADER_TYPE(lbrt_model_info, n_vocab, uint32_t);
-HEADER_TYPE(lbrt_model_info, bos, int32_t);
-
-HEADER_FIRST(lbrt_session_options);
-HEADER_AFTER(lbrt_session_options, size, allocator);
-HEADER_AFTER(lbrt_session_options, allocator, n_context);
-HEADER_AFTER(lbrt_session_options, n_context, n_batch);
-HEADER_AFTER(lbrt_session_options, n_batch, n_threads);
-HEADER_AFTER(lbrt_session_options, n_threads, n_logits);
-HEADER_AFTER(lbrt_session_options, n_logits, kv_key);
-HEADER_AFTER(lbrt_session_options, kv_key, kv_value);
-HEADER_AFTER(lbrt_session_options, kv_value, n_hidden);
-HEADER_AFTER(lbrt_session_options, n_hidden, n_embeddings);
-HEADER_AFTER(lbrt_session_options, n_embeddings, progress);
-HEADER_AFTER(lbrt_session_options, progress, progress_user);
-HEADER_AFTER(lbrt_session_options, progress_user, parallel);
-HEADER_AFTER(lbrt_session_options, parallel, parallel_user);
-HEADER_TYPE(lbrt_session_options, n_context, uint32_t);
-
-HEADER_FIRST(lbrt_sampling);
-HEADER_AFTER(lbrt_sampling, size, temperature);
-HEADER_AFTER(lbrt_sampling, temperature, top_p);
-HEADER_AFTER(lbrt_sampling, top_p, min_p);
-HEADER_AFTER(lbrt_sampling, min_p, top_k);
-HEADER_AFTER(lbrt_sampling, top_k, repeat_penalty);
-HEADER_AFTER(lbrt_sampling, repeat_penalty, repeat_last);
-HEADER_AFTER(lbrt_sampling, repeat_last, seed);
-HEADER_AFTER(lbrt_sampling, seed, logits);
-HEADER_AFTER(lbrt_sampling, logits, logits_user);
-HEADER_TYPE(lbrt_sampling, temperature, float);
-HEADER_TYPE(lbrt_sampling, seed, uint64_t);
-
-HEADER_FIRST(lbrt_generation);
-HEADER_AFTER(lbrt_generation, size, sampling);
-HEADER_AFTER(lbrt_generation, sampling, max_tokens);
-HEADER_AFTER(lbrt_generation, max_tokens, ignore_end);
-HEADER_AFTER(lbrt_generation, ignore_end, n_generated);
-
-_Static_assert(sizeof(lbrt_error) == 256 && sizeof(lbrt_token) == 4 && sizeof(lbrt_utf8) == 8,
-               "sizes that callers depend on");
-_Static_assert(LBRT_OK == 0 && LBRT_CANCELLED == 1 && LBRT_ERR_ARGUMENT == 10 && LBRT_ERR_STATE == 11 && LBRT_ERR_BUFFER == 12 &&
-                   LBRT_ERR_MEMORY == 20 && LBRT_ERR_IO == 21 && LBRT_ERR_THREAD == 22 && LBRT_ERR_FORMAT == 30 &&
-                   LBRT_ERR_UNSUPPORTED == 31 && LBRT_ERR_CHECKSUM == 32 && LBRT_ERR_CONTEXT_FULL == 40 && LBRT_ERR_NUMERIC == 41,
-               "statuses are pinned");
+_Static_assert(sizeof(lbrt_error) == 256 && sizeof(lbrt_token) == 4 && sizeof(lbrt_utf8) == 8, "sizes that callers depend on");
 #if LBRT_VERSION < 100 || LBRT_VERSION != LBRT_VERSION_MAJOR * 10000 + LBRT_VERSION_MINOR * 100 + LBRT_VERSION_PATCH
 #error "versions are compared by the preprocessor, too"
 #endif
-_Static_assert(LBRT_SOURCE_PATH == 0 && LBRT_SOURCE_MEMORY == 1 && LBRT_SOURCE_FD == 2 && LBRT_SOURCE_READ == 3, "sources are pinned");
-_Static_assert(LBRT_KV_DEFAULT == 0 && LBRT_KV_F32 == 1 && LBRT_KV_F16 == 2 && LBRT_KV_Q8 == 3 &&
-                   LBRT_KV_Q4 == 4 && LBRT_KV_Q2 == 5,
-               "KV formats");
-_Static_assert(LBRT_TOKENIZE_BOS == 1 && LBRT_TOKENIZE_SPECIAL == 2, "flags");
+
+static const header_entry header_entries[] = {
+#include "data/lbrt_0_1.inc"
+};
+enum { HEADER_ENTRIES = sizeof header_entries / sizeof header_entries[0] };
+
+/* Structs that begin with their size may grow. */
+static bool header_may_grow(const char *type)
+{
+    char first[64];
+    lb_format(first, sizeof first, "%s.size", type);
+    for (size_t i = 0; i < HEADER_ENTRIES; i++) {
+        if (strcmp(header_entries[i].name, first) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void test_old_numbers(void)
+{
+    lb_test_case("fields and enumerators are where version 0.1 had them");
+    for (size_t i = 0; i < HEADER_ENTRIES; i++) {
+        const header_entry *now = &header_entries[i], *then = &old_entries[i];
+        LB_CHECK(now->offset == then->offset && now->kind == then->kind, "%s: offset or number %zu, kind %d, in 0.1 %zu, %d", now->name, now->offset,
+                 now->kind, then->offset, then->kind);
+        LB_CHECK(now->size == then->size || (now->size > then->size && !strchr(now->name, '.') && header_may_grow(now->name)), "%s: %zu bytes, in 0.1 %zu",
+                 now->name, now->size, then->size);
+    }
+}
+
+static bool header_token(void *user, lbrt_token token, const char *text, size_t bytes)
+{
+    lbrt_token **at = (lbrt_token **)user;
+    (void)text;
+    (void)bytes;
+    *(*at)++ = token;
+    return true;
+}
+
+static void test_old_program(void)
+{
+    enum { N = 30 };
+    lb_test_case("a program compiled with 0.1");
+    lbrt_token then[N] = { 0 }, now[N] = { 0 }, *at = now;
+    const char *wrong = old_program(sm_file("micro", "q4"), then, N);
+    LB_CHECK(!wrong, "%s", wrong ? wrong : "");
+    lbrt_model *m = sm_model("micro", "q4", NULL);
+    lbrt_session_options o = LBRT_SESSION_OPTIONS_INIT;
+    o.n_context = N + 10;
+    o.kv_key = o.kv_value = LBRT_KV_Q8;
+    o.window = N;
+    o.sinks = 2;
+    lbrt_generation how = LBRT_GENERATION_INIT;
+    how.max_tokens = N - 1;
+    how.ignore_end = true;
+    const lbrt_token prompt[3] = { 1, 70, 41 };
+    lbrt_session *s = NULL;
+    LB_CHECK(lbrt_session_create(m, &o, &s, NULL) == LBRT_OK && lbrt_generate(s, prompt, 3, &how, header_token, &at) == LBRT_OK, "%s", lbrt_session_error(s));
+    now[N - 1] = N + 2;
+    LB_CHECK(memcmp(now, then, sizeof now) == 0, "other tokens than one compiled with this header");
+    lbrt_session_free(s);
+    lbrt_model_close(m);
+}
+
+/* The first `cut` bytes of a struct, right before an inaccessible page, with that as its size. */
+static void *header_cut(const void *all, size_t cut)
+{
+    unsigned char *p = lb_test_guard(cut, false);
+    memcpy(p, all, cut);
+    memcpy(p, &cut, sizeof cut);
+    return p;
+}
+
+/* One call for each struct that has a size, with `cut` bytes of it. */
+static lbrt_status header_call(unsigned which, void *p, const lbrt_model *m, lbrt_session *s, lbrt_source *source)
+{
+    lbrt_model *opened = NULL;
+    lbrt_session *made = NULL;
+    lbrt_memory_plan plan = LBRT_MEMORY_PLAN_INIT;
+    lbrt_token id = 5;
+    lbrt_status status = LBRT_OK;
+    switch (which) {
+    case 0: status = lbrt_model_open_source(source, (lbrt_model_options *)p, &opened, NULL); break;
+    case 1: status = lbrt_session_create(m, (lbrt_session_options *)p, &made, NULL); break;
+    case 2: status = lbrt_model_plan((lbrt_source *)p, NULL, NULL, &plan, NULL); break;
+    case 3: status = lbrt_model_plan(source, NULL, NULL, (lbrt_memory_plan *)p, NULL); break;
+    case 4: status = lbrt_model_describe(m, (lbrt_model_info *)p); break;
+    case 5: status = lbrt_sample(s, (lbrt_sampling *)p, &id); break;
+    default:
+        status = lbrt_rewind(s, 0);
+        status = status == LBRT_OK ? lbrt_generate(s, &id, 1, (lbrt_generation *)p, NULL, NULL) : status;
+        break;
+    }
+    lbrt_session_free(made);
+    lbrt_model_close(opened);
+    return status;
+}
+
+static void test_cuts(void)
+{
+    const lbrt_model_options mo = LBRT_MODEL_OPTIONS_INIT;
+    const lbrt_session_options so = LBRT_SESSION_OPTIONS_INIT;
+    lbrt_source source = LBRT_SOURCE_INIT;
+    const lbrt_memory_plan plan = LBRT_MEMORY_PLAN_INIT;
+    const lbrt_model_info info = LBRT_MODEL_INFO_INIT;
+    const lbrt_sampling sampling = LBRT_SAMPLING_INIT;
+    const lbrt_generation how = LBRT_GENERATION_INIT;
+    const struct {
+        const char *name;
+        const void *all;
+        size_t bytes, least; /* from `least` bytes on the call can succeed */
+    } structs[] = { { "lbrt_model_options", &mo, sizeof mo, sizeof(size_t) },
+                    { "lbrt_session_options", &so, sizeof so, sizeof(size_t) },
+                    { "lbrt_source", &source, sizeof source, offsetof(lbrt_source, path) + sizeof source.path },
+                    { "lbrt_memory_plan", &plan, sizeof plan, sizeof(size_t) },
+                    { "lbrt_model_info", &info, sizeof info, sizeof(size_t) },
+                    { "lbrt_sampling", &sampling, sizeof sampling, sizeof(size_t) },
+                    { "lbrt_generation", &how, sizeof how, sizeof(size_t) } };
+    lbrt_model *m = sm_model("micro", "q4", NULL);
+    source.path = sm_file("micro", "q4");
+    lbrt_session_options small = LBRT_SESSION_OPTIONS_INIT;
+    small.n_context = 6;
+    small.n_threads = 1;
+    lbrt_session *s = NULL;
+    const lbrt_token id = 5;
+    LB_CHECK(lbrt_session_create(m, &small, &s, NULL) == LBRT_OK && lbrt_feed(s, &id, 1) == LBRT_OK, "%s", lbrt_session_error(s));
+    for (unsigned i = 0; i < sizeof structs / sizeof structs[0]; i++) {
+        lb_test_case("%s of every size: nothing behind it is touched", structs[i].name);
+        for (size_t cut = sizeof(size_t); cut <= structs[i].bytes; cut += 4) {
+            void *p = header_cut(structs[i].all, cut);
+            const lbrt_status status = header_call(i, p, m, s, &source);
+            LB_CHECK((status == LBRT_OK) == (cut >= structs[i].least), "%zu bytes: %s", cut, lbrt_status_name(status));
+            lb_test_guard_free(p);
+        }
+    }
+    lbrt_session_free(s);
+    lbrt_model_close(m);
+}
 
 void test_header(void)
 {
+    test_old_numbers();
+    test_old_program();
+    test_cuts();
     lb_test_case("the INIT macros set the size and leave the rest at its default");
     lbrt_model_options m = LBRT_MODEL_OPTIONS_INIT;
     lbrt_session_options s = LBRT_SESSION_OPTIONS_INIT;
@@ -126,11 +170,8 @@ void test_header(void)
     lbrt_generation g = LBRT_GENERATION_INIT;
     lbrt_model_info i = LBRT_MODEL_INFO_INIT;
     LB_CHECK(m.size == sizeof m && !m.allocator && !m.log && !m.isa && !m.verify, "model");
-    LB_CHECK(s.size == sizeof s && !s.allocator && !s.n_context && !s.n_batch && !s.n_threads &&
-                 !s.n_logits && !s.kv_key,
-             "session");
-    LB_CHECK(p.size == sizeof p && p.temperature == 0.0f && p.top_p == 0.0f && !p.top_k && !p.seed,
-             "sampling");
+    LB_CHECK(s.size == sizeof s && !s.allocator && !s.n_context && !s.n_batch && !s.n_threads && !s.n_logits && !s.kv_key, "session");
+    LB_CHECK(p.size == sizeof p && p.temperature == 0.0f && p.top_p == 0.0f && !p.top_k && !p.seed, "sampling");
     LB_CHECK(g.size == sizeof g && !g.sampling && !g.max_tokens && !g.ignore_end, "generation");
     LB_CHECK(i.size == sizeof i && !i.name && !i.n_vocab, "info");
     LB_CHECK(LBRT_VERSION == LBRT_VERSION_MAJOR * 10000 + LBRT_VERSION_MINOR * 100 + LBRT_VERSION_PATCH,

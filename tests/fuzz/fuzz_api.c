@@ -295,10 +295,10 @@ static void call_generate(api *a, api_slot *slot)
 
 /* ---- going back, copying, dropping ---- */
 
-/* With a window, whether the place is still there: what is promised is the newest n_batch tokens, and none at all. */
+/* With a window, whether the place is still there: what is promised is n_batch tokens before the most there were, since a restore, and none at all. */
 static bool may_refuse(const api_slot *from, size_t length)
 {
-    return from->kind.window && length && from->h.n - length > from->batch;
+    return from->kind.window && length < from->h.safe && length;
 }
 
 static bool behind_compressed(const api_history *h, size_t length)
@@ -461,6 +461,7 @@ static void call_restore(api *a, api_slot *slot)
     api_expect(slot, path ? lbrt_state_restore_file(slot->s, path) : lbrt_state_restore(slot->s, state->data, state->bytes), want);
     if (want == LBRT_OK) {
         slot->h = state->h;
+        slot->h.safe = state->h.n;
         api_cut(slot, slot->h.n);
         slot->logits = state->logits;
     }

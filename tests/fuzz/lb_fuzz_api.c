@@ -89,6 +89,7 @@ void api_add(api_slot *slot, int id)
     h->exact = h->exact && id != API_UNKNOWN &&
                !(api_codes(&slot->kind) && slot->moved && h->n && !same_attached(&h->item[0].attached, &slot->attached));
     h->n++;
+    h->safe = h->n > h->safe + slot->batch ? h->n - slot->batch : h->safe;
 }
 
 void api_cut(api_slot *slot, size_t n)
@@ -98,7 +99,7 @@ void api_cut(api_slot *slot, size_t n)
     slot->logits = slot->hidden = false;
     if (n == 0) {
         slot->h.exact = true;
-        slot->h.n_compressed = slot->h.evicted = 0;
+        slot->h.n_compressed = slot->h.evicted = slot->h.safe = 0;
     }
     for (size_t i = 0; i < n; i++) {
         slot->h.exact = slot->h.exact && !(api_codes(&slot->kind) && !same_attached(&slot->h.item[i].attached, &slot->h.item[0].attached));

@@ -43,7 +43,8 @@ typedef struct api_history {
         size_t at, keep;
         api_attached attached;
     } compressed[4];
-    bool exact; /* false: what must come of it depends on more than what is listed here */
+    size_t safe; /* with a window: from here on a rewind must work */
+    bool exact;  /* false: what must come of it depends on more than what is listed here */
     api_item item[API_TEXT];
 } api_history;
 

@@ -33,6 +33,7 @@ typedef struct slot {
     lbrt_session *s;
     unsigned format, script; /* script + SCRIPTS: that of a compressed session */
     uint32_t batch;
+    size_t safe; /* with a window: a place from which on it can go back */
 } slot;
 
 typedef struct state {
@@ -172,25 +173,33 @@ static void quiet_session(unsigned format)
     lbrt_session_free(s);
 }
 
-static void check(const slot *p, size_t length)
+static void check(slot *p, size_t length)
 {
     const size_t window = stress_formats[p->format].window, gone = p->script < SCRIPTS ? 0 : CUT - KEEP;
     MUST(lbrt_session_length(p->s) == length, "length %zu instead of %zu", lbrt_session_length(p->s), length);
+    p->safe = length > p->safe + p->batch ? length - p->batch : p->safe;
     MUST(lbrt_session_held(p->s) == (window && length > window + 4 ? window + 4 : length - gone), "%zu of %zu tokens held", lbrt_session_held(p->s), length);
     const float *logits = lbrt_logits(p->s, 0);
     MUST(!logits || hash(logits) == expected[p->format][p->script][length - 1], "wrong logits after %zu tokens of script %u, format %u", length,
          p->script, p->format);
 }
 
-/* Goes back, where the session can: not into what was compressed, with a window not further than a batch. */
+/* With a window, whether a session may be too far beyond a place: a batch from the most it had, or anything where it was restored. */
+static bool too_far(const slot *p, size_t to)
+{
+    return stress_formats[p->format].window && to && to < p->safe;
+}
+
+/* Goes back, where the session can: not into what was compressed. */
 static void go_back(slot *p, size_t to)
 {
     const size_t length = lbrt_session_length(p->s);
-    const bool compressed = p->script >= SCRIPTS && to && to < CUT, far = stress_formats[p->format].window && to && length - to > p->batch;
+    const bool compressed = p->script >= SCRIPTS && to && to < CUT, far = too_far(p, to);
     const lbrt_status s = lbrt_rewind(p->s, to);
     MUST(s == (compressed ? LBRT_ERR_STATE : LBRT_OK) || (far && s == LBRT_ERR_STATE), "rewind from %zu to %zu: %s", length, to, lbrt_session_error(p->s));
     if (s == LBRT_OK) {
         p->script = to ? p->script : p->script % SCRIPTS;
+        p->safe = to ? p->safe : 0;
         MUST(!lbrt_logits(p->s, 0), "logits after a rewind");
     }
     check(p, s == LBRT_OK ? to : length);
@@ -287,12 +296,13 @@ static void fork_from(slot *p, uint64_t r)
     }
     if (from->s) {
         const size_t all = lbrt_session_length(from->s), n = r & 32 ? all : all ? (size_t)(r >> 20) % all : 0, before = lbrt_session_length(p->s);
-        const bool compressed = from->script >= SCRIPTS && n && n < CUT, far = stress_formats[from->format].window && n && all - n > from->batch;
+        const bool compressed = from->script >= SCRIPTS && n && n < CUT, far = too_far(from, n);
         const lbrt_status s = lbrt_fork(p->s, from->s, n);
         MUST(s == (from->format != p->format ? LBRT_ERR_ARGUMENT : compressed ? LBRT_ERR_STATE : LBRT_OK) || (far && s == LBRT_ERR_STATE), "fork: %s",
              lbrt_session_error(p->s));
         if (s == LBRT_OK) {
             p->script = n ? from->script : from->script % SCRIPTS;
+            p->safe = n ? from->safe : 0;
             atomic_fetch_add(&forks, 1);
         }
         check(p, s == LBRT_OK ? n : before);
@@ -319,6 +329,7 @@ static void save_or_restore(slot *p, uint64_t r)
         MUST(s == (st->format == p->format ? LBRT_OK : LBRT_ERR_UNSUPPORTED), "restore: %s", lbrt_session_error(p->s));
         if (s == LBRT_OK) {
             p->script = st->script;
+            p->safe = st->length;
             atomic_fetch_add(&restores, 1);
         }
         check(p, s == LBRT_OK ? st->length : before);
@@ -340,6 +351,7 @@ static void step(slot *p, uint64_t r)
     if (!p->s) {
         p->format = (unsigned)(r >> 40) % FORMATS;
         p->batch = batch_of(p->format, r);
+        p->safe = 0;
         p->script = (unsigned)(r >> 44) % SCRIPTS;
         replace(p, create(p->format, r));
         return;
@@ -349,6 +361,7 @@ static void step(slot *p, uint64_t r)
     case 1:
         MUST(lbrt_rewind(p->s, 0) == LBRT_OK, "rewind");
         p->script = (unsigned)(r >> 8) % SCRIPTS;
+        p->safe = 0;
         break;
     case 2:
     case 3: {
