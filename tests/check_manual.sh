@@ -12,12 +12,12 @@ done
 # lbrt_single.h, lbrt_symbols.txt are files; LBRT_..._INIT and the macros of the single file are not in lbrt.h
 for name in $(grep -oE '(lbrt|LBRT)_[A-Za-z0-9_]+(\.(h|txt))?' $manual | sort -u); do
     case $name in
-    *.h | *.txt | LBRT_IMPLEMENTATION | LBRT_SOURCE_HASH | LBRT_NO_PTHREADS) grep -rqF "$name" runtime/*.c Makefile tests/*.sh ;;
+    *.h | *.txt | LBRT_IMPLEMENTATION | LBRT_SOURCE_HASH | LBRT_NO_PTHREADS) grep -rqF "$name" runtime/*.c Makefile tests/*.sh tests/*.c ;;
     LBRT_ISA) grep -rqF "\"$name\"" runtime/engine runtime/api ;;
     *) grep -qE "(^|[^a-zA-Z0-9_])$name([^a-zA-Z0-9_]|\$)" include/lbrt.h ;;
     esac || { echo "$manual names $name, which does not exist"; fail=1; }
 done
-for name in $(grep -oE '(tests|bench|runtime)/[a-z_/]+[a-z_]\.?[a-z]*' $manual | sort -u); do
+for name in $(grep -oE '(tests|bench|runtime)/[a-z0-9_/]+\.?[a-z]*' $manual | sort -u); do
     [ -e "$name" ] || { echo "$manual names $name, which does not exist"; fail=1; }
 done
 [ $fail = 0 ] && echo "manual: all right"
