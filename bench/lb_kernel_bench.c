@@ -119,7 +119,7 @@ static bool lb_bench_format(const lb_kernels *kernels, const lb_wformat_info *f,
             }
             p.w = w;
             p.x = (lb_input){n, x, k + 64, q, k + 64, scale, sum, groups, q, k + 64, scale, sum, n <= LB_LUT_TOKENS ? lut : NULL,
-                             lut_stride, lut, lut_stride, scale, sum};
+                             lut_stride, lut, lut_stride, scale, sum, NULL};
             const double s = lb_bench_product_seconds(&p, yard, n == 1);
             ok = s > 0.0;
             lb_bench_result r = {.isa = kernels->isa,

@@ -56,6 +56,7 @@ typedef void lb_masked_with_fn(lb_masked_expand_fn *expand, const void *w, size_
 
 #define LB_DECLARE_KV(s)                                                                                              \
     LB_LINK lb_kv_product_fn lb_kv_product_q8_##s, lb_kv_product_q4_##s, lb_kv_product_q2_##s;                        \
+    LB_LINK void lb_kv_means_##s(const uint16_t *means, size_t w, const float *x, size_t n, float *base);             \
     LB_LINK void lb_mul_bf16_##s(float *y, const float *x, const uint16_t *w, size_t n)
 
 #define LB_DECLARE_VECTOR(s)                                                                                          \

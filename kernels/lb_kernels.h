@@ -141,6 +141,7 @@ typedef struct lb_input {
     size_t bytes_stride;      /* a multiple of 64 */
     const float *bytes_scale; /* [n][group_stride] */
     const int32_t *bytes_sum; /* [n][group_stride] */
+    const uint8_t **ahead;    /* kv_product and f16 with few tokens: what to prefetch meanwhile, moved on by what was; NULL: nothing known */
 } lb_input;
 
 /*
@@ -305,6 +306,13 @@ typedef struct lb_kernels {
     void (*hadamard)(float *y, const float *x, const uint8_t *signs, size_t n, size_t block);
 
     lb_kv_product_fn *kv_product[LB_KV_PRODUCTS];
+
+    /*
+     * What the means of a chunk's four blocks of keys give for n queries: means f16 [w][16], x [n][w][16] (a query's number j w + c at
+     * [c][4 j .. 4 j + 3]), base [n][4]. acc_r = +0; for c = 0..w-1: acc_r = fma(mean[c][r], x[c][r], acc_r);
+     * base[b] = ((acc_b + acc_(4 + b)) + acc_(8 + b)) + acc_(12 + b).
+     */
+    void (*kv_means)(const uint16_t *means, size_t w, const float *x, size_t n, float *base);
 
     /* y_i = x_i * w_i, w in bf16 */
     void (*mul_bf16)(float *y, const float *x, const uint16_t *w, size_t n);

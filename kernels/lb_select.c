@@ -78,6 +78,7 @@
     R(kv_product[LB_KV_PRODUCT_Q8], lb_kv_product_q8,  ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)          \
     R(kv_product[LB_KV_PRODUCT_Q4], lb_kv_product_q4,  ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)          \
     R(kv_product[LB_KV_PRODUCT_Q2], lb_kv_product_q2,  ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)          \
+    R(kv_means,             lb_kv_means,       ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                  \
     R(sparse,            lb_sparse,         ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(masked,            lb_masked,         ref,  sse,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
     R(mul_bf16,          lb_mul_bf16,       ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)
@@ -219,6 +220,7 @@ static const lb_kernels lb_table_simd128 = {.isa = "simd128", LB_ROWS(LB_COL_SSE
     R(kv_product[LB_KV_PRODUCT_Q8], lb_kv_product_q8,  ref,  neon, dotprod, dotprod)                                  \
     R(kv_product[LB_KV_PRODUCT_Q4], lb_kv_product_q4,  ref,  neon, dotprod, dotprod)                                  \
     R(kv_product[LB_KV_PRODUCT_Q2], lb_kv_product_q2,  ref,  neon, dotprod, dotprod)                                  \
+    R(kv_means,             lb_kv_means,       ref,  neon, dotprod, dotprod)                                          \
     R(sparse,            lb_sparse,         ref,  neon, neon,    neon)                                                \
     R(masked,            lb_masked,         ref,  neon, dotprod, i8mm)                                                \
     R(mul_bf16,          lb_mul_bf16,       ref,  neon, neon,    neon)
@@ -330,6 +332,7 @@ static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
     R(kv_product[LB_KV_PRODUCT_Q8], lb_kv_product_q8,  ref)                                                           \
     R(kv_product[LB_KV_PRODUCT_Q4], lb_kv_product_q4,  ref)                                                           \
     R(kv_product[LB_KV_PRODUCT_Q2], lb_kv_product_q2,  ref)                                                           \
+    R(kv_means,             lb_kv_means,       ref)                                                                   \
     R(sparse,            lb_sparse,         ref)                                                                      \
     R(masked,            lb_masked,         ref)                                                                      \
     R(mul_bf16,          lb_mul_bf16,       ref)

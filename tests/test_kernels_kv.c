@@ -35,7 +35,7 @@ static void check_kv(const lb_kernels *ref, const lb_kernels *k, size_t format, 
     for (size_t i = 0; i < tiles * LB_TILE_ROWS; i++) {
         row_scale[i] = lb_f32_to_bf16(fabsf(test_float(false)));
     }
-    const lb_input x = {.n = n, .q = q, .q_stride = q_stride, .scale = scale, .sum = sum, .group_stride = groups};
+    lb_input x = {.n = n, .q = q, .q_stride = q_stride, .scale = scale, .sum = sum, .group_stride = groups};
     lb_kv_matrix w = {.codes = codes, .tile_bytes = tile + gap, .n_tiles = tiles, .k = cols};
     for (int mode = 0; mode < 4; mode++) {
         w.row_scale = mode % 2 ? row_scale : NULL;
@@ -46,6 +46,8 @@ static void check_kv(const lb_kernels *ref, const lb_kernels *k, size_t format, 
                 y[t * y_stride + i] = want[t * y_stride + i] = lb_test_gauss();
             }
         }
+        const uint8_t *ahead = codes, **moving = &ahead;
+        x.ahead = mode % 3 ? moving : NULL;
         ref->kv_product[format](&w, &x, want, y_stride, mode / 2 != 0);
         k->kv_product[format](&w, &x, y, y_stride, mode / 2 != 0);
         for (size_t t = 0; t < n; t++) {
@@ -83,6 +85,23 @@ static void check_mul_bf16(const lb_kernels *ref, const lb_kernels *k, size_t n,
     lb_test_guard_free(w);
 }
 
+static void check_means(const lb_kernels *ref, const lb_kernels *k, size_t w, size_t n, bool at_start)
+{
+    float *x = test_floats(n * w * LB_TILE_ROWS, at_start, true), *base = lb_test_guard(4 * n * sizeof *base, at_start);
+    float *want = malloc(4 * n * sizeof *want);
+    uint16_t *means = lb_test_guard(w * LB_TILE_ROWS * sizeof *means, at_start);
+    for (size_t i = 0; i < w * LB_TILE_ROWS; i++) {
+        means[i] = lb_f32_to_f16(test_float(false));
+    }
+    ref->kv_means(means, w, x, n, want);
+    k->kv_means(means, w, x, n, base);
+    LB_CHECK(test_differ(base, want, 4 * n) == 4 * n, "w %zu, n %zu", w, n);
+    free(want);
+    lb_test_guard_free(x);
+    lb_test_guard_free(base);
+    lb_test_guard_free(means);
+}
+
 static void kv_level(const lb_kernels *ref, const lb_kernels *k)
 {
     for (size_t format = 0; format < LB_KV_PRODUCTS; format++) {
@@ -91,6 +110,10 @@ static void kv_level(const lb_kernels *ref, const lb_kernels *k)
             check_kv(ref, k, format, 1 + test_below(9), 32 * (1 + test_below(8)), 1 + test_below(round % 10 ? 11 : 40), round % 2 == 0,
                      round % 5 == 0);
         }
+    }
+    lb_test_case("%s kv_means", k->isa);
+    for (size_t w = 4; w <= 64; w += 4) {
+        check_means(ref, k, w, 1 + w / 4 % 5, w % 8 == 0);
     }
     lb_test_case("%s mul_bf16", k->isa);
     for (size_t n = 1; n < 100; n++) {
@@ -130,8 +153,24 @@ static void kv_reference(void)
     }
 }
 
+static void means_reference(void)
+{
+    lb_test_case("the means of hand-made numbers");
+    uint16_t means[2 * LB_TILE_ROWS] = {0};
+    float x[2 * LB_TILE_ROWS], base[4];
+    for (size_t i = 0; i < 2 * LB_TILE_ROWS; i++) {
+        x[i] = (float)(i / 4); /* the same for the four blocks */
+    }
+    means[2] = lb_f32_to_f16(100.0f);   /* block 2: column 0 of the first quarter, */
+    means[14] = lb_f32_to_f16(1.0f);    /* of the last, */
+    means[16 + 6] = lb_f32_to_f16(10.0f); /* column 1 of the second */
+    lb_kernels_for("scalar")->kv_means(means, 2, x, 1, base);
+    LB_CHECK(base[0] == 0 && base[1] == 0 && base[2] == 0 * 100 + 3 * 1 + 5 * 10 && base[3] == 0, "%g", (double)base[2]);
+}
+
 void test_kernels_kv(void)
 {
     kv_reference();
+    means_reference();
     test_each_level("KV products", kv_level);
 }

@@ -98,7 +98,7 @@ static void check_case(const lb_kernels *ref, const lb_kernels *k, const mm_case
         }
         ref->quantize_a8_token(x + t * xs, c->k, tq + t * qs, token_scale + t, token_sum + t);
     }
-    const lb_input in = {c->n, x, xs, q, qs, scale, sum, gs, tq, qs, token_scale, token_sum, c->n <= LB_LUT_TOKENS ? lut : NULL, ls, NULL, 0, NULL, NULL};
+    const lb_input in = {c->n, x, xs, q, qs, scale, sum, gs, tq, qs, token_scale, token_sum, c->n <= LB_LUT_TOKENS ? lut : NULL, ls, NULL, 0, NULL, NULL, NULL};
     float *want = malloc(ny * sizeof(float)), *one = malloc(ny * sizeof(float));
     float *y = lb_test_guard(ny * sizeof(float), c->at_start);
     void *scratch = lb_test_guard(LB_MM_SCRATCH, c->at_start);
@@ -114,7 +114,7 @@ static void check_case(const lb_kernels *ref, const lb_kernels *k, const mm_case
                  c->n_tiles, c->n, add, mm_data_names[c->data], i / ys, i % ys, (double)y[i % ny], (double)want[i % ny]);
         for (size_t t = 0; t < c->n && t < 4; t++) {
             const lb_input token = {1, x + t * xs, xs, q + t * qs, qs, scale + t * gs, sum + t * gs, gs,
-                                    tq + t * qs, qs, token_scale + t, token_sum + t, t % 3 == 2 ? NULL : lut + t * ls, ls, NULL, 0, NULL, NULL};
+                                    tq + t * qs, qs, token_scale + t, token_sum + t, t % 3 == 2 ? NULL : lut + t * ls, ls, NULL, 0, NULL, NULL, NULL};
             k->gemv[c->format](w, bytes, c->n_tiles, c->k, &token, one + t * ys, ys, add, scratch);
             i = test_differ(one + t * ys, want + t * ys, c->n_tiles * LB_TILE_ROWS);
             LB_CHECK(i == c->n_tiles * LB_TILE_ROWS, "gemv %s k %zu tiles %zu add %d %s: at row %zu", f->name, c->k,

@@ -47,6 +47,19 @@ void lb_kv_product_q2_ref(const lb_kv_matrix *w, const lb_input *x, float *y, si
     lb_ref_kv_product(w, x, y, y_stride, add, 2);
 }
 
+void lb_kv_means_ref(const uint16_t *means, size_t w, const float *x, size_t n, float *base)
+{
+    for (size_t t = 0; t < n; t++, x += w * LB_TILE_ROWS, base += 4) {
+        float y[LB_TILE_ROWS] = {0};
+        for (size_t i = 0; i < w * LB_TILE_ROWS; i++) {
+            y[i % LB_TILE_ROWS] = lb_fma(lb_f16_to_f32(means[i]), x[i], y[i % LB_TILE_ROWS]);
+        }
+        for (size_t b = 0; b < 4; b++) {
+            base[b] = ((y[b] + y[4 + b]) + y[8 + b]) + y[12 + b];
+        }
+    }
+}
+
 void lb_mul_bf16_ref(float *y, const float *x, const uint16_t *w, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

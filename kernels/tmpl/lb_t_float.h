@@ -4,6 +4,7 @@
  *     LB_T_WTYPE   its number: float, uint16_t
  *     LB_T_LOADW   the operation that loads 16 of them: load, load_f16, load_bf16
  *     LB_T_TILES   tiles in flight for one token: enough independent chains to hide the latency of fma, up to 8
+ *     LB_T_FEW     1: few tokens (2..8, the query heads of a KV head) are multiplied with weights as they are read, not with a panel of floats
  *
  * A vector is column c of a tile: 16 rows. Each tile has its own accumulator, which takes the columns in order:
  *     acc[tile] = fma(w[tile][c], broadcast x[c], acc[tile])
@@ -50,6 +51,70 @@ LB_T_TARGET void LB_N(lb_gemv_)(const void *w, size_t tile_bytes, size_t n_tiles
     }
 }
 
+#if LB_T_FEW
+/*
+ * LB_T_GTILES tiles x 4 tokens. Where fewer are left, the last tile or token takes the place of those that are not there: it is computed
+ * more than once and stored more than once, to the same place. Sums are read (`add`) before any is stored.
+ */
+LB_T_TARGET static void LB_N(lb_t_few_)(const uint8_t *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
+                                        size_t y_stride, bool add)
+{
+    const uint8_t *ahead = x->ahead ? *x->ahead : w + 4096;
+    for (size_t i = 0; i < n_tiles; i += LB_T_GTILES) {
+        const size_t second = LB_T_GTILES == 2 && i + 1 < n_tiles;
+        const LB_T_WTYPE *tile[2] = {(const LB_T_WTYPE *)(const void *)(w + i * tile_bytes),
+                                     (const LB_T_WTYPE *)(const void *)(w + (i + second) * tile_bytes)};
+        for (size_t t = 0; t < x->n; t += 4) {
+            const size_t line = t ? 0 : 64; /* later tokens find the tiles in the cache */
+            const float *from[4];
+            float *to[4];
+            LB_F a[2][4];
+            LB_UNROLL
+            for (size_t j = 0; j < 4; j++) {
+                const size_t token = t + j < x->n ? t + j : x->n - 1;
+                from[j] = x->f32 + token * x->f32_stride;
+                to[j] = y + token * y_stride + i * LB_TILE_ROWS;
+                a[0][j] = LB_V(set1)(0.0f);
+                a[1][j] = a[0][j];
+            }
+            for (size_t c = 0; c < k; c++) {
+                if (LB_T_GTILES == 2 ? c % 8 : c % 2) {
+                    LB_PREFETCH(ahead);
+                    ahead += line;
+                }
+                const LB_F v0 = LB_V(LB_T_LOADW)(tile[0] + c * LB_TILE_ROWS),
+                           v1 = LB_T_GTILES == 2 ? LB_V(LB_T_LOADW)(tile[1] + c * LB_TILE_ROWS) : v0;
+                LB_UNROLL
+                for (size_t j = 0; j < 4; j++) {
+                    const LB_F b = LB_V(set1)(from[j][c]);
+                    a[0][j] = LB_V(fma)(v0, b, a[0][j]);
+                    if (LB_T_GTILES == 2) {
+                        a[1][j] = LB_V(fma)(v1, b, a[1][j]);
+                    }
+                }
+            }
+            if (add) {
+                LB_UNROLL
+                for (size_t j = 0; j < 4; j++) {
+                    a[0][j] = LB_V(add)(LB_V(load)(to[j]), a[0][j]);
+                    a[1][j] = LB_V(add)(LB_V(load)(to[j] + second * LB_TILE_ROWS), a[1][j]);
+                }
+            }
+            LB_UNROLL
+            for (size_t j = 0; j < 4; j++) {
+                LB_V(store)(to[j], a[0][j]);
+                if (LB_T_GTILES == 2) {
+                    LB_V(store)(to[j] + second * LB_TILE_ROWS, a[1][j]);
+                }
+            }
+        }
+    }
+    if (x->ahead) {
+        *x->ahead = ahead;
+    }
+}
+#endif
+
 /* n (a multiple of 16) numbers to floats */
 LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_widen_)(float *to, const void *from, size_t n)
 {
@@ -66,6 +131,12 @@ LB_T_TARGET void LB_N(lb_gemm_)(const void *w, size_t tile_bytes, size_t n_tiles
         LB_N(lb_gemv_)(w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch);
         return;
     }
+#if LB_T_FEW
+    if (x->n <= 8) {
+        LB_N(lb_t_few_)(w, tile_bytes, n_tiles, k, x, y, y_stride, add);
+        return;
+    }
+#endif
     LB_CAT2(lb_t_float_gemm_, LB_T)(sizeof(LB_T_WTYPE) == sizeof(float) ? NULL : LB_N(lb_t_widen_), sizeof(LB_T_WTYPE), w, tile_bytes,
                                     n_tiles, k, x, y, y_stride, add, scratch);
 }
@@ -76,3 +147,4 @@ LB_T_TARGET void LB_N(lb_gemm_)(const void *w, size_t tile_bytes, size_t n_tiles
 #undef LB_T_W
 #undef LB_T_WTYPE
 #undef LB_T_LOADW
+#undef LB_T_FEW

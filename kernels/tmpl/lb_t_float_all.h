@@ -109,16 +109,19 @@ static LB_SHARED LB_T_TARGET void LB_N(lb_t_float_gemm_)(LB_N(lb_t_widen_fn_) *w
 #define LB_T_W f32
 #define LB_T_WTYPE float
 #define LB_T_LOADW load
+#define LB_T_FEW 0
 #include "lb_t_float.h"
 
 #define LB_T_W f16
 #define LB_T_WTYPE uint16_t
 #define LB_T_LOADW load_f16
+#define LB_T_FEW (LB_T_TOKENS >= 4)
 #include "lb_t_float.h"
 
 #define LB_T_W bf16
 #define LB_T_WTYPE uint16_t
 #define LB_T_LOADW load_bf16
+#define LB_T_FEW 0
 #include "lb_t_float.h"
 
 #include "lb_t_sparse.h"

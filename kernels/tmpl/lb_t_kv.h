@@ -27,7 +27,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_block_)(const lb_kv_matrix *w, si
                                                        const size_t tokens)
 {
     const size_t group_bytes = LB_GROUP * LB_TILE_ROWS * (size_t)bits / 8, n_groups = w->k / LB_GROUP;
-    const uint8_t *codes = w->codes + i * w->tile_bytes, *ahead = codes + LB_T_AHEAD;
+    const uint8_t *codes = w->codes + i * w->tile_bytes, *ahead = x->ahead ? *x->ahead : codes + LB_T_AHEAD;
     const int8_t *q = x->q + t * x->q_stride;
     const float *xscale = x->scale + t * x->group_stride;
     const int32_t *xsum = x->sum + t * x->group_stride;
@@ -43,10 +43,10 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_block_)(const lb_kv_matrix *w, si
         LB_I sum[2][4];
         if (t == 0) { /* in the order of memory, as lb_ahead.h wants it: what is read here in two places is fetched in one */
             LB_UNROLL
-            for (size_t j = 0; j < tiles * group_bytes; j += 64) {
+            for (size_t j = 0; j < tiles * group_bytes / 2; j += 64) {
                 LB_PREFETCH(ahead + j);
             }
-            ahead += tiles * group_bytes;
+            ahead += tiles * group_bytes / 2;
         }
         if (bits == 8) {
             LB_UNROLL
@@ -126,6 +126,9 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_block_)(const lb_kv_matrix *w, si
         codes += group_bytes;
         q += LB_GROUP;
     }
+    if (t == 0 && x->ahead) {
+        *x->ahead = ahead;
+    }
     LB_UNROLL
     for (size_t a = 0; a < tiles; a++) {
         LB_UNROLL
@@ -172,6 +175,21 @@ LB_T_TARGET void LB_N(lb_kv_product_q4_)(const lb_kv_matrix *w, const lb_input *
 LB_T_TARGET void LB_N(lb_kv_product_q2_)(const lb_kv_matrix *w, const lb_input *x, float *y, size_t y_stride, bool add)
 {
     LB_N(lb_t_kv_all_)(w, x, y, y_stride, add, 2);
+}
+
+LB_T_TARGET void LB_N(lb_kv_means_)(const uint16_t *means, size_t w, const float *x, size_t n, float *base)
+{
+    for (size_t t = 0; t < n; t++, base += 4) {
+        LB_F acc = LB_V(set1)(0.0f);
+        for (size_t c = 0; c < w; c++, x += LB_TILE_ROWS) {
+            acc = LB_V(fma)(LB_V(load_f16)(means + c * LB_TILE_ROWS), LB_V(load)(x), acc);
+        }
+        float y[LB_TILE_ROWS];
+        LB_V(store)(y, acc);
+        for (size_t b = 0; b < 4; b++) {
+            base[b] = ((y[b] + y[4 + b]) + y[8 + b]) + y[12 + b];
+        }
+    }
 }
 
 LB_T_TARGET void LB_N(lb_mul_bf16_)(float *y, const float *x, const uint16_t *w, size_t n)

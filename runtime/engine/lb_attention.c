@@ -15,8 +15,8 @@
 #include "../../kernels/lb_math.h"
 #include "lb_session.h"
 
-/* Decoding: pairs of chunk and unit in a row for one thread at most; runs per thread to level out; bytes fetched of a next page. */
-enum { MAX_RUN = 16, RUNS_PER_THREAD = 8, PAGE_AHEAD = 4096 };
+/* Decoding: pairs of chunk and unit in a row for one thread at most; runs per thread to level out. */
+enum { MAX_RUN = 16, RUNS_PER_THREAD = 8 };
 
 static size_t padded(size_t width)
 {
@@ -31,6 +31,7 @@ LB_NOINLINE lb_attn_queries lb_attn_queries_take(lb_arena *a, size_t width, size
     q.q = (int8_t *)lb_arena_take(a, rows, codes);
     q.scale = (float *)lb_arena_take(a, rows * (codes / LB_GROUP), sizeof(float));
     q.sum = (int32_t *)lb_arena_take(a, rows * (codes / LB_GROUP), sizeof(int32_t));
+    q.lanes = (float *)lb_arena_take(a, rows * padded(width), 4 * sizeof(float));
     return q;
 }
 
@@ -44,7 +45,6 @@ static LB_NOINLINE void attn_layout(lb_attn_scratch *s, lb_arena *a, const lbrt_
     s->max = (float *)lb_arena_take(a, rows, sizeof(float));
     s->sum = (float *)lb_arena_take(a, rows, sizeof(float));
     s->parts = (float *)lb_arena_take(a, rows * lb_attn_part(m->v_width), sizeof(float));
-    s->mean_out = (float *)lb_arena_take(a, 4 * lb_min(rows, LB_ATTN_MEAN_ROWS) * LB_TILE_ROWS, sizeof(float));
     s->base = (float *)lb_arena_take(a, rows * LB_KV_CHUNK_BLOCKS, sizeof(float));
     s->weighed = (float *)lb_arena_take(a, rows * LB_KV_CHUNK, sizeof(float));
     s->p8 = (int8_t *)lb_arena_take(a, rows, LB_KV_CHUNK);
@@ -77,6 +77,12 @@ void lb_attn_query(const lbrt_session *s, lb_attn_queries *to, size_t row, const
     memset(f + width, 0, (stride - width) * sizeof *q);
     if (side->room->bits) {
         s->exec.k->quantize_a8(q, width, to->q + row * codes, to->scale + row * groups, to->sum + row * groups);
+        float *lanes = to->lanes + 4 * row * stride;
+        for (size_t c = 0; c < stride / 4; c++, lanes += LB_TILE_ROWS) {
+            for (size_t i = 0; i < LB_TILE_ROWS; i++) {
+                lanes[i] = f[i / 4 * (stride / 4) + c];
+            }
+        }
     }
 }
 
@@ -98,6 +104,35 @@ static void join_running(const lb_kernels *k, float *out, float *max, float *sum
     *max = m;
 }
 
+/* ---- memory ahead ---- */
+
+/*
+ * Decoding reads memory at the bus's speed only if it asks for it all the time, not just while products run. So while a unit of KV heads is
+ * computed the next one is prefetched, in order and at an even pace: by the products as they go on, and by the rest between them.
+ */
+static void fetch_piece(const lb_attn_rows *rows)
+{
+    if (rows->ahead) {
+        for (const unsigned char *end = *rows->ahead + rows->piece; *rows->ahead < end; *rows->ahead += 64) {
+            LB_PREFETCH(*rows->ahead);
+        }
+    }
+}
+
+/* What the product of a chunk prefetches meanwhile (lb_input.ahead) */
+static size_t product_fetches(const lb_kv_side *side)
+{
+    return side->room->bits ? side->code_tiles * side->code_tile_bytes / 2 : side->block_bytes / 8 * 7;
+}
+
+/* What is left for each of the calls of fetch_piece that go with a unit */
+static size_t piece_of(const lb_kv *kv, const lb_kv_layer *l, size_t rows)
+{
+    const lb_kv_side *key = &kv->side[LB_KV_KEY], *value = &kv->side[LB_KV_VALUE];
+    const size_t own = l->heads[LB_KV_KEY] * product_fetches(key) + l->heads[LB_KV_VALUE] * product_fetches(value);
+    return lb_round_up((l->unit_bytes - lb_min(own, l->unit_bytes)) / (rows * (value->room->bits ? 2 : 1)), 64);
+}
+
 static lb_matmul_fn *product_of(const lb_kernels *k, const lb_kv_side *side, size_t rows)
 {
     return rows == 1 ? k->gemv[side->room->weights] : k->gemm[side->room->weights];
@@ -110,27 +145,9 @@ static size_t next_blocks(size_t b, size_t own, size_t end, bool *coded)
     return *coded ? lb_min(end, own) - b : 1;
 }
 
-/* What the means of a chunk's four blocks give: base[row][block], sums of four quarters (lb_kv.h). */
-static LB_NOINLINE void mean_scores(const lb_kernels *k, const lb_kv_side *side, unsigned char *chunk, const lb_input *q, const lb_attn_scratch *a,
-                        float *base, void *scratch)
-{
-    const size_t w = q->f32_stride / 4;
-    for (size_t r = 0; r < q->n; r += LB_ATTN_MEAN_ROWS) {
-        const size_t n = lb_min(LB_ATTN_MEAN_ROWS, q->n - r);
-        const lb_input quarters = { .n = 4 * n, .f32 = q->f32 + r * q->f32_stride, .f32_stride = w };
-        k->gemm[side->room->weights](lb_kv_means(chunk), 0, 1, w, &quarters, a->mean_out, LB_TILE_ROWS, false, scratch);
-        for (size_t i = 0; i < n; i++) {
-            for (size_t b = 0; b < LB_KV_CHUNK_BLOCKS; b++) {
-                const float *y = a->mean_out + 4 * i * LB_TILE_ROWS + b;
-                base[(r + i) * LB_KV_CHUNK_BLOCKS + b] = ((y[0] + y[20]) + y[40]) + y[60];
-            }
-        }
-    }
-}
-
 /* Scores of the first `most` positions of chunk c, for rows of one key head */
-static LB_NOINLINE void head_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t head, size_t c, size_t most, const lb_input *q, float *scores,
-                        const lb_attn_scratch *a, void *scratch)
+static LB_NOINLINE void head_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t head, size_t c, size_t most, const lb_input *q,
+                        const float *lanes, float *scores, const lb_attn_scratch *a, void *scratch)
 {
     const lb_kv *kv = &s->kv;
     const lb_kv_side *side = &kv->side[LB_KV_KEY];
@@ -151,7 +168,7 @@ static LB_NOINLINE void head_scores(const lbrt_session *s, const lb_attn_rows *r
                     (lb_min(LB_KV_BLOCK, most - at) + LB_TILE_ROWS - 1) / LB_TILE_ROWS, side->width, q, scores + at, LB_KV_CHUNK, false, scratch);
             continue;
         }
-        mean_scores(k, side, chunk, q, a, a->base, scratch);
+        k->kv_means(lb_kv_means(chunk), padded(side->width) / 4, lanes, q->n, a->base);
         const lb_kv_matrix w = { .codes = chunk + side->codes_at + (b - first) * tiles * side->code_tile_bytes,
                                  .tile_bytes = side->code_tile_bytes,
                                  .n_tiles = n * tiles,
@@ -173,7 +190,7 @@ static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *r
     const size_t vp = padded(side->width), n_tiles = vp / LB_TILE_ROWS, groups = LB_KV_CHUNK / LB_GROUP;
     lb_matmul_fn *numbers = product_of(k, side, n_rows);
     lb_input p = { .n = n_rows, .f32 = probabilities, .f32_stride = LB_KV_CHUNK, .q = a->p8, .q_stride = LB_KV_CHUNK,
-                   .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups };
+                   .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups, .ahead = rows->ahead };
     const unsigned char *chunk = lb_kv_chunk(kv, LB_KV_VALUE, rows->layer, head, c);
     if (!side->room->bits) {
         numbers(chunk, side->tile_bytes, n_tiles, most, &p, out, vp, false, scratch);
@@ -193,6 +210,7 @@ static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *r
         const uint16_t *scale = (const uint16_t *)(const void *)chunk + at;
         const size_t positions = n * LB_KV_BLOCK;
         for (size_t r = 0; r < n_rows; r++) {
+            fetch_piece(rows);
             k->mul_bf16(a->weighed, probabilities + r * LB_KV_CHUNK + at, scale, positions);
             k->quantize_a8(a->weighed, positions, a->p8 + r * LB_KV_CHUNK, a->p8_scale + r * groups, a->p8_sum + r * groups);
         }
@@ -227,14 +245,6 @@ static LB_NOINLINE size_t first_chunk(const lbrt_session *s, uint32_t layer, siz
     return c;
 }
 
-/* Part `part` of `parts` of a piece of memory: the bus should not be idle while other things are computed. */
-static void fetch_part(const unsigned char *from, size_t bytes, size_t part, size_t parts)
-{
-    for (size_t at = lb_round_up(bytes * part / parts, 64); at < bytes * (part + 1) / parts; at += 64) {
-        LB_PREFETCH(from + at);
-    }
-}
-
 /* Chunk c, for rows that are tokens `position` on: fills max, sum and out; -inf, 0 and 0 where a row sees nothing of it. */
 static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *rows, size_t c, const lb_attn_scratch *a, void *scratch)
 {
@@ -243,11 +253,8 @@ static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *
     const size_t vp = padded(s->kv.side[LB_KV_VALUE].width), at = c * LB_KV_CHUNK;
     const size_t most = lb_min(rows->position + rows->tokens - at, LB_KV_CHUNK);
     lb_attn_scores(s, rows, c, most, a, scratch);
-    const unsigned char *values = lb_kv_chunk(&s->kv, LB_KV_VALUE, rows->layer, (size_t)rows->unit * l->heads[LB_KV_VALUE], c);
     for (size_t r = 0; r < rows->n; r++) {
-        if (rows->tokens == 1) {
-            fetch_part(values + PAGE_AHEAD, lb_min(s->kv.side[LB_KV_VALUE].chunk_bytes - PAGE_AHEAD, PAGE_AHEAD), r, rows->n);
-        }
+        fetch_piece(rows);
         const size_t position = rows->position + r % rows->tokens, limit = lb_min(position + 1 - at, LB_KV_CHUNK);
         const lb_seen seen = seen_by(s, rows->layer, position);
         const size_t begin = seen.begin > at ? lb_min(seen.begin - at, LB_KV_CHUNK) : 0, sinks = c == 0 ? lb_min(seen.sinks, begin) : 0;
@@ -272,9 +279,6 @@ static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *
         head_values(s, rows, (size_t)rows->unit * heads + i, c, most, a->scores + i * per_head * LB_KV_CHUNK, per_head,
                     a->chunk_out + i * per_head * vp, a, scratch);
     }
-    if (rows->next) {
-        fetch_part(rows->next, PAGE_AHEAD, 0, 1);
-    }
     for (size_t r = 0; r < rows->n; r++) {
         if (a->max[r] == -INFINITY) { /* what 0 times a number that is not finite would leave */
             memset(a->chunk_out + r * vp, 0, vp * sizeof(float));
@@ -287,8 +291,11 @@ void lb_attn_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t c, s
     const uint32_t heads = s->kv.layers[rows->layer].heads[LB_KV_KEY];
     const size_t per_head = rows->n / heads;
     for (uint32_t i = 0; i < heads; i++) {
-        const lb_input q = query_rows(&s->kv.side[LB_KV_KEY], &rows->q, rows->q_from + i * per_head, per_head);
-        head_scores(s, rows, (size_t)rows->unit * heads + i, c, most, &q, a->scores + i * per_head * LB_KV_CHUNK, a, scratch);
+        const size_t from = rows->q_from + i * per_head;
+        lb_input q = query_rows(&s->kv.side[LB_KV_KEY], &rows->q, from, per_head);
+        q.ahead = rows->ahead;
+        head_scores(s, rows, (size_t)rows->unit * heads + i, c, most, &q, rows->q.lanes + 4 * from * q.f32_stride,
+                    a->scores + i * per_head * LB_KV_CHUNK, a, scratch);
     }
 }
 
@@ -346,7 +353,7 @@ typedef struct attention_job {
     uint32_t layer;
     const float *q;
     size_t n, first;
-    size_t group;       /* query heads per unit */
+    size_t units, group; /* of KV heads; query heads per unit */
     size_t block;       /* tokens per item; items begin at positions that it divides, and it divides LB_KV_BLOCK */
     size_t chunk0, n_chunks; /* decoding: the first chunk seen, and how many: with the very first one if `sinks` */
     bool sinks;
@@ -362,7 +369,7 @@ static void attention_item(void *context, size_t item, unsigned thread)
     lbrt_session *s = job->s;
     const lb_kernels *k = s->exec.k;
     const size_t kw = s->kv.side[LB_KV_KEY].width, vw = s->kv.side[LB_KV_VALUE].width, vp = padded(vw), part = lb_attn_part(vw);
-    const size_t units = s->kv.layers[job->layer].units;
+    const size_t units = job->units;
     const size_t first_block = job->first / job->block, blocks = (job->first + job->n - 1) / job->block - first_block + 1;
     /* The last blocks see the most positions: hand them out first. */
     const size_t block = first_block + blocks - 1 - item / units, unit = item % units;
@@ -412,25 +419,35 @@ static float *decode_part(const attention_job *job, size_t head, size_t c)
     return s->parts + (head * s->n_parts + (g < g0 ? 0 : g - g0 + (job->sinks && g0 > 0))) * lb_attn_part(s->kv.side[LB_KV_VALUE].width);
 }
 
+/* Decoding: the chunk of pair i of chunk and unit */
+static size_t chunk_of(const attention_job *job, size_t i)
+{
+    const size_t c = i / job->units;
+    return job->sinks ? (c ? job->chunk0 + c - 1 : 0) : job->chunk0 + c;
+}
+
 /*
- * Decoding: a run of pairs of chunk and unit. The units of a chunk follow each other in memory, so most of what comes next is prefetched by
- * the kernels, which run ahead; only where the next page begins that is done here.
+ * Decoding: a run of pairs of chunk and unit; units of a chunk follow each other in memory. Behind the run's end the thread's next run is
+ * likely to be the one after the next: another thread has that.
  */
 static void attention_run_item(void *context, size_t item, unsigned thread)
 {
     const attention_job *job = (const attention_job *)context;
     lbrt_session *s = job->s;
     const lb_kv *kv = &s->kv;
-    const size_t units = kv->layers[job->layer].units, vp = padded(kv->side[LB_KV_VALUE].width);
+    const lb_kv_layer *l = &kv->layers[job->layer];
+    const size_t vp = padded(kv->side[LB_KV_VALUE].width), pairs = job->n_chunks * job->units;
     lb_attn_scratch a = lb_attn_scratch_of(s, thread);
-    const size_t end = lb_min((item + 1) * job->run, job->n_chunks * units);
+    const unsigned char *ahead;
+    lb_attn_rows rows = { .layer = job->layer, .tokens = 1, .n = job->group, .position = job->first, .own = job->first / LB_KV_BLOCK,
+                          .q = s->head_q, .ahead = &ahead, .piece = piece_of(kv, l, job->group) };
+    const size_t end = lb_min((item + 1) * job->run, pairs);
     for (size_t i = item * job->run; i < end; i++) {
-        const size_t unit = i % units, c = job->sinks ? (i / units ? job->chunk0 + i / units - 1 : 0) : job->chunk0 + i / units;
-        const lb_attn_rows rows = { .layer = job->layer, .unit = (uint32_t)unit, .tokens = 1, .n = job->group, .position = job->first,
-                                    .own = job->first / LB_KV_BLOCK, .q = s->head_q, .q_from = unit * job->group,
-                                    .next = i + 1 == end           ? NULL
-                                            : unit + 1 < units ? lb_kv_chunk(kv, LB_KV_KEY, job->layer, (unit + 1) * kv->layers[job->layer].heads[LB_KV_KEY], c)
-                                                               : lb_kv_chunk(kv, LB_KV_KEY, job->layer, 0, c + 1) };
+        const size_t unit = i % job->units, c = chunk_of(job, i), other = i + 1 < end ? i + 1 : (item + s->exec.n_threads) * job->run;
+        const size_t next = other < pairs ? other : i;
+        ahead = lb_kv_chunk(kv, LB_KV_KEY, job->layer, next % job->units * l->heads[LB_KV_KEY], chunk_of(job, next));
+        rows.unit = (uint32_t)unit;
+        rows.q_from = unit * job->group;
         attend_chunk(s, &rows, c, &a, lb_exec_scratch(&s->exec, thread));
         for (size_t r = 0; r < job->group; r++) {
             put_part(decode_part(job, unit * job->group + r, c), vp, c, a.chunk_out + r * vp, a.max[r], a.sum[r]);
@@ -470,7 +487,7 @@ static void attention_join_item(void *context, size_t head, unsigned thread)
 void lb_attention(lbrt_session *s, uint32_t layer, const float *q, size_t n, size_t first, float *out, size_t out_stride)
 {
     const uint32_t n_heads = s->model->layers[layer].n_heads, units = s->kv.layers[layer].units;
-    attention_job job = { .s = s, .layer = layer, .q = q, .n = n, .first = first, .out = out, .out_stride = out_stride };
+    attention_job job = { .s = s, .layer = layer, .q = q, .n = n, .first = first, .out = out, .out_stride = out_stride, .units = units };
     job.group = n_heads / units;
     if (n == 1) {
         job.chunk0 = first_chunk(s, layer, first, first, &job.sinks);

@@ -22,6 +22,7 @@ typedef struct lb_attn_queries {
     int8_t *q;     /* [rows][width rounded up to 64] */
     float *scale;  /* a number per group of 32 */
     int32_t *sum;
+    float *lanes;  /* [rows][width of keys rounded up to 16 / 4][16] for lb_kernels.kv_means */
 } lb_attn_queries;
 
 /* Per-thread room for attention, behind the kernels' scratch. */
@@ -31,12 +32,11 @@ typedef struct lb_attn_scratch {
     float *max, *sum;                /* [rows] */
     float *parts;                    /* [rows][lb_attn_part floats]: what chunks of a group have given */
     /* For a cache of codes: weighted probabilities as int8, what the blocks' means give */
-    float *mean_out, *base, *weighed; /* [4 LB_ATTN_MEAN_ROWS][16], [rows][4], [rows][256] */
+    float *base, *weighed;           /* [rows][4], [rows][256] */
     int8_t *p8;                      /* [rows][256] */
     float *p8_scale;
     int32_t *p8_sum;
 } lb_attn_scratch;
-enum { LB_ATTN_MEAN_ROWS = LB_MM_MAX_N / 4 };
 
 /*
  * Who wants to see what the linear layers read, as calibration does: called with the n rows of x before each input of a layer is
@@ -148,7 +148,9 @@ typedef struct lb_attn_rows {
     size_t position, own; /* own: the tokens' block */
     lb_attn_queries q;
     size_t q_from; /* row 0 among q */
-    const unsigned char *next; /* keys that the same thread will read next; NULL: not known */
+    /* Decoding: memory that the thread will read next, moved on as it is prefetched, and how much to fetch in one go; else NULL */
+    const unsigned char **ahead;
+    size_t piece;
 } lb_attn_rows;
 
 /* Scores of the first `most` positions of chunk c, to a->scores. */
