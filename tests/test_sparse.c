@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../formats/container/lb_container.h"
+#include "../formats/calib/lb_calib.h"
 #include "../formats/pack/lb_convert.h"
 #include "../kernels/lb_layout.h"
 #include "lb_test.h"
@@ -111,23 +112,34 @@ static void sp_report(void *user, const lb_convert_tensor_report *r)
     sp_warnings += r->warning != NULL && strstr(r->warning, "--sparse") != NULL;
 }
 
-static const char *sp_convert(const char *name, sp_pattern pattern, lb_wformat format, bool sparse, const lb_convert_rule *rule)
+static const char *sp_convert_as(const char *name, sp_pattern pattern, const lb_convert_options *o, bool calibrate)
 {
     static char paths[4][300];
     static unsigned next;
-    char *path = paths[next++ % 4];
+    char *path = paths[next++ % 4], text[1200];
     lbrt_error err = { LBRT_OK, "" };
     const lbrt_allocator a = lb_allocator_or_default(NULL);
     lb_source *from = sm_source("micro");
     sp_source p = { *from, from, pattern };
     p.source.read_rows = sp_rows;
-    const lb_convert_options o = { .format = format, .rules = rule, .n_rules = rule ? 1 : 0, .threads = 2, .sparse = sparse,
-                                   .tensor = sp_report };
+    for (size_t i = 0; i < sizeof text; i++) {
+        text[i] = "the hand is there and "[i * i % 89 % 22];
+    }
+    const lb_calib_options how = { .text = text, .text_bytes = sizeof text, .n_context = 64, .damping = -1.0, .shift = -1.0 };
+    lb_calib_report report;
     strcpy(path, lb_test_temp(name));
     sp_warnings = 0;
-    LB_CHECK(lb_convert(&p.source, path, &o, &a, &err) == LBRT_OK, "%s", err.text);
+    LB_CHECK((calibrate ? lb_convert_calibrated(&p.source, path, o, &how, &a, &report, &err) : lb_convert(&p.source, path, o, &a, &err)) == LBRT_OK,
+             "%s", err.text);
     from->close(from);
     return path;
+}
+
+static const char *sp_convert(const char *name, sp_pattern pattern, lb_wformat format, bool sparse, const lb_convert_rule *rule)
+{
+    const lb_convert_options o = { .format = format, .rules = rule, .n_rules = rule ? 1 : 0, .threads = 2, .sparse = sparse,
+                                   .tensor = sp_report };
+    return sp_convert_as(name, pattern, &o, false);
 }
 
 enum { SP_N = 19, SP_VOCAB = 288 };
@@ -249,9 +261,27 @@ static void sp_24_models(void)
     LB_CHECK(sp_warnings == 14, "%zu layers said to be sparse", sp_warnings);
 }
 
+/* Masks lose next to nothing, so that calibration changes none of their layers, and packs what reads their outputs. */
+static void sp_calibrated(void)
+{
+    static float without[SP_N * SP_VOCAB], with[SP_N * SP_VOCAB], other[SP_N * SP_VOCAB];
+    lb_test_case("masks and values with calibration");
+    lb_convert_rule rules[] = { { "out_head", LB_W_F32 }, { "*ffn_down", LB_W_Q4 } };
+    lb_convert_options o = { .format = LB_W_Q3, .rules = rules, .n_rules = 1, .threads = 2, .sparse = true };
+    if (sp_logits(sp_convert_as("masked-plain.lbrt", SP_MOST, &o, false), NULL, 32, 1, without) &&
+        sp_logits(sp_convert_as("masked-calib.lbrt", SP_MOST, &o, true), NULL, 32, 1, with)) {
+        LB_CHECK(memcmp(without, with, sizeof with) == 0, "all layers masked: calibration makes a difference");
+    }
+    o.n_rules = 2;
+    if (sp_logits(sp_convert_as("masked-mixed.lbrt", SP_MOST, &o, true), NULL, 32, 1, other)) {
+        LB_CHECK(memcmp(other, with, sizeof with) != 0, "the layers in q4 make none");
+    }
+}
+
 void test_sparse(void)
 {
     sp_kernels();
     sp_masked_models();
     sp_24_models();
+    sp_calibrated();
 }

@@ -51,7 +51,8 @@ static lbrt_status convert_matrix(lb_convert_job *j, const lb_source_tensor *t)
     }
     lb_sparsity sparsity;
     LB_TRY(find_sparsity(j, t, &sparsity));
-    if (sparsity == LB_SPARSITY_HALF && t->cols <= LB_MAX_K && !j->options->calib) {
+    if (sparsity == LB_SPARSITY_HALF && t->cols <= LB_MAX_K) {
+        j->rotation = NULL;
         return lb_terms_masked(j, t);
     }
     if (sparsity == LB_SPARSITY_24) {

@@ -58,8 +58,7 @@ static lbrt_status pack_with_feedback(lb_convert_job *j, const lb_source_tensor 
     return s;
 }
 
-/* Whoever calibrates goes on with the tensor as it is packed. */
-static lbrt_status hand_over(lb_convert_job *j, const char *name, size_t tiles_bytes)
+lbrt_status lb_job_hand_over(lb_convert_job *j, const char *name, size_t tiles_bytes)
 {
     lb_term term = { .kind = LB_TERM_PACKED, .n_rows = j->rows, .n_cols = j->cols, .n_parts = 1 };
     term.parts[0] = (lb_part){ .format = j->format->id,
@@ -198,7 +197,7 @@ lbrt_status lb_job_calibrated(lb_convert_job *j, const lb_source_tensor *t)
     } else {
         s = pack_matrix(j, t, &beside, &bytes);
         s = s == LBRT_OK && (beside.lines || beside.rank || beside.salient) ? sum_up(j, &beside, &tiles_bytes) : s;
-        s = s == LBRT_OK ? hand_over(j, t->name, tiles_bytes) : s;
+        s = s == LBRT_OK ? lb_job_hand_over(j, t->name, tiles_bytes) : s;
     }
     if (s == LBRT_OK) {
         const bool lossy = j->format->id == LB_W_TERN && !t->ternary;

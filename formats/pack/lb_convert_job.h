@@ -143,11 +143,14 @@ lb_sparsity lb_job_sparsity(const lb_convert_job *j);
 /* Reads the tensor, counts, and forgets the counts again. */
 lbrt_status lb_job_scan(lb_convert_job *j, lb_sparsity *out);
 
-/* As one masked term. */
+/* As one masked term; with calibration, which sees it as the q8 matrix that it computes like, without error feedback: there is hardly an error. */
 lbrt_status lb_terms_masked(lb_convert_job *j, const lb_source_tensor *t);
 
 /* ---- lb_convert_calib.c ---- */
 
 lbrt_status lb_job_calibrated(lb_convert_job *j, const lb_source_tensor *t);
+
+/* Whoever calibrates goes on with the tensor as j->tiles have it, which are theirs then. */
+lbrt_status lb_job_hand_over(lb_convert_job *j, const char *name, size_t tiles_bytes);
 
 #endif /* LB_CONVERT_JOB_H */

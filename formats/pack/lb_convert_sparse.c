@@ -94,7 +94,7 @@ static void masked_item(void *context, size_t item, unsigned thread)
     lb_job_result *result = &j->results[thread];
     const size_t cols = (size_t)j->cols, q8_bytes = lb_q8_tile_bytes(cols);
     float *rows = j->row_buffers + thread * j->row_buffer_floats;
-    unsigned char *q8 = j->tiles + thread * q8_bytes, *tile = m->tiles + item * m->room;
+    unsigned char *q8 = j->tiles + (j->options->calib ? item : thread) * q8_bytes, *tile = m->tiles + item * m->room;
     const uint64_t row = item * LB_TILE_ROWS, n = j->rows - row < LB_TILE_ROWS ? j->rows - row : LB_TILE_ROWS;
     if (result->status != LBRT_OK) {
         return;
@@ -143,11 +143,14 @@ lbrt_status lb_terms_masked(lb_convert_job *j, const lb_source_tensor *t)
     j->pack = lb_packer(LB_W_Q8);
     j->packed_cols = cols;
     j->row_buffer_floats = lb_round_up(cols * (LB_TILE_ROWS + 1), 16);
-    const size_t rows_bytes = j->threads * j->row_buffer_floats * sizeof(float), q8_bytes = j->threads * lb_q8_tile_bytes(cols);
+    const size_t rows_bytes = j->threads * j->row_buffer_floats * sizeof(float);
+    j->tile_bytes = lb_q8_tile_bytes(cols);
+    const size_t q8_bytes = (j->options->calib ? n_tiles : j->threads) * j->tile_bytes; /* calibration goes on with all of them */
     m.tiles = (unsigned char *)lb_alloc_zero(&j->a, n_tiles, m.room);
     j->tiles = (unsigned char *)lb_alloc(&j->a, q8_bytes);
     j->row_buffers = (float *)lb_alloc(&j->a, rows_bytes);
     lbrt_status s = m.tiles && j->tiles && j->row_buffers ? write_masked(&m, t) : lb_fail(j->err, LBRT_ERR_MEMORY, "out of memory");
+    s = s == LBRT_OK && j->options->calib ? lb_job_hand_over(j, t->name, q8_bytes) : s;
     lb_free(&j->a, m.tiles, n_tiles * m.room);
     lb_free(&j->a, j->tiles, q8_bytes);
     lb_free(&j->a, j->row_buffers, rows_bytes);
