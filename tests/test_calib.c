@@ -15,6 +15,7 @@
 
 #include "../formats/calib/lb_budget.h"
 #include "../formats/calib/lb_calib.h"
+#include "../formats/calib/lb_keep.h"
 #include "../formats/calib/lb_stream.h"
 #include "lb_test.h"
 #include "small_models.h"
@@ -434,8 +435,55 @@ static void cal_test_lab(void)
     free(words);
 }
 
+typedef struct cal_count {
+    lbrt_allocator a;
+    size_t allocs, bytes, most;
+} cal_count;
+
+static void *cal_count_alloc(void *user, size_t bytes, size_t align)
+{
+    cal_count *c = user;
+    c->allocs++;
+    c->bytes += bytes;
+    c->most = lb_max(c->most, c->bytes);
+    return c->a.alloc(c->a.user, bytes, align);
+}
+
+static void cal_count_free(void *user, void *p, size_t bytes, size_t align)
+{
+    cal_count *c = user;
+    c->bytes -= bytes;
+    c->a.free(c->a.user, p, bytes, align);
+}
+
+static void cal_test_keep(void)
+{
+    lb_test_case("large blocks are kept for the next of their size, and let go for others");
+    cal_count c = { .a = lb_allocator_or_default(NULL) };
+    const lbrt_allocator base = { cal_count_alloc, cal_count_free, &c };
+    lb_keep keep;
+    const lbrt_allocator a = lb_keep_open(&keep, &base, 1000);
+    char *x = lb_alloc(&a, 5000), *y = lb_alloc(&a, 5000), *small = lb_alloc(&a, 100);
+    memset(x, 1, 5000);
+    lb_free(&a, x, 5000);
+    lb_free(&a, y, 5000);
+    lb_free(&a, small, 100);
+    LB_CHECK(c.bytes == 10000, "%zu bytes are kept", c.bytes);
+    x = lb_alloc(&a, 5000);
+    y = lb_alloc(&a, 5000);
+    LB_CHECK(c.allocs == 3 && x != y, "%zu allocations", c.allocs);
+    lb_free(&a, x, 5000);
+    x = lb_alloc(&a, 6000);
+    LB_CHECK(c.bytes == 11000 && c.most == 11000, "%zu bytes, at most %zu", c.bytes, c.most);
+    lb_free(&a, x, 6000);
+    lb_free(&a, y, 5000);
+    lb_keep_close(&keep);
+    LB_CHECK(c.bytes == 0, "%zu bytes are left", c.bytes);
+}
+
 void test_calib(void)
 {
+    cal_test_keep();
     char folder[300];
     cal_test_streams();
     cal_test_threads("q4", 0.0f, 0.0f, 0);

@@ -7,6 +7,7 @@
 
 #include "../../runtime/base/lb_os.h"
 #include "lb_budget.h"
+#include "lb_keep.h"
 
 typedef struct calib_basis {
     const uint8_t *signs;
@@ -329,8 +330,8 @@ static lbrt_status calibrate(calib_job *c, const char *path, lbrt_model *origina
     return s;
 }
 
-lbrt_status lb_convert_calibrated(const lb_source *source, const char *path, const lb_convert_options *options,
-                                  const lb_calib_options *given, const lbrt_allocator *a, lb_calib_report *report, lbrt_error *err)
+static lbrt_status convert_calibrated(const lb_source *source, const char *path, const lb_convert_options *options,
+                                      const lb_calib_options *given, const lbrt_allocator *a, lb_calib_report *report, lbrt_error *err)
 {
     lbrt_model *original = NULL;
     lbrt_token *tokens = NULL;
@@ -354,5 +355,15 @@ lbrt_status lb_convert_calibrated(const lb_source *source, const char *path, con
     lb_free(a, tokens, n_tokens * sizeof *tokens);
     lbrt_model_close(original);
     lb_map_close(&map);
+    return s;
+}
+
+lbrt_status lb_convert_calibrated(const lb_source *source, const char *path, const lb_convert_options *options,
+                                  const lb_calib_options *how, const lbrt_allocator *a, lb_calib_report *report, lbrt_error *err)
+{
+    lb_keep keep;
+    const lbrt_allocator keeping = lb_keep_open(&keep, a, LB_KEEP_FROM);
+    const lbrt_status s = convert_calibrated(source, path, options, how, &keeping, report, err);
+    lb_keep_close(&keep);
     return s;
 }

@@ -52,26 +52,54 @@ static double factor_dot(const double *a, const double *b, size_t n)
 
 /* ---------------------------------------------------------------- the basis */
 
-/* Block Hadamard transform of n rows of `width` numbers, `stride` apart: along the row (stride 1) or across rows */
-static void factor_hadamard(double *x, size_t n, size_t stride, size_t width, const uint8_t *signs, size_t block)
+/* a + b and a - b in place of n numbers, n even */
+static void factor_butterfly(double *a, double *b, size_t n)
+{
+    for (size_t i = 0; i < n; i += 2) {
+        const lb_d2 u = factor_load(a + i), v = factor_load(b + i), sum = u + v, difference = u - v;
+        memcpy(a + i, &sum, sizeof sum);
+        memcpy(b + i, &difference, sizeof difference);
+    }
+}
+
+static double factor_sign(const uint8_t *signs, size_t i, double unit)
+{
+    return signs[i / 8] >> (i % 8) & 1 ? -unit : unit;
+}
+
+/* Block Hadamard transform of n numbers in a row */
+static void factor_hadamard_row(double *x, size_t n, const uint8_t *signs, size_t block)
 {
     const double unit = 1.0 / sqrt((double)block);
     for (size_t i = 0; i < n; i++) {
-        const double s = signs[i / 8] >> (i % 8) & 1 ? -unit : unit;
-        for (size_t w = 0; w < width; w++) {
+        x[i] *= factor_sign(signs, i, unit);
+    }
+    for (size_t i = 0; i < n && block > 1; i += 2) {
+        const double u = x[i], v = x[i + 1];
+        x[i] = u + v;
+        x[i + 1] = u - v;
+    }
+    for (size_t h = 2; h < block; h *= 2) {
+        for (size_t i = 0; i < n; i += 2 * h) {
+            factor_butterfly(x + i, x + i + h, h);
+        }
+    }
+}
+
+/* The same of 16 columns of n rows, `stride` apart */
+static void factor_hadamard_columns(double *x, size_t n, size_t stride, const uint8_t *signs, size_t block)
+{
+    const double unit = 1.0 / sqrt((double)block);
+    for (size_t i = 0; i < n; i++) {
+        const double s = factor_sign(signs, i, unit);
+        for (size_t w = 0; w < 16; w++) {
             x[i * stride + w] *= s;
         }
     }
     for (size_t h = 1; h < block; h *= 2) {
         for (size_t i = 0; i < n; i++) {
-            if (i & h) {
-                continue;
-            }
-            double *a = x + i * stride, *b = a + h * stride;
-            for (size_t w = 0; w < width; w++) {
-                const double u = a[w], v = b[w];
-                a[w] = u + v;
-                b[w] = u - v;
+            if (!(i & h)) {
+                factor_butterfly(x + i * stride, x + (i + h) * stride, 16);
             }
         }
     }
@@ -81,9 +109,9 @@ static void factor_rotate_row(void *context, size_t i, unsigned thread)
 {
     const factor_job *job = (const factor_job *)context;
     (void)thread;
-    factor_hadamard(job->h + i * job->n, job->n, 1, 1, job->o->signs, job->o->block);
+    factor_hadamard_row(job->h + i * job->n, job->n, job->o->signs, job->o->block);
     if (job->c) {
-        factor_hadamard(job->c + i * job->n, job->n, 1, 1, job->o->signs, job->o->block);
+        factor_hadamard_row(job->c + i * job->n, job->n, job->o->signs, job->o->block);
     }
 }
 
@@ -91,9 +119,9 @@ static void factor_rotate_columns(void *context, size_t i, unsigned thread)
 {
     const factor_job *job = (const factor_job *)context;
     (void)thread;
-    factor_hadamard(job->h + 16 * i, job->n, job->n, 16, job->o->signs, job->o->block);
+    factor_hadamard_columns(job->h + 16 * i, job->n, job->n, job->o->signs, job->o->block);
     if (job->c) {
-        factor_hadamard(job->c + 16 * i, job->n, job->n, 16, job->o->signs, job->o->block);
+        factor_hadamard_columns(job->c + 16 * i, job->n, job->n, job->o->signs, job->o->block);
     }
 }
 
