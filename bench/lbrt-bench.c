@@ -90,7 +90,7 @@ static void fill(lbrt_session *s, const lbrt_token *tokens, size_t depth)
         return;
     }
     for (size_t c = FED / LB_KV_CHUNK; c < (depth + LB_KV_CHUNK - 1) / LB_KV_CHUNK; c++) {
-        memcpy(kv->pages[c]->data, kv->pages[FED / LB_KV_CHUNK - 1]->data, kv->page_bytes);
+        memcpy(kv->pages[c]->data, kv->pages[FED / LB_KV_CHUNK - 1]->data, kv->page_bytes[0]);
     }
     memcpy(s->tokens, tokens, depth * sizeof *tokens);
     s->length = depth;

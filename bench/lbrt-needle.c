@@ -13,9 +13,12 @@ static const char program[] = "lbrt-needle";
 
 enum { DEPTHS = 5, MOST_FORMATS = 16 };
 
+/* Ways of keeping the cache: all, and then compressed; compressed with faint tokens; a window; all, but there is no needle. */
+typedef enum needle_way { WAY_ALL, WAY_FAINT, WAY_WINDOW, WAY_NO_NEEDLE, WAYS } needle_way;
+
 typedef struct needle_options {
     const char *text, *formats;
-    uint32_t needles, length, cue, passage, ctx, window, keep, threads;
+    uint32_t needles, length, cue, passage, ctx, window, keep, faint, threads;
     uint64_t seed;
     bool json;
 } needle_options;
@@ -110,7 +113,7 @@ static void count_copied(const needle_options *o, lbrt_session *s, uint32_t n_vo
     row->held = lbrt_session_held(s);
 }
 
-static lbrt_session *make_session(const needle_options *o, lbrt_model *model, const char *kv, uint32_t window)
+static lbrt_session *make_session(const needle_options *o, lbrt_model *model, const char *kv, needle_way way)
 {
     lbrt_session_options so = LBRT_SESSION_OPTIONS_INIT;
     int key = 0, value = 0;
@@ -122,7 +125,8 @@ static lbrt_session *make_session(const needle_options *o, lbrt_model *model, co
     so.n_context = o->ctx;
     so.n_threads = o->threads;
     so.n_logits = o->length - o->cue;
-    so.window = window;
+    so.window = way == WAY_WINDOW ? o->window : 0;
+    so.n_faint = way == WAY_FAINT ? o->faint : 0;
     lbrt_session *s;
     lbrt_error err;
     if (lbrt_session_create(model, &so, &s, &err) != LBRT_OK) {
@@ -131,32 +135,35 @@ static lbrt_session *make_session(const needle_options *o, lbrt_model *model, co
     return s;
 }
 
-/* All needles with one format: everything kept and then compressed, or a window. Returns how many rows were filled. */
-static size_t run_needles(const needle_options *o, lbrt_model *model, const lbrt_token *text, size_t n_text, const char *kv, uint32_t window,
-                          bool absent, needle_row *rows)
+/* All needles with one format. Returns how many rows were filled. */
+static size_t run_needles(const needle_options *o, lbrt_model *model, const lbrt_token *text, size_t n_text, const char *kv, needle_way way,
+                          needle_row *rows)
 {
     lbrt_model_info info = LBRT_MODEL_INFO_INIT;
     lbrt_model_describe(model, &info);
-    lbrt_session *s = make_session(o, model, kv, window);
+    lbrt_session *s = make_session(o, model, kv, way);
     const size_t before = o->ctx - (o->length - o->cue) - 1;
-    const bool compress = o->keep && !window && !absent;
+    const bool all = way != WAY_FAINT, compress = o->keep && (way == WAY_ALL || way == WAY_FAINT);
     lbrt_token *tokens = (lbrt_token *)need(malloc(o->ctx * sizeof *tokens));
-    rows[0] = (needle_row){ .kv = kv, .way = absent ? "no needle" : window ? "window" : "all" };
+    static const char *const names[WAYS] = { "all", "faint", "window", "no needle" };
+    rows[0] = (needle_row){ .kv = kv, .way = names[way] };
     rows[1] = (needle_row){ .kv = kv, .way = "compressed" };
     for (uint32_t i = 0; i < o->needles; i++) {
-        make_needle(o, &info, text, n_text, i, absent, tokens);
+        make_needle(o, &info, text, n_text, i, way == WAY_NO_NEEDLE, tokens);
         must(s, lbrt_rewind(s, 0));
         must(s, lbrt_feed(s, tokens, before));
-        count_copied(o, s, info.n_vocab, tokens, i, &rows[0]);
-        if (compress) {
+        if (all) {
+            count_copied(o, s, info.n_vocab, tokens, i, &rows[0]);
             must(s, lbrt_rewind(s, before));
+        }
+        if (compress) {
             must(s, lbrt_compress(s, o->keep));
-            count_copied(o, s, info.n_vocab, tokens, i, &rows[1]);
+            count_copied(o, s, info.n_vocab, tokens, i, &rows[all]);
         }
     }
     free(tokens);
     lbrt_session_free(s);
-    return compress ? 2 : 1;
+    return all + compress;
 }
 
 static void print_row(const needle_options *o, const needle_row *r, bool first)
@@ -193,6 +200,7 @@ int main(int argc, char **argv)
         { "--ctx", "-c", LB_ARG_UINT, &o.ctx, "N", "tokens of everything (default: the model's context)" },
         { "--window", NULL, LB_ARG_UINT, &o.window, "N", "also with this window (default: a quarter of --ctx; 0: not)" },
         { "--keep", NULL, LB_ARG_UINT, &o.keep, "N", "also compressed to N tokens before the last of the cue (default: a quarter; 0: not)" },
+        { "--faint", NULL, LB_ARG_UINT, &o.faint, "N", "also compressed with room for N of the others in 2 bits (256, ...; --keep 256 at least)" },
         { "--seed", NULL, LB_ARG_U64, &o.seed, "S", "which needles (default 1)" },
         { "-t", "--threads", LB_ARG_UINT, &o.threads, "N", "threads (default: all processors)" },
         { "--json", NULL, LB_ARG_FLAG, &o.json, NULL, "one JSON object on standard output" },
@@ -244,12 +252,13 @@ int main(int argc, char **argv)
                o.cue, o.ctx, (unsigned long long)o.seed, "cache", "kept", "held", "tokens copied", "whole");
     }
     for (size_t i = 0; i < n_formats; i++) {
-        for (unsigned way = 0; way < 3; way++) {
+        for (needle_way way = WAY_ALL; way < WAYS; way++) {
             needle_row rows[2];
-            if ((way == 1 && !o.window) || (way == 2 && i > 0)) { /* what is guessed without a needle depends little on the format */
+            if ((way == WAY_FAINT && (!o.faint || !o.keep || strchr(kv[i], 'f'))) || (way == WAY_WINDOW && !o.window) ||
+                (way == WAY_NO_NEEDLE && i > 0)) { /* what is guessed without a needle depends little on the format */
                 continue;
             }
-            const size_t n = run_needles(&o, model, text, n_text, kv[i], way == 1 ? o.window : 0, way == 2, rows);
+            const size_t n = run_needles(&o, model, text, n_text, kv[i], way, rows);
             for (size_t j = 0; j < n; j++) {
                 print_row(&o, &rows[j], n_rows++ == 0);
             }

@@ -313,15 +313,21 @@ typedef struct lbrt_session_options {
      * most, whatever n_context. 0: a token sees all before it.
      */
     uint32_t window, sinks;
+
+    /*
+     * Room for so many of the tokens that lbrt_compress does not choose, rounded up to a multiple of 256: they are kept in 2 bits instead of being
+     * dropped (after MiKV, arXiv 2402.18096). Beside n_context; for kv formats q8, q4 and q2, without a window.
+     */
+    uint32_t n_faint;
 } lbrt_session_options;
 #define LBRT_SESSION_OPTIONS_INIT \
-    { sizeof(lbrt_session_options), NULL, 0, 0, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT, 0, 0, NULL, NULL, NULL, NULL, 0, 0 }
+    { sizeof(lbrt_session_options), NULL, 0, 0, 0, 0, LBRT_KV_DEFAULT, LBRT_KV_DEFAULT, 0, 0, NULL, NULL, NULL, NULL, 0, 0, 0 }
 
 /*
  * The exact number of bytes that a session of these options allocates (thread stacks aside). For n_context n, a multiple of 4096, without
  * a window it is A + n * (B + 4 + 3/16 + heads * (width + 16) / 64): A depends on the other options and the model, heads are the query heads, width
  * is that of a value head rounded up to 16, and B is the sum over layers and KV heads of the bytes per position that lbrt_kv_format lists for
- * a width w of 64, and which are for keys and values together f32 8 w, f16 4 w, and for b bits w b / 4 + 4 + w / 32 (w a multiple of 32).
+ * a width w of 64, and which are for keys and values together f32 8 w, f16 4 w, and for b bits w b / 4 + 4 + w / 32 (w a multiple of 32). n_faint more tokens, a multiple of 4096, take as much with B for 2 bits.
  */
 LBRT_API lbrt_status lbrt_session_bytes(const lbrt_model *model, const lbrt_session_options *options,
                                         size_t *bytes, lbrt_error *err);
@@ -407,7 +413,8 @@ LBRT_API lbrt_status lbrt_fork(lbrt_session *session, const lbrt_session *from, 
  * Keeps n_keep (at least 128, rounded down to a multiple of 64) of the tokens in the cache, per layer and KV head those that the newest 32
  * look at most, and these (SnapKV, arXiv 2404.14469). Kept tokens keep their places in the text, so does the next one; lbrt_session_length stays,
  * lbrt_session_held becomes n_keep, and so much room is free again: prompts of any length can be fed in pieces through a session of fixed
- * size. Nothing happens if fewer are held. Costs as much as 32 tokens, which are computed once more, and memory from the allocator while it works.
+ * size. Nothing happens if fewer are held. With n_faint in the session's options n_keep is at least 256, and of the others as many multiples of 256 as
+ * that has room for, those looked at most, are kept in 2 bits: held and capacity are larger by these. What is faint stays so. Costs as much as 32 tokens, which are computed once more, and memory from the allocator while it works.
  * Errors: ARGUMENT, MEMORY, CANCELLED, STATE (fewer than 32 tokens fed since the last time), UNSUPPORTED (a window, embeddings, or n_batch below
  * 32); the session is then as before, but for the logits after CANCELLED.
  */

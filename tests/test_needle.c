@@ -54,7 +54,7 @@ void test_needle(void)
         return;
     }
     snprintf(model, sizeof model, "%s", micro);
-    static const char arguments[] = "--json --needles 5 --ctx 540 --window 70 --keep 128 --kv q4,f16 --seed 3 -t %u --text '%s' '%s'";
+    static const char arguments[] = "--json --needles 5 --ctx 540 --window 70 --keep 256 --faint 256 --kv q4,f16 --seed 3 -t %u --text '%s' '%s'";
     char *first = strdup(prog_run("", "lbrt-needle", arguments, 1u, text, model)->out);
     const prog_result *r = prog_run("", "lbrt-needle", arguments, 2u, text, model);
     LB_CHECK(r->code == 0 && strcmp(first, r->out) == 0, "%d: '%s' and '%s' %s", r->code, first, r->out, r->err);
@@ -64,8 +64,8 @@ void test_needle(void)
     static const struct {
         const char *kv, *way;
         double held;
-    } rows[] = { { "q4", "all", 539 }, { "q4", "compressed", 142 }, { "q4", "window", 74 }, { "q4", "no needle", 539 }, { "f16", "all", 539 },
-                 { "f16", "compressed", 142 }, { "f16", "window", 74 } };
+    } rows[] = { { "q4", "all", 539 }, { "q4", "compressed", 270 }, { "q4", "window", 74 }, { "q4", "no needle", 539 }, { "f16", "all", 539 },
+                 { "q4", "faint", 526 }, { "f16", "compressed", 270 }, { "f16", "window", 74 } };
     for (size_t i = 0; doc && i < sizeof rows / sizeof rows[0]; i++) {
         const lb_json *row = needle_row(root, rows[i].kv, rows[i].way);
         LB_CHECK(needle_number(row, "held") == rows[i].held && needle_number(row, "of") == 70 && needle_number(row, "copied") >= 0, "%s, %s: held %g",

@@ -70,7 +70,7 @@ size_t lbrt_session_held(const lbrt_session *s)
 
 size_t lbrt_session_capacity(const lbrt_session *s)
 {
-    return s ? s->n_context : 0;
+    return s ? lb_session_room(s) : 0;
 }
 
 void lbrt_cancel(lbrt_session *s)
@@ -92,8 +92,8 @@ lbrt_status lb_session_cancelled(lbrt_session *s)
 static lbrt_status check_room(lbrt_session *s, const void *what, size_t n)
 {
     LB_FAIL_IF(!what || n == 0, &s->error, LBRT_ERR_ARGUMENT, "no tokens");
-    LB_FAIL_IF(n > s->n_context - s->length, &s->error, LBRT_ERR_CONTEXT_FULL,
-               "%zu tokens do not fit: the session holds %zu of %zu", n, s->length, s->n_context);
+    LB_FAIL_IF(n > lb_session_room(s) - s->length, &s->error, LBRT_ERR_CONTEXT_FULL,
+               "%zu tokens do not fit: the session holds %zu of %zu", n, s->length, lb_session_room(s));
     return LBRT_OK;
 }
 
@@ -261,7 +261,10 @@ lbrt_status lbrt_fork(lbrt_session *s, const lbrt_session *from, size_t length)
                &s->error, LBRT_ERR_ARGUMENT, "the sessions have different windows");
     LB_TRY(check_prefix(from, length, &s->error));
     const size_t held = length ? length - from->evicted : 0, n_embedded = lb_session_embedded(from, held);
-    LB_FAIL_IF(held > s->n_context, &s->error, LBRT_ERR_CONTEXT_FULL, "%zu tokens do not fit: the session holds %zu", held, s->n_context);
+    const size_t faint = held ? from->kv.faint : 0;
+    LB_FAIL_IF(held > s->n_context + faint * LB_KV_CHUNK || faint > s->kv.n_faint, &s->error, LBRT_ERR_CONTEXT_FULL,
+               "%zu tokens, of them %zu faint, do not fit: the session holds %zu and %zu", held, faint * LB_KV_CHUNK, s->n_context,
+               s->kv.n_faint * LB_KV_CHUNK);
     LB_FAIL_IF(n_embedded > s->n_embedded_max, &s->error, LBRT_ERR_CONTEXT_FULL, "%zu embeddings do not fit: the session has room for %zu",
                n_embedded, s->n_embedded_max);
     if (s == from) {

@@ -44,7 +44,7 @@ lbrt_status lbrt_generate(lbrt_session *s, const lbrt_token *prompt, size_t n, l
     how.n_generated = 0;
     lbrt_status status = n ? lb_session_feed(s, prompt, n) : LBRT_OK;
     bool go_on = true;
-    while (status == LBRT_OK && go_on && s->length < s->n_context &&
+    while (status == LBRT_OK && go_on && s->length < lb_session_room(s) &&
            (how.max_tokens == 0 || how.n_generated < how.max_tokens)) {
         lbrt_token id;
         status = lb_session_sample(s, how.sampling, &id);

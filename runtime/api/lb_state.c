@@ -2,14 +2,15 @@
  * Saved sessions. Little-endian:
  *   0   8 bytes 'l' 'b' 's' 't' 'a' 't' 'e' 3;  8 u64 the model's fingerprint;  16 u32 key format;  20 u32 value format;
  *   24  u64 n tokens in the cache;  32 u64 n_logits (0 or 1);  40 u64 XXH64 of everything else
- *   48  u64 evicted;  56 u64 compressed;  64 u32 window;  68 u32 sinks;  72 u64 n_embedded;  80 48 bytes zero
+ *   48  u64 evicted;  56 u64 compressed;  64 u32 window;  68 u32 sinks;  72 u64 n_embedded;  80 u64 chunks of faint
+ *   positions (lb_kv.h);  88 40 bytes zero
  *   128 n i32 token ids (-1 - i: embedding i), n_embedded rows of dim f32, n_logits rows of n_vocab f32, then the cache of n positions
  *       (lb_kv_export)
  */
 #include "../base/lb_os.h"
 #include "lb_session_api.h"
 
-enum { STATE_USED = 80, STATE_HASH = 40 };
+enum { STATE_USED = 88, STATE_HASH = 40 };
 static const unsigned char state_magic[8] = { 'l', 'b', 's', 't', 'a', 't', 'e', 3 };
 
 static size_t state_logits(const lbrt_session *s)
@@ -17,9 +18,11 @@ static size_t state_logits(const lbrt_session *s)
     return s->n_logits ? 1 : 0;
 }
 
-static size_t state_bytes(const lbrt_session *s, size_t n, size_t n_logits, size_t n_embedded)
+static size_t state_bytes(const lbrt_session *s, size_t n, size_t n_logits, size_t n_embedded, size_t faint)
 {
-    return LB_STATE_HEADER + n * sizeof(lbrt_token) + lb_kv_state_bytes(&s->kv, n) +
+    lb_kv kv = s->kv;
+    kv.faint = faint;
+    return LB_STATE_HEADER + n * sizeof(lbrt_token) + lb_kv_state_bytes(&kv, n) +
            (n_logits * s->model->hparams.n_vocab + n_embedded * s->model->hparams.dim) * sizeof(float);
 }
 
@@ -58,7 +61,7 @@ void lb_state_seal(unsigned char *state, size_t bytes)
 
 size_t lbrt_state_bytes(const lbrt_session *s)
 {
-    return s ? state_bytes(s, s->length, state_logits(s), s->n_embedded) : 0;
+    return s ? state_bytes(s, s->length, state_logits(s), s->n_embedded, s->kv.faint) : 0;
 }
 
 /* p has state_bytes. */
@@ -78,6 +81,7 @@ static void write_state(const lbrt_session *s, unsigned char *p, size_t bytes)
     lb_store_u32(p + 64, (uint32_t)s->kv.window);
     lb_store_u32(p + 68, (uint32_t)s->kv.sinks);
     lb_store_u64(p + 72, s->n_embedded);
+    lb_store_u64(p + 80, s->kv.faint);
     for (size_t i = 0; i < s->length; i++, at += 4) {
         lb_store_u32(at, (uint32_t)s->tokens[i]);
     }
@@ -111,14 +115,15 @@ static lbrt_status check_state(lbrt_session *s, const unsigned char *p, size_t b
     LB_FAIL_IF(lb_load_u32(p + 64) != s->kv.window || lb_load_u32(p + 68) != s->kv.sinks, &s->error, LBRT_ERR_UNSUPPORTED,
                "the session was saved with another window");
     const uint64_t n = lb_load_u64(p + 24), n_logits = lb_load_u64(p + 32), evicted = lb_load_u64(p + 48), compressed = lb_load_u64(p + 56);
-    const uint64_t n_embedded = lb_load_u64(p + 72);
-    LB_FAIL_IF(n > s->n_context, &s->error, LBRT_ERR_CONTEXT_FULL, "the saved session has %llu tokens, this one holds %zu",
-               (unsigned long long)n, s->n_context);
-    LB_FAIL_IF(compressed > n || evicted > LB_MAX_EVICTED || (s->kv.has_codes && compressed % LB_KV_BLOCK), &s->error, LBRT_ERR_FORMAT,
+    const uint64_t n_embedded = lb_load_u64(p + 72), faint = lb_load_u64(p + 80);
+    LB_FAIL_IF(faint > s->kv.n_faint || n > s->n_context + faint * LB_KV_CHUNK, &s->error, LBRT_ERR_CONTEXT_FULL,
+               "the saved session has %llu tokens, of them %llu faint, this one holds %zu and %zu", (unsigned long long)n,
+               (unsigned long long)faint * LB_KV_CHUNK, s->n_context, s->kv.n_faint * LB_KV_CHUNK);
+    LB_FAIL_IF(compressed > n || (faint && compressed < (faint + 1) * LB_KV_CHUNK) || evicted > LB_MAX_EVICTED || (s->kv.has_codes && compressed % LB_KV_BLOCK), &s->error, LBRT_ERR_FORMAT,
                "the saved session says that %llu of its tokens were compressed", (unsigned long long)compressed);
     LB_FAIL_IF(n_embedded > s->n_embedded_max, &s->error, LBRT_ERR_CONTEXT_FULL,
                "the saved session has %llu embeddings, this one has room for %zu", (unsigned long long)n_embedded, s->n_embedded_max);
-    LB_FAIL_IF(n_logits > 1 || bytes != state_bytes(s, (size_t)n, (size_t)n_logits, (size_t)n_embedded), &s->error, LBRT_ERR_FORMAT,
+    LB_FAIL_IF(n_logits > 1 || bytes != state_bytes(s, (size_t)n, (size_t)n_logits, (size_t)n_embedded, (size_t)faint), &s->error, LBRT_ERR_FORMAT,
                "the saved session is cut off");
     LB_FAIL_IF(state_hash(p, bytes) != lb_load_u64(p + STATE_HASH), &s->error, LBRT_ERR_CHECKSUM, "the saved session is damaged");
     size_t rows = 0;
@@ -145,6 +150,7 @@ static lbrt_status restore_state(lbrt_session *s, const unsigned char *p, size_t
         at = get_floats(at, s->embedded + i * s->x_stride, s->model->hparams.dim);
     }
     at = get_floats(at, s->logits, n_logits * s->model->hparams.n_vocab);
+    s->kv.faint = (size_t)lb_load_u64(p + 80);
     lb_kv_import(&s->kv, n, at);
     s->length = n;
     s->evicted = (size_t)lb_load_u64(p + 48);

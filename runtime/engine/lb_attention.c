@@ -150,7 +150,7 @@ static LB_NOINLINE void head_scores(const lbrt_session *s, const lb_attn_rows *r
                         const float *lanes, float *scores, const lb_attn_scratch *a, void *scratch)
 {
     const lb_kv *kv = &s->kv;
-    const lb_kv_side *side = &kv->side[LB_KV_KEY];
+    const lb_kv_side *side = lb_kv_side_of(kv, LB_KV_KEY, c);
     const lb_kernels *k = s->exec.k;
     lb_matmul_fn *numbers = product_of(k, side, q->n);
     unsigned char *chunk = lb_kv_chunk(kv, LB_KV_KEY, rows->layer, head, c);
@@ -185,7 +185,7 @@ static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *r
                         float *out, const lb_attn_scratch *a, void *scratch)
 {
     const lb_kv *kv = &s->kv;
-    const lb_kv_side *side = &kv->side[LB_KV_VALUE];
+    const lb_kv_side *side = lb_kv_side_of(kv, LB_KV_VALUE, c);
     const lb_kernels *k = s->exec.k;
     const size_t vp = padded(side->width), n_tiles = vp / LB_TILE_ROWS, groups = LB_KV_CHUNK / LB_GROUP;
     lb_matmul_fn *numbers = product_of(k, side, n_rows);

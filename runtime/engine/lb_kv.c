@@ -47,6 +47,16 @@ const lb_kv_room *lb_kv_format_of(lbrt_kv_format f)
 
 /* ---- layout ---- */
 
+/* Where the codes of a side's format are in a head's part of a chunk */
+static void code_layout(lb_kv_side *side, bool keys)
+{
+    side->code_tiles = keys ? LB_KV_CHUNK / LB_TILE_ROWS : (side->width + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
+    side->code_tile_bytes = (keys ? lb_round_up(side->width, LB_GROUP) : LB_KV_CHUNK) * LB_TILE_ROWS * side->room->bits / 8;
+    side->mean_bytes = keys ? lb_round_up(side->width, 16) / 4 * LB_TILE_ROWS * sizeof(uint16_t) : 0;
+    side->codes_at = LB_KV_CHUNK * sizeof(uint16_t) + side->mean_bytes;
+    side->chunk_bytes = side->codes_at + side->code_tiles * side->code_tile_bytes;
+}
+
 static void side_layout(lb_kv *kv, unsigned which, lb_arena *a, size_t width, const lb_kv_room *room)
 {
     lb_kv_side *side = &kv->side[which];
@@ -61,11 +71,7 @@ static void side_layout(lb_kv *kv, unsigned which, lb_arena *a, size_t width, co
     side->block_bytes = (keys ? held / LB_TILE_ROWS : value_tiles) * side->tile_bytes;
     side->chunk_bytes = side->block_bytes;
     if (room->bits) {
-        side->code_tiles = keys ? LB_KV_CHUNK / LB_TILE_ROWS : value_tiles;
-        side->code_tile_bytes = (keys ? lb_round_up(width, LB_GROUP) : LB_KV_CHUNK) * LB_TILE_ROWS * room->bits / 8;
-        side->mean_bytes = keys ? lb_round_up(width, 16) / 4 * LB_TILE_ROWS * sizeof(uint16_t) : 0;
-        side->codes_at = LB_KV_CHUNK * sizeof(uint16_t) + side->mean_bytes;
-        side->chunk_bytes = side->codes_at + side->code_tiles * side->code_tile_bytes;
+        code_layout(side, keys);
     }
     size_t most = 0;
     for (uint32_t i = 0; i < kv->n_layers && kv->layers; i++) {
@@ -77,6 +83,9 @@ static void side_layout(lb_kv *kv, unsigned which, lb_arena *a, size_t width, co
         side->open = (unsigned char *)lb_arena_take(a, side->n_heads, side->block_bytes);
         side->stage = (unsigned char *)lb_arena_take(a, most * kv->n_stage, side->block_bytes);
     }
+    kv->faint_side[which] = *side;
+    kv->faint_side[which].room = lb_kv_format_of(LBRT_KV_Q2);
+    code_layout(&kv->faint_side[which], keys);
 }
 
 /* Heads of each side in a layer, and in how many units they come: as many as the side with fewer heads has. */
@@ -105,7 +114,8 @@ void lb_kv_layout(lb_kv *kv, lb_arena *a, const lbrt_model *m, const lb_kv_plan 
     kv->share = m->share;
     kv->has_codes = plan->room[LB_KV_KEY]->bits || plan->room[LB_KV_VALUE]->bits;
     kv->n_chunks = chunks_of(plan);
-    kv->n_pages = kv->n_chunks + kv->has_codes;
+    kv->n_faint = plan->n_faint;
+    kv->n_pages = kv->n_chunks + kv->has_codes + kv->n_faint;
     kv->n_stage = (plan->n_batch + LB_KV_BLOCK - 2) / LB_KV_BLOCK; /* if the first token is the last of its block */
     lb_kv_layer *layers = (lb_kv_layer *)lb_arena_take(a, n_layers, sizeof *layers);
     lb_kv_layer one[LB_MAX_LAYERS]; /* while counting */
@@ -115,11 +125,13 @@ void lb_kv_layout(lb_kv *kv, lb_arena *a, const lbrt_model *m, const lb_kv_plan 
     }
     side_layout(kv, LB_KV_KEY, a, m->hparams.head_dim, plan->room[LB_KV_KEY]);
     side_layout(kv, LB_KV_VALUE, a, m->v_width, plan->room[LB_KV_VALUE]);
-    for (uint32_t i = 0; i < n_layers; i++) {
-        lb_kv_layer *l = &kv->layers[i];
-        l->at = kv->page_bytes;
-        l->unit_bytes = l->heads[LB_KV_KEY] * kv->side[LB_KV_KEY].chunk_bytes + l->heads[LB_KV_VALUE] * kv->side[LB_KV_VALUE].chunk_bytes;
-        if (!lb_add_size(kv->page_bytes, l->units * l->unit_bytes, &kv->page_bytes)) {
+    for (uint32_t i = 0; i < 2 * n_layers; i++) {
+        lb_kv_layer *l = &kv->layers[i / 2];
+        const unsigned f = i % 2;
+        const lb_kv_side *side = f ? kv->faint_side : kv->side;
+        l->at[f] = kv->page_bytes[f];
+        l->unit_bytes[f] = l->heads[LB_KV_KEY] * side[LB_KV_KEY].chunk_bytes + l->heads[LB_KV_VALUE] * side[LB_KV_VALUE].chunk_bytes;
+        if (!lb_add_size(kv->page_bytes[f], l->units * l->unit_bytes[f], &kv->page_bytes[f])) {
             a->overflow = true;
         }
     }
@@ -127,10 +139,12 @@ void lb_kv_layout(lb_kv *kv, lb_arena *a, const lbrt_model *m, const lb_kv_plan 
     kv->home = (lb_kv_home *)lb_arena_take(a, 1, sizeof *kv->home);
     kv->pages = (lb_kv_page **)lb_arena_take(a, kv->n_pages, sizeof *kv->pages);
     lb_kv_page *page = (lb_kv_page *)lb_arena_take(a, kv->n_pages, sizeof *page);
-    unsigned char *data = (unsigned char *)lb_arena_take(a, kv->n_chunks, kv->page_bytes);
+    unsigned char *data = (unsigned char *)lb_arena_take(a, kv->n_chunks, kv->page_bytes[0]);
     unsigned char *sink = (unsigned char *)lb_arena_take(a, 1, kv->sink_bytes);
+    unsigned char *faint = (unsigned char *)lb_arena_take(a, kv->n_faint, kv->page_bytes[1]);
     for (size_t i = 0; data && i < kv->n_pages; i++) {
-        page[i] = (lb_kv_page){ .data = i < kv->n_chunks ? data + i * kv->page_bytes : sink, .home = kv->home };
+        unsigned char *at = i < kv->n_chunks ? data + i * kv->page_bytes[0] : i == kv->n_chunks ? sink : faint + (i - kv->n_chunks - 1) * kv->page_bytes[1];
+        page[i] = (lb_kv_page){ .data = at, .home = kv->home };
         atomic_init(&page[i].users, 1);
         kv->pages[i] = &page[i];
     }
@@ -140,8 +154,9 @@ unsigned char *lb_kv_chunk(const lb_kv *kv, unsigned side, uint32_t layer, size_
 {
     const lb_kv_layer *l = &kv->layers[layer];
     const size_t unit = head / l->heads[side], in_unit = head % l->heads[side];
-    return kv->pages[lb_kv_page_of(kv, chunk)]->data + l->at + unit * l->unit_bytes + in_unit * kv->side[side].chunk_bytes +
-           (side == LB_KV_VALUE ? l->heads[LB_KV_KEY] * kv->side[LB_KV_KEY].chunk_bytes : 0);
+    const unsigned f = lb_kv_is_faint(kv, chunk);
+    return kv->pages[lb_kv_page_of(kv, chunk)]->data + l->at[f] + unit * l->unit_bytes[f] + in_unit * lb_kv_side_of(kv, side, chunk)->chunk_bytes +
+           (side == LB_KV_VALUE ? l->heads[LB_KV_KEY] * lb_kv_side_of(kv, LB_KV_KEY, chunk)->chunk_bytes : 0);
 }
 
 /* ---- a batch ---- */
@@ -156,9 +171,9 @@ void lb_kv_begin(lb_kv *kv, size_t first, size_t n)
         lb_kv_own(kv, page, page + 1);
     }
     if (kv->has_codes && kv->first_block == 0) {
-        lb_kv_own(kv, kv->n_chunks, kv->n_pages);
+        lb_kv_own(kv, kv->n_chunks, kv->n_chunks + 1);
     }
-    if (last >= kv->n_chunks) {
+    if (kv->window && last >= kv->n_chunks) {
         kv->low = lb_max(kv->low, last - (kv->n_chunks - 1) + 1);
     }
 }
@@ -226,7 +241,7 @@ void lb_kv_rotate(const lb_kv_side *side, const lb_kernels *kernels, float *x, s
 void lb_kv_pack_block(const lb_kv *kv, const lb_kernels *k, unsigned which, uint32_t layer, size_t head, size_t b, const uint16_t *block,
                       void *scratch)
 {
-    const lb_kv_side *side = &kv->side[which];
+    const lb_kv_side *side = lb_kv_side_of(kv, which, b / LB_KV_CHUNK_BLOCKS);
     const unsigned bits = side->room->bits;
     unsigned char *chunk = lb_kv_chunk(kv, which, layer, head, b / LB_KV_CHUNK_BLOCKS), *codes = chunk + side->codes_at;
     const size_t in_chunk = b % LB_KV_CHUNK_BLOCKS;
@@ -301,6 +316,7 @@ bool lb_kv_can_rewind(const lb_kv *kv, size_t length)
 void lb_kv_rewind(lb_kv *kv, size_t length)
 {
     kv->low = length <= LB_KV_CHUNK ? 1 : kv->low;
+    kv->faint = length ? kv->faint : 0;
 }
 
 size_t lb_kv_held(const lb_kv *kv, size_t n)
@@ -317,17 +333,22 @@ static size_t coded_blocks(size_t begin, size_t n)
     return to > from ? to - from : 0;
 }
 
+static uint64_t coded_block_bytes(const lb_kv_side *side)
+{
+    return LB_KV_BLOCK * sizeof(uint16_t) + side->mean_bytes / LB_KV_CHUNK_BLOCKS + side->code_tiles * side->code_tile_bytes / LB_KV_CHUNK_BLOCKS;
+}
+
 uint64_t lb_kv_read_bytes(const lb_kv *kv, size_t length)
 {
     uint64_t bytes = 0;
+    const size_t faint = kv->faint * LB_KV_CHUNK_BLOCKS;
     const size_t begin = kv->window && length > kv->window ? length - kv->window : 0;
     for (unsigned i = 0; i < LB_KV_SIDES; i++) {
         const lb_kv_side *side = &kv->side[i];
         const size_t coded = side->room->bits ? coded_blocks(begin, length) : 0;
         const size_t seen = length - begin + lb_min(begin, kv->sinks);
-        const size_t block = LB_KV_BLOCK * sizeof(uint16_t) + side->mean_bytes / LB_KV_CHUNK_BLOCKS +
-                             side->code_tiles * side->code_tile_bytes / LB_KV_CHUNK_BLOCKS;
-        bytes += side->n_heads * ((uint64_t)coded * block + (uint64_t)(seen - lb_min(seen, coded * LB_KV_BLOCK)) * side->width * side->room->value_bytes);
+        const uint64_t codes = (coded - faint) * coded_block_bytes(side) + faint * coded_block_bytes(&kv->faint_side[i]);
+        bytes += side->n_heads * (codes + (uint64_t)(seen - lb_min(seen, coded * LB_KV_BLOCK)) * side->width * side->room->value_bytes);
     }
     return bytes;
 }

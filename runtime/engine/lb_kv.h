@@ -35,6 +35,10 @@
  * Subtracting a block's mean is what makes 4 bits enough for keys with large constant parts (biases): docs of the measurement in lb_kv_pack.c.
  *
  * Positions here are indices into the cache: after lbrt_compress a token's position in the text is larger (lbrt_session.evicted).
+ *
+ * Faint positions (after MiKV, arXiv 2402.18096). A session of codes may have room for tokens that lbrt_compress does not choose, as q2 whatever
+ * the format of the others, in smaller pages. They are whole chunks, 1 .. faint; chunk 0 and those behind them are as always. Nobody
+ * writes there but compaction, so all that differs is where a chunk is (lb_kv_page_of) and what its codes are (lb_kv_side_of).
  */
 #ifndef LB_KV_H
 #define LB_KV_H
@@ -84,7 +88,7 @@ typedef struct lb_kv_side {
 typedef struct lb_kv_layer {
     uint32_t units, heads[LB_KV_SIDES]; /* units; heads of a unit */
     size_t first[LB_KV_SIDES];          /* heads of earlier layers */
-    size_t at, unit_bytes;              /* in a page */
+    size_t at[2], unit_bytes[2];        /* in a page; [1]: in one of faint positions */
 } lb_kv_layer;
 
 /* The memory that pages lie in, a session's slab: freed when none of its pages is in use, which may be after its session. */
@@ -105,7 +109,8 @@ typedef struct lb_kv_page {
 typedef struct lb_kv {
     uint32_t n_layers;
     size_t n_chunks, n_stage;
-    size_t n_pages, page_bytes, sink_bytes; /* n_chunks, and one more for the first block if there are codes */
+    size_t n_pages, page_bytes[2], sink_bytes; /* n_chunks, one more for the first block if there are codes, n_faint with page_bytes[1] */
+    size_t n_faint, faint; /* chunks of faint positions: room for, there now */
     lb_kv_page **pages;
     lb_kv_home *home;
     lb_lock *share;       /* guards who shares pages */
@@ -115,13 +120,14 @@ typedef struct lb_kv {
     size_t first_block; /* that of the first token of the batch at work */
     size_t open_block;  /* whose numbers `open` has in every layer; SIZE_MAX: none */
     lb_kv_layer *layers;
-    lb_kv_side side[LB_KV_SIDES];
+    lb_kv_side side[LB_KV_SIDES], faint_side[LB_KV_SIDES];
 } lb_kv;
 
 typedef struct lb_kv_plan {
     const lb_kv_room *room[LB_KV_SIDES];
     size_t n_context, n_batch; /* n_context is rounded up to whole chunks */
     size_t window, sinks;
+    size_t n_faint; /* chunks */
 } lb_kv_plan;
 
 void lb_kv_layout(lb_kv *kv, lb_arena *a, const lbrt_model *m, const lb_kv_plan *plan);
@@ -170,9 +176,23 @@ static inline size_t lb_kv_heads(const lb_kv *kv, unsigned side, uint32_t layer)
     return (size_t)kv->layers[layer].units * kv->layers[layer].heads[side];
 }
 
+static inline bool lb_kv_is_faint(const lb_kv *kv, size_t chunk)
+{
+    return chunk > 0 && chunk <= kv->faint;
+}
+
+static inline const lb_kv_side *lb_kv_side_of(const lb_kv *kv, unsigned side, size_t chunk)
+{
+    return lb_kv_is_faint(kv, chunk) ? &kv->faint_side[side] : &kv->side[side];
+}
+
 /* The page of a chunk */
 static inline size_t lb_kv_page_of(const lb_kv *kv, size_t chunk)
 {
+    if (lb_kv_is_faint(kv, chunk)) {
+        return kv->n_chunks + chunk;
+    }
+    chunk -= chunk ? kv->faint : 0;
     return chunk < kv->n_chunks ? chunk : 1 + (chunk - 1) % (kv->n_chunks - 1);
 }
 
@@ -184,7 +204,7 @@ static inline unsigned char *lb_kv_block(const lb_kv *kv, unsigned side, uint32_
 {
     const lb_kv_side *s = &kv->side[side];
     const size_t at = (kv->layers[layer].first[side] + head) * s->block_bytes;
-    return block == 0                 ? kv->pages[kv->n_pages - 1]->data + s->sink_at + at
+    return block == 0                 ? kv->pages[kv->n_chunks]->data + s->sink_at + at
            : block == kv->first_block ? s->open + at
                                       : s->stage + (head * kv->n_stage + block - kv->first_block - 1) * s->block_bytes;
 }
@@ -215,10 +235,15 @@ void lb_kv_export(const lb_kv *kv, size_t n, unsigned char *out);
 void lb_kv_import(lb_kv *kv, size_t n, const unsigned char *in);
 
 /*
- * Keeps of each layer and unit the n_kept positions keep[(units of earlier layers + unit) * n_kept ..], rising, moved together to the front;
- * n_kept is a multiple of LB_KV_BLOCK, or there are no codes. scratch has LB_MM_SCRATCH bytes.
+ * Keeps of each layer and unit the n_kept positions keep[(units of earlier layers + unit) * n_kept ..], rising, moved together to the front, none of
+ * them faint; n_kept is a multiple of LB_KV_BLOCK, or there are no codes. Of each also n_faint chunks of positions, which become faint: first those
+ * that are faint already, rising, then others, rising; n_kept is then LB_KV_CHUNK at least. scratch has LB_MM_SCRATCH bytes.
  */
-void lb_kv_compact(lb_kv *kv, const lb_kernels *k, const uint32_t *keep, size_t n_kept, void *scratch);
+typedef struct lb_kv_kept {
+    const uint32_t *keep, *faint; /* [all units][n_kept], [all units][n_faint * LB_KV_CHUNK] */
+    size_t n_kept, n_faint;
+} lb_kv_kept;
+void lb_kv_compact(lb_kv *kv, const lb_kernels *k, const lb_kv_kept *kept, void *scratch);
 
 /* ---- sharing pages (lb_kv_share.c) ---- */
 

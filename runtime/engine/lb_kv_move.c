@@ -57,9 +57,9 @@ static void move_numbers(kv_mover *m, unsigned which, uint32_t layer, size_t hea
 static void move_codes(kv_mover *m, unsigned which, uint32_t layer, size_t head, size_t n)
 {
     const lb_kv *kv = m->kv;
-    const lb_kv_side *side = &kv->side[which];
-    const size_t piece = side->code_tile_bytes / LB_KV_CHUNK_BLOCKS; /* values: a block's part of a tile */
     for (size_t b = 1; b < n / LB_KV_BLOCK; b++) {
+        const lb_kv_side *side = lb_kv_side_of(kv, which, b / LB_KV_CHUNK_BLOCKS);
+        const size_t piece = side->code_tile_bytes / LB_KV_CHUNK_BLOCKS; /* values: a block's part of a tile */
         if (!saved(kv, n, b * LB_KV_BLOCK, (b + 1) * LB_KV_BLOCK)) {
             continue;
         }
@@ -121,8 +121,8 @@ void lb_kv_import(lb_kv *kv, size_t n, const unsigned char *in)
 /* The numbers of a position of a head as the next token sees them */
 static LB_NOINLINE void read_position(const lb_kv *kv, const lb_kernels *k, unsigned which, uint32_t layer, size_t head, size_t p, float *x)
 {
-    const lb_kv_side *side = &kv->side[which];
     const size_t b = p / LB_KV_BLOCK;
+    const lb_kv_side *side = lb_kv_side_of(kv, which, p / LB_KV_CHUNK);
     if (side->room->bits && b > 0 && b != kv->open_block) {
         unsigned char *chunk = lb_kv_chunk(kv, which, layer, head, b / LB_KV_CHUNK_BLOCKS), *codes = chunk + side->codes_at;
         const size_t in_chunk = p % LB_KV_CHUNK;
@@ -162,45 +162,63 @@ static void put_position(const lb_kv *kv, const lb_kernels *k, unsigned which, u
     }
 }
 
-/* One head. Positions move to the front in rising order, so none is overwritten before it is read; of codes a whole block is read first. */
-static void compact_head(lb_kv *kv, const lb_kernels *k, unsigned which, uint32_t layer, size_t head, const uint32_t *keep, size_t n_kept,
-                         void *scratch)
+/* The 64 positions at[] of `from` as block b of kv, which are the same cache before and after. */
+static void compact_block(const lb_kv *kv, const lb_kv *from, const lb_kernels *k, unsigned which, uint32_t layer, size_t head, const uint32_t *at, size_t b,
+                          void *scratch)
 {
     const lb_kv_side *side = &kv->side[which];
+    unsigned char *block = side->stage; /* as large as a block, and free between batches */
     float x[1024];
-    if (!side->room->bits) {
-        for (size_t i = 0; i < n_kept; i++) {
-            read_position(kv, k, which, layer, head, keep[i], x);
+    memset(block, 0, side->block_bytes);
+    for (size_t i = 0; i < LB_KV_BLOCK; i++) {
+        read_position(from, k, which, layer, head, at[i], x);
+        put_position(kv, k, which, block, i, x);
+    }
+    if (b == 0) {
+        memcpy(lb_kv_block(kv, which, layer, head, 0), block, side->block_bytes);
+    } else {
+        lb_kv_pack_block(kv, k, which, layer, head, b, (const uint16_t *)(const void *)block, scratch);
+    }
+}
+
+/*
+ * One head. Faint positions first: they are written where only faint ones were, and read from there in rising order. Then the others move to the front
+ * in rising order. So none is overwritten before it is read; of codes a whole block is read first.
+ */
+static void compact_head(const lb_kv *kv, const lb_kv *from, const lb_kernels *k, unsigned which, uint32_t layer, size_t head, const lb_kv_kept *kept,
+                         void *scratch)
+{
+    if (!kv->side[which].room->bits) {
+        float x[1024];
+        for (size_t i = 0; i < kept->n_kept; i++) {
+            read_position(kv, k, which, layer, head, kept->keep[i], x);
             put_position(kv, k, which, lb_kv_chunk(kv, which, layer, head, i / LB_KV_CHUNK), i % LB_KV_CHUNK, x);
         }
         return;
     }
-    unsigned char *block = side->stage; /* as large as a block, and free between batches */
-    for (size_t b = 0; b < n_kept / LB_KV_BLOCK; b++) {
-        memset(block, 0, side->block_bytes);
-        for (size_t i = 0; i < LB_KV_BLOCK; i++) {
-            read_position(kv, k, which, layer, head, keep[b * LB_KV_BLOCK + i], x);
-            put_position(kv, k, which, block, i, x);
-        }
-        if (b == 0) {
-            memcpy(lb_kv_block(kv, which, layer, head, 0), block, side->block_bytes);
-        } else {
-            lb_kv_pack_block(kv, k, which, layer, head, b, (const uint16_t *)(const void *)block, scratch);
-        }
+    const size_t faint = kept->n_faint * LB_KV_CHUNK_BLOCKS;
+    for (size_t b = 0; b < faint; b++) {
+        compact_block(kv, from, k, which, layer, head, kept->faint + b * LB_KV_BLOCK, LB_KV_CHUNK_BLOCKS + b, scratch);
+    }
+    for (size_t b = 0; b < kept->n_kept / LB_KV_BLOCK; b++) {
+        compact_block(kv, from, k, which, layer, head, kept->keep + b * LB_KV_BLOCK, b < LB_KV_CHUNK_BLOCKS ? b : b + faint, scratch);
     }
 }
 
-void lb_kv_compact(lb_kv *kv, const lb_kernels *k, const uint32_t *keep, size_t n_kept, void *scratch)
+void lb_kv_compact(lb_kv *kv, const lb_kernels *k, const lb_kv_kept *kept, void *scratch)
 {
+    lb_kv_kept of = *kept; /* of the unit at work */
     kv->first_block = kv->open_block; /* where the numbers of the newest block are found */
-    lb_kv_own(kv, 0, (n_kept + LB_KV_CHUNK - 1) / LB_KV_CHUNK);
+    lb_kv_own(kv, 0, (kept->n_kept + LB_KV_CHUNK - 1) / LB_KV_CHUNK);
     lb_kv_own(kv, kv->n_chunks, kv->n_pages);
+    const lb_kv from = *kv;
+    kv->faint = kept->n_faint;
     for (uint32_t layer = 0; layer < kv->n_layers; layer++) {
-        for (uint32_t unit = 0; unit < kv->layers[layer].units; unit++, keep += n_kept) {
+        for (uint32_t unit = 0; unit < kv->layers[layer].units; unit++, of.keep += of.n_kept, of.faint += of.n_faint * LB_KV_CHUNK) {
             for (unsigned which = 0; which < LB_KV_SIDES; which++) {
                 const uint32_t heads = kv->layers[layer].heads[which];
                 for (uint32_t i = 0; i < heads; i++) {
-                    compact_head(kv, k, which, layer, (size_t)unit * heads + i, keep, n_kept, scratch);
+                    compact_head(kv, &from, k, which, layer, (size_t)unit * heads + i, &of, scratch);
                 }
             }
         }

@@ -38,7 +38,7 @@ void lb_kv_own(lb_kv *kv, size_t from, size_t to)
         lb_kv_page *shared = kv->pages[i];
         if (atomic_load_explicit(&shared->users, memory_order_relaxed) > 1) {
             lb_kv_page *mine = take_spare(shared);
-            memcpy(mine->data, shared->data, i < kv->n_chunks ? kv->page_bytes : kv->sink_bytes);
+            memcpy(mine->data, shared->data, i == kv->n_chunks ? kv->sink_bytes : kv->page_bytes[i > kv->n_chunks]);
             atomic_store_explicit(&mine->users, 1, memory_order_relaxed);
             atomic_fetch_sub_explicit(&shared->users, 1, memory_order_release); /* the last one left may write now */
             kv->pages[i] = mine;
@@ -49,15 +49,15 @@ void lb_kv_own(lb_kv *kv, size_t from, size_t to)
 
 void lb_kv_fork(lb_kv *kv, const lb_kv *from, size_t n)
 {
-    const size_t chunks = (n + LB_KV_CHUNK - 1) / LB_KV_CHUNK;
+    const size_t faint = n ? from->faint : 0, chunks = (n + LB_KV_CHUNK - 1) / LB_KV_CHUNK - faint;
     const bool open = kv->has_codes && from->open_block == n / LB_KV_BLOCK;
     lb_lock_take(kv->share);
     for (size_t i = 0; i < kv->n_pages; i++) {
-        const bool sink = i == kv->n_chunks;
-        if (sink ? n == 0 : i >= chunks) {
+        const size_t behind = i - kv->n_chunks; /* 0: the first block's page; then the faint ones */
+        if (i < kv->n_chunks ? i >= chunks : behind > faint || n == 0) {
             continue;
         }
-        lb_kv_page *theirs = from->pages[sink ? from->n_chunks : i], *mine = kv->pages[i];
+        lb_kv_page *theirs = from->pages[i < kv->n_chunks ? i : from->n_chunks + behind], *mine = kv->pages[i];
         if (theirs != mine) {
             mine = give_up(mine);
             mine->next = theirs->spare;
@@ -68,6 +68,7 @@ void lb_kv_fork(lb_kv *kv, const lb_kv *from, size_t n)
     }
     lb_lock_release(kv->share);
     kv->low = from->low;
+    kv->faint = faint;
     kv->open_block = open ? from->open_block : SIZE_MAX;
     for (unsigned i = 0; i < LB_KV_SIDES && open; i++) {
         if (kv->side[i].room->bits) {

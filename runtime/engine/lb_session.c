@@ -47,10 +47,12 @@ static lbrt_status settle_options(const lbrt_model *m, const lbrt_session_option
                o->window, o->sinks, (unsigned)LB_KV_MAX_SINKS);
     LB_FAIL_IF(!lb_kv_format_of(o->kv_key) || !lb_kv_format_of(o->kv_value), err, LBRT_ERR_UNSUPPORTED,
                "this version lacks KV cache format %d/%d", (int)o->kv_key, (int)o->kv_value);
+    LB_FAIL_IF(o->n_faint && (o->n_faint > 1u << 27 || o->window || !lb_kv_format_of(o->kv_key)->bits || !lb_kv_format_of(o->kv_value)->bits), err,
+               LBRT_ERR_ARGUMENT, "%u faint tokens, which need keys and values of q8, q4 or q2 and no window", o->n_faint);
     return LBRT_OK;
 }
 
-static void layout_activations(lbrt_session *s, const lbrt_model *m, lb_arena *a)
+static void layout_activations(lbrt_session *s, const lbrt_model *m, size_t n_faint, lb_arena *a)
 {
     const lb_hparams *h = &m->hparams;
     size_t n = s->n_batch;
@@ -79,7 +81,7 @@ static void layout_activations(lbrt_session *s, const lbrt_model *m, lb_arena *a
     s->logits_stride = stride_of(h->n_vocab);
     s->logits = take_rows(a, s->n_logits_max, s->logits_stride);
     s->candidates = (lb_candidate *)lb_arena_take(a, h->n_vocab, sizeof(lb_candidate));
-    s->tokens = (lbrt_token *)lb_arena_take(a, s->n_context, sizeof(lbrt_token));
+    s->tokens = (lbrt_token *)lb_arena_take(a, s->n_context + n_faint * LB_KV_CHUNK, sizeof(lbrt_token));
     s->embedded = take_rows(a, s->n_embedded_max, s->x_stride);
     s->hidden = take_rows(a, s->n_hidden_max, s->x_stride);
     s->altered = n * s->ffn_stride >= s->logits_stride ? s->gate : take_rows(a, 1, s->logits_stride);
@@ -121,13 +123,14 @@ lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *opt
     for (size_t i = 0; i < LB_MAX_PRODUCTS && lb_needs_more(&m->mid_needs); i++) {
         lb_prep_layout(&s.mid_prep[i], a, s.n_batch, m->mid_stride, &m->mid_needs);
     }
-    layout_activations(&s, m, a);
-    const size_t chunks = (s.n_context + LB_KV_CHUNK - 1) / LB_KV_CHUNK, groups = (chunks + LB_ATTN_GROUP - 1) / LB_ATTN_GROUP;
+    const size_t n_faint = (o.n_faint + LB_KV_CHUNK - 1) / LB_KV_CHUNK;
+    layout_activations(&s, m, n_faint, a);
+    const size_t chunks = (s.n_context + LB_KV_CHUNK - 1) / LB_KV_CHUNK + n_faint, groups = (chunks + LB_ATTN_GROUP - 1) / LB_ATTN_GROUP;
     s.n_parts = o.window ? lb_min(groups, 3 + o.window / (LB_ATTN_GROUP * LB_KV_CHUNK)) : groups; /* the sinks' group, and two at the ends */
     s.head_q = lb_attn_queries_take(a, h->head_dim, h->n_heads);
     s.parts = take_rows(a, h->n_heads * s.n_parts, lb_attn_part(m->v_width));
     const lb_kv_plan plan = { .room = { lb_kv_format_of(o.kv_key), lb_kv_format_of(o.kv_value) }, .n_context = s.n_context,
-                              .n_batch = s.n_batch, .window = o.window, .sinks = o.window ? (o.sinks ? o.sinks : DEFAULT_SINKS) : 0 };
+                              .n_batch = s.n_batch, .window = o.window, .sinks = o.window ? (o.sinks ? o.sinks : DEFAULT_SINKS) : 0, .n_faint = n_faint };
     lb_kv_layout(&s.kv, a, m, &plan);
     LB_FAIL_IF(a->overflow, err, LBRT_ERR_MEMORY, "a session of %u tokens does not fit this machine's addresses",
                (unsigned)s.n_context);

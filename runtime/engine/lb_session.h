@@ -67,7 +67,7 @@ struct lbrt_session {
     size_t length;          /* tokens in the cache */
     size_t evicted;         /* tokens before them that lbrt_compress has dropped: the cache's position 0 is the text's `evicted` */
     size_t compressed;      /* the first `compressed` positions of the cache are what it has kept: no way back into them */
-    lbrt_token *tokens;     /* [n_context]: the newest ones; -1 - i: row i of embedded */
+    lbrt_token *tokens;     /* [n_context and all faint ones]: the newest ones; -1 - i: row i of embedded */
     size_t n_embedded, n_embedded_max;
     float *embedded;        /* [n_embedded_max][x_stride]: what was fed instead of tokens, in the order of positions */
 
@@ -110,6 +110,12 @@ struct lbrt_session {
     lb_tap_fn *tap; /* NULL: nobody looks */
     void *tap_user;
 };
+
+/* How many positions the cache has room for: more where there are faint ones. */
+static inline size_t lb_session_room(const lbrt_session *s)
+{
+    return s->n_context + s->kv.faint * LB_KV_CHUNK;
+}
 
 /* Lays out (and, if s is not NULL and a->base is set, fills) a session. */
 lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *o, lb_arena *a, lbrt_session **out,
@@ -170,8 +176,10 @@ static inline size_t lb_attn_part(size_t value_width)
 enum { LB_SNAP_WINDOW = 32, LB_SNAP_POOL = 7, LB_MAX_EVICTED = 1 << 27 };
 struct lb_votes {
     size_t n_kept;
-    uint32_t *keep;      /* [all units][n_kept] */
-    float *vote, *pooled; /* [threads][n_context] */
+    size_t n_faint, room; /* chunks of positions to be kept faint; positions that there is room for */
+    uint32_t *keep, *faint; /* as lb_kv_kept wants them */
+    float *vote, *pooled; /* [threads][room] */
+    uint32_t *index;
 };
 void lb_snap_layer(lbrt_session *s, uint32_t layer, size_t first, size_t n);
 

@@ -71,13 +71,47 @@ static LB_NOINLINE void largest(const float *pooled, size_t n, size_t want, uint
     }
 }
 
+/*
+ * Of n positions the `want` to keep and those to be kept faint (lb_kv_kept). What is faint already has lost what would be worth keeping. value and
+ * index have room for n.
+ */
+static void choose(const lbrt_session *s, const lb_votes *v, const float *pooled, size_t n, float *value, uint32_t *index, size_t want, uint32_t *keep,
+                   uint32_t *faint)
+{
+    const size_t begin = LB_KV_CHUNK, end = begin + s->kv.faint * LB_KV_CHUNK; /* faint now */
+    for (unsigned round = 0; round < 2; round++) {
+        const size_t pick = round ? v->n_faint * LB_KV_CHUNK : want;
+        uint32_t *out = round ? faint : keep;
+        size_t m = 0;
+        for (size_t i = begin; round && i < end; i++) {
+            index[m++] = (uint32_t)i;
+        }
+        for (size_t i = 0, kept = 0; i < n; i++) {
+            if (round && kept < want && keep[kept] == i) {
+                kept++;
+            } else if (i < begin || i >= end) {
+                index[m++] = (uint32_t)i;
+            }
+        }
+        for (size_t i = 0; i < m; i++) {
+            value[i] = pooled[index[i]];
+        }
+        if (pick) {
+            largest(value, m, pick, out);
+        }
+        for (size_t i = 0; i < pick; i++) {
+            out[i] = index[out[i]];
+        }
+    }
+}
+
 static void snap_item(void *context, size_t unit, unsigned thread)
 {
     const snap_job *job = (const snap_job *)context;
     lbrt_session *s = job->s;
     const lb_votes *v = s->votes;
     const size_t width = s->kv.side[LB_KV_KEY].width, most = s->attn_rows / job->group;
-    float *vote = v->vote + thread * s->n_context, *pooled = v->pooled + thread * s->n_context;
+    float *vote = v->vote + thread * v->room, *pooled = v->pooled + thread * v->room;
     lb_attn_scratch a = lb_attn_scratch_of(s, thread);
     memset(vote, 0, (job->first + job->n) * sizeof *vote);
     for (size_t t = 0, tokens; t < job->n; t += tokens) { /* tokens of one block at a time */
@@ -95,8 +129,8 @@ static void snap_item(void *context, size_t unit, unsigned thread)
             pooled[i] = order_of(vote[j]) > order_of(pooled[i]) ? vote[j] : pooled[i];
         }
     }
-    uint32_t *keep = v->keep + (job->units_before + unit) * v->n_kept;
-    largest(pooled, job->first, v->n_kept - job->n, keep);
+    uint32_t *keep = v->keep + (job->units_before + unit) * v->n_kept, *faint = v->faint + (job->units_before + unit) * v->n_faint * LB_KV_CHUNK;
+    choose(s, v, pooled, job->first, vote, v->index + thread * v->room, v->n_kept - job->n, keep, faint);
     for (size_t i = 0; i < job->n; i++) {
         keep[v->n_kept - job->n + i] = (uint32_t)(job->first + i);
     }

@@ -29,6 +29,7 @@ static lbrt_session *fuzz_session(unsigned i)
         o.n_threads = 1;
         o.kv_key = fuzz_formats[i][0];
         o.kv_value = fuzz_formats[i][1];
+        o.n_faint = o.kv_key >= LBRT_KV_Q8 && o.kv_value >= LBRT_KV_Q8 ? 512 : 0;
         lb_fuzz_check(lbrt_session_create(fuzz.model, &o, &fuzz.sessions[i], NULL) == LBRT_OK, "a session");
     }
     return fuzz.sessions[i];
