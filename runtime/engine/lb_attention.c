@@ -130,7 +130,7 @@ static size_t piece_of(const lb_kv *kv, const lb_kv_layer *l, size_t rows)
 {
     const lb_kv_side *key = &kv->side[LB_KV_KEY], *value = &kv->side[LB_KV_VALUE];
     const size_t own = l->heads[LB_KV_KEY] * product_fetches(key) + l->heads[LB_KV_VALUE] * product_fetches(value);
-    return lb_round_up((l->unit_bytes - lb_min(own, l->unit_bytes)) / (rows * (value->room->bits ? 2 : 1)), 64);
+    return lb_round_up((l->unit_bytes[0] - lb_min(own, l->unit_bytes[0])) / (rows * (value->room->bits ? 2 : 1)), 64);
 }
 
 static lb_matmul_fn *product_of(const lb_kernels *k, const lb_kv_side *side, size_t rows)
