@@ -245,3 +245,36 @@ void sm_tokens(lbrt_token *out, size_t n, uint32_t n_vocab, uint32_t salt)
         out[i] = (lbrt_token)(sm_mix((uint64_t)salt << 32 | (i + 1)) % n_vocab);
     }
 }
+
+bool sm_logits(const char *path, const char *isa, uint32_t batch, uint32_t threads, size_t n, float *out)
+{
+    lbrt_model_options mo = LBRT_MODEL_OPTIONS_INIT;
+    mo.isa = isa;
+    lbrt_session_options o = LBRT_SESSION_OPTIONS_INIT;
+    o.n_context = SM_MAX_LOGITS;
+    o.n_batch = batch;
+    o.n_threads = threads;
+    o.n_logits = (uint32_t)n;
+    lbrt_model *m = NULL;
+    lbrt_session *s = NULL;
+    lbrt_model_info info = LBRT_MODEL_INFO_INIT;
+    lbrt_error err = { LBRT_OK, "" };
+    lbrt_token ids[SM_MAX_LOGITS];
+    bool ok = LB_CHECK(path && lbrt_model_open(path, &mo, &m, &err) == LBRT_OK && lbrt_session_create(m, &o, &s, &err) == LBRT_OK, "%s", err.text) &&
+              LB_CHECK(lbrt_model_describe(m, &info) == LBRT_OK, "no description");
+    if (ok) {
+        sm_tokens(ids, n, info.n_vocab, 9);
+        ok = LB_CHECK(lbrt_feed(s, ids, n) == LBRT_OK, "%s", lbrt_session_error(s));
+    }
+    for (size_t i = 0; i < n && info.n_vocab; i++) {
+        float *row = out + i * info.n_vocab;
+        if (ok) {
+            memcpy(row, lbrt_logits(s, i), info.n_vocab * sizeof *row);
+        } else {
+            memset(row, 0, info.n_vocab * sizeof *row);
+        }
+    }
+    lbrt_session_free(s);
+    lbrt_model_close(m);
+    return ok;
+}

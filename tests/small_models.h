@@ -27,4 +27,11 @@ lbrt_model *sm_model(const char *shape, const char *format, const char *isa);
 /* n tokens below n_vocab that depend on nothing but n_vocab, salt and their place. */
 void sm_tokens(lbrt_token *out, size_t n, uint32_t n_vocab, uint32_t salt);
 
+/*
+ * The logits of n tokens (of sm_tokens, n at most SM_MAX_LOGITS) on a file, n rows of its vocabulary, fed in batches, on a level. False and zeros
+ * after a failed check.
+ */
+enum { SM_MAX_LOGITS = 32 };
+bool sm_logits(const char *path, const char *isa, uint32_t batch, uint32_t threads, size_t n, float *out);
+
 #endif /* SMALL_MODELS_H */

@@ -146,27 +146,7 @@ enum { SP_N = 19, SP_VOCAB = 288 };
 
 static bool sp_logits(const char *path, const char *isa, uint32_t batch, uint32_t threads, float *out)
 {
-    lbrt_model_options mo = LBRT_MODEL_OPTIONS_INIT;
-    mo.isa = isa;
-    lbrt_session_options o = LBRT_SESSION_OPTIONS_INIT;
-    o.n_context = 32;
-    o.n_batch = batch;
-    o.n_threads = threads;
-    o.n_logits = SP_N;
-    lbrt_model *m = NULL;
-    lbrt_session *s = NULL;
-    lbrt_error err = { LBRT_OK, "" };
-    lbrt_token ids[SP_N];
-    sm_tokens(ids, SP_N, SP_VOCAB, 9);
-    const bool ok =
-        LB_CHECK(lbrt_model_open(path, &mo, &m, &err) == LBRT_OK && lbrt_session_create(m, &o, &s, &err) == LBRT_OK, "%s", err.text) &&
-        LB_CHECK(lbrt_feed(s, ids, SP_N) == LBRT_OK, "%s", lbrt_session_error(s));
-    for (size_t i = 0; ok && i < SP_N; i++) {
-        memcpy(out + i * SP_VOCAB, lbrt_logits(s, i), SP_VOCAB * sizeof *out);
-    }
-    lbrt_session_free(s);
-    lbrt_model_close(m);
-    return ok;
+    return sm_logits(path, isa, batch, threads, SP_N, out);
 }
 
 /* The file's terms of one tensor; the container stays open for as long as data */

@@ -98,27 +98,7 @@ enum { LR_N = 21, LR_VOCAB = 288 };
 
 static void lr_logits(const char *path, const char *isa, uint32_t batch, uint32_t threads, float *out)
 {
-    lbrt_model_options mo = LBRT_MODEL_OPTIONS_INIT;
-    mo.isa = isa;
-    lbrt_session_options o = LBRT_SESSION_OPTIONS_INIT;
-    o.n_context = 32;
-    o.n_batch = batch;
-    o.n_threads = threads;
-    o.n_logits = LR_N;
-    lbrt_model *m = NULL;
-    lbrt_session *s = NULL;
-    lbrt_error err = { LBRT_OK, "" };
-    lbrt_token ids[LR_N];
-    sm_tokens(ids, LR_N, LR_VOCAB, 9);
-    memset(out, 0, LR_N * LR_VOCAB * sizeof *out);
-    if (LB_CHECK(lbrt_model_open(path, &mo, &m, &err) == LBRT_OK && lbrt_session_create(m, &o, &s, &err) == LBRT_OK, "%s", err.text) &&
-        LB_CHECK(lbrt_feed(s, ids, LR_N) == LBRT_OK, "%s", lbrt_session_error(s))) {
-        for (size_t i = 0; i < LR_N; i++) {
-            memcpy(out + i * LR_VOCAB, lbrt_logits(s, i), LR_VOCAB * sizeof *out);
-        }
-    }
-    lbrt_session_free(s);
-    lbrt_model_close(m);
+    (void)sm_logits(path, isa, batch, threads, LR_N, out);
 }
 
 static const char *lr_convert(const char *name, lb_wformat format, size_t rank, float salient, float outliers, const lb_convert_rule *rule)
