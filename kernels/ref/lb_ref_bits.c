@@ -2,8 +2,12 @@
 #include "../lb_bits.h"
 #include "../lb_kernel_names.h"
 
-static void lb_ref_matmul_bits(const lb_bits_format *f, const void *w, size_t tile_bytes, size_t n_tiles, size_t k,
-                               const lb_input *x, float *y, size_t y_stride, bool add)
+/* The integer sum of row r, group g and token t, less its zero point */
+typedef int32_t lb_ref_bits_sum_fn(const lb_bits_format *f, const uint8_t *codes, size_t r, size_t g, int32_t zero, const lb_input *x, size_t t);
+
+/* scale: x->scale, or that of the tables of bytes */
+static void lb_ref_matmul_bits(const lb_bits_format *f, lb_ref_bits_sum_fn *sum_of, const float *scale, const void *w, size_t tile_bytes, size_t n_tiles,
+                               size_t k, const lb_input *x, float *y, size_t y_stride, bool add)
 {
     const size_t n_groups = lb_round_up64(k) / LB_GROUP;
     for (size_t tile = 0; tile < n_tiles; tile++) {
@@ -13,13 +17,8 @@ static void lb_ref_matmul_bits(const lb_bits_format *f, const void *w, size_t ti
                 float acc = 0.0f;
                 for (size_t g = 0; g < n_groups; g++) {
                     const uint8_t u = base[LB_Q_SCALES_AT + g * LB_TILE_ROWS + r];
-                    const int32_t zero = lb_bits_zero(f, u);
-                    int32_t isum = 0;
-                    for (size_t c = g * LB_GROUP; c < (g + 1) * LB_GROUP; c++) {
-                        const int32_t code = (int32_t)lb_bits_code(f, base + lb_bits_codes_at(k), r, c);
-                        isum += ((code << f->shift) - zero) * x->q[t * x->q_stride + c];
-                    }
-                    acc = lb_fma(lb_bits_scale(u) * x->scale[t * x->group_stride + g], (float)isum, acc);
+                    const int32_t isum = sum_of(f, base + lb_bits_codes_at(k), r, g, lb_bits_zero(f, u), x, t);
+                    acc = lb_fma(lb_bits_scale(u) * scale[t * x->group_stride + g], (float)isum, acc);
                 }
                 acc *= ((const float *)(const void *)base)[r];
                 float *p = y + t * y_stride + tile * LB_TILE_ROWS + r;
@@ -29,12 +28,21 @@ static void lb_ref_matmul_bits(const lb_bits_format *f, const void *w, size_t ti
     }
 }
 
+static int32_t lb_ref_bits_sum(const lb_bits_format *f, const uint8_t *codes, size_t r, size_t g, int32_t zero, const lb_input *x, size_t t)
+{
+    int32_t sum = 0;
+    for (size_t c = g * LB_GROUP; c < (g + 1) * LB_GROUP; c++) {
+        sum += (((int32_t)lb_bits_code(f, codes, r, c) << f->shift) - zero) * x->q[t * x->q_stride + c];
+    }
+    return sum;
+}
+
 #define LB_REF_BITS(name)                                                                                             \
     void lb_gemm_##name##_ref(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y, \
                               size_t y_stride, bool add, void *scratch)                                               \
     {                                                                                                                 \
         (void)scratch;                                                                                                \
-        lb_ref_matmul_bits(&lb_bits_##name, w, tile_bytes, n_tiles, k, x, y, y_stride, add);                          \
+        lb_ref_matmul_bits(&lb_bits_##name, lb_ref_bits_sum, x->scale, w, tile_bytes, n_tiles, k, x, y, y_stride, add); \
     }                                                                                                                 \
     void lb_gemv_##name##_ref(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y, \
                               size_t y_stride, bool add, void *scratch)                                               \
@@ -57,13 +65,15 @@ static int lb_ref_byte(const uint8_t *tables, size_t j, size_t m)
     return tables[j % 2 * 64 + j / 2 * 16 + m] - 64;
 }
 
-static int32_t lb_ref_byte_sum(const lb_bits_format *f, const uint8_t *codes, const uint8_t *tables, size_t r)
+static int32_t lb_ref_byte_sum(const lb_bits_format *f, const uint8_t *codes, size_t r, size_t g, int32_t zero, const lb_input *x, size_t t)
 {
-    int32_t sum = 0;
+    const uint8_t *tables = x->bytes + t * x->bytes_stride + g * LB_BYTES_GROUP;
+    const int32_t centre = ((1 << f->bits) - 1) << (f->shift - 1);
+    int32_t sum = (centre - zero) * x->bytes_sum[t * x->group_stride + g];
     for (unsigned b = 0; b < f->bits; b++) {
         int32_t plane = 0;
         for (size_t p = 0; p < 4; p++) {
-            const uint8_t two = codes[64 * b + 16 * p + r];
+            const uint8_t two = codes[g * 64 * f->bits + 64 * b + 16 * p + r];
             plane += lb_ref_byte(tables, 2 * p, two & 15) + lb_ref_byte(tables, 2 * p + 1, two >> 4);
         }
         sum += plane * (1 << (b + f->shift - 1u));
@@ -71,37 +81,12 @@ static int32_t lb_ref_byte_sum(const lb_bits_format *f, const uint8_t *codes, co
     return sum;
 }
 
-static void lb_ref_matmul_bytes(const lb_bits_format *f, const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x,
-                                float *y, size_t y_stride, bool add)
-{
-    const size_t n_groups = lb_round_up64(k) / LB_GROUP;
-    const int32_t centre = ((1 << f->bits) - 1) << (f->shift - 1);
-    for (size_t tile = 0; tile < n_tiles; tile++) {
-        const uint8_t *base = (const uint8_t *)w + tile * tile_bytes;
-        for (size_t t = 0; t < x->n; t++) {
-            for (size_t r = 0; r < LB_TILE_ROWS; r++) {
-                float acc = 0.0f;
-                for (size_t g = 0; g < n_groups; g++) {
-                    const uint8_t u = base[LB_Q_SCALES_AT + g * LB_TILE_ROWS + r];
-                    const uint8_t *codes = base + lb_bits_codes_at(k) + g * 64 * f->bits;
-                    const int32_t isum = lb_ref_byte_sum(f, codes, x->bytes + t * x->bytes_stride + g * LB_BYTES_GROUP, r) +
-                                         (centre - lb_bits_zero(f, u)) * x->bytes_sum[t * x->group_stride + g];
-                    acc = lb_fma(lb_bits_scale(u) * x->bytes_scale[t * x->group_stride + g], (float)isum, acc);
-                }
-                acc *= ((const float *)(const void *)base)[r];
-                float *p = y + t * y_stride + tile * LB_TILE_ROWS + r;
-                *p = add ? *p + acc : acc;
-            }
-        }
-    }
-}
-
 #define LB_REF_BYTES(name)                                                                                            \
     void lb_bytes_##name##_ref(const void *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y, \
                                size_t y_stride, bool add, void *scratch)                                              \
     {                                                                                                                 \
         (void)scratch;                                                                                                \
-        lb_ref_matmul_bytes(&lb_bits_##name, w, tile_bytes, n_tiles, k, x, y, y_stride, add);                         \
+        lb_ref_matmul_bits(&lb_bits_##name, lb_ref_byte_sum, x->bytes_scale, w, tile_bytes, n_tiles, k, x, y, y_stride, add); \
     }
 
 LB_REF_BYTES(lut4)

@@ -108,6 +108,13 @@ static void call_create(api *a, api_slot *slot)
     const lbrt_model *m = api_models[slot->kind.model].model;
     lbrt_error err = { LBRT_OK, "" };
     size_t bytes = 0;
+    if (more % 8 >= API_WINDOWS && more % 8 < API_WINDOWS + 2) {
+        o.n_faint = API_FAINT - 99; /* rounded up */
+        if (o.kv_key <= LBRT_KV_F16 || o.kv_value <= LBRT_KV_F16) {
+            lb_fuzz_check(lbrt_session_bytes(m, &o, &bytes, &err) == LBRT_ERR_ARGUMENT, "faint tokens in a format that has none");
+            o.n_faint = 0;
+        }
+    }
     lb_fuzz_check(lbrt_session_bytes(m, &o, &bytes, &err) == LBRT_OK, err.text);
     const size_t alive = lb_fuzz_alive();
     const lbrt_status s = lbrt_session_create(m, &o, &slot->s, &err);
@@ -118,6 +125,7 @@ static void call_create(api *a, api_slot *slot)
     }
     lb_fuzz_check(s == LBRT_OK && lb_fuzz_alive() - alive == bytes, "a session of another size than said");
     slot->cap = o.n_context;
+    slot->faint_room = o.n_faint ? API_FAINT : 0;
     slot->batch = o.n_batch ? o.n_batch : 256;
     slot->batch = slot->batch < slot->cap ? slot->batch : slot->cap;
     slot->most_rows = o.n_embeddings;
@@ -184,7 +192,7 @@ static void call_feed(api *a, api_slot *slot, unsigned mode)
     }
     arm(slot, mode == 2 ? when % 8 : 0, mode == 3 ? when : 0, mode == 2 ? when / 8 % 4 : 0);
     const bool was_cancelled = slot->cancelled;
-    const lbrt_status want = api_in_cache(&slot->h) + n > slot->cap ? LBRT_ERR_CONTEXT_FULL : kind == 77 ? LBRT_ERR_ARGUMENT : LBRT_OK;
+    const lbrt_status want = api_in_cache(&slot->h) + n > api_room(slot) ? LBRT_ERR_CONTEXT_FULL : kind == 77 ? LBRT_ERR_ARGUMENT : LBRT_OK;
     fed(slot, lbrt_feed(slot->s, ids, n), want, was_cancelled, items, n);
 }
 
@@ -205,7 +213,7 @@ static void call_embeddings(api *a, api_slot *slot)
     }
     arm(slot, 0, 0, 0);
     const bool was_cancelled = slot->cancelled;
-    const lbrt_status want = api_in_cache(&slot->h) + n > slot->cap                ? LBRT_ERR_CONTEXT_FULL
+    const lbrt_status want = api_in_cache(&slot->h) + n > api_room(slot)                ? LBRT_ERR_CONTEXT_FULL
                              : api_rows_of(&slot->h, slot->h.n) + n > slot->most_rows ? LBRT_ERR_STATE
                              : how > 250                                           ? LBRT_ERR_ARGUMENT
                                                                                    : LBRT_OK;
@@ -253,7 +261,7 @@ static void call_generate(api *a, api_slot *slot)
         return;
     }
     arm(slot, 0, more & 64 ? more % 8 : 0, more & 128 ? more % 8 : 0);
-    const bool was_cancelled = slot->cancelled, fits = api_in_cache(&slot->h) + n_prompt <= slot->cap, had = slot->logits;
+    const bool was_cancelled = slot->cancelled, fits = api_in_cache(&slot->h) + n_prompt <= api_room(slot), had = slot->logits;
     const size_t before = slot->h.n;
     if (!was_cancelled && fits) {
         for (size_t i = 0; i < n_prompt; i++) {
@@ -281,7 +289,7 @@ static void call_generate(api *a, api_slot *slot)
         slot->hidden = slot->hidden && (reported || n_prompt || had);
         slot->moved = slot->h.n > 0;
     } else {
-        const lbrt_status want = !fits ? LBRT_ERR_CONTEXT_FULL : had || n_prompt || api_in_cache(&slot->h) == slot->cap ? LBRT_OK : LBRT_ERR_STATE;
+        const lbrt_status want = !fits ? LBRT_ERR_CONTEXT_FULL : had || n_prompt || api_in_cache(&slot->h) == api_room(slot) ? LBRT_OK : LBRT_ERR_STATE;
         api_expect(slot, s, want);
         lb_fuzz_check(slot->logits == (had || reported || (n_prompt && fits)), "logits that should not be there, or none");
         if (length == slot->h.n + 1) { /* the end of an answer is fed, and not reported */
@@ -328,14 +336,14 @@ static void call_fork(api *a, api_slot *slot)
         return;
     }
     n = n == 255 ? from->h.n : n * 4;
-    const size_t in_cache = n ? n - from->h.evicted : 0;
+    const size_t in_cache = n ? n - from->h.evicted : 0, faint = n ? from->h.faint : 0;
     const lbrt_status got = lbrt_fork(slot->s, from->s, n);
     const bool same = api_same_kind(&from->kind, &slot->kind), alike = !slot->kind.window || (from->cap == slot->cap && from->batch == slot->batch);
     if (!(same && !alike && got == LBRT_ERR_ARGUMENT) && !(same && got == LBRT_ERR_STATE && n <= from->h.n && may_refuse(from, n))) {
         api_expect(slot, got,
                    !same                                                            ? LBRT_ERR_ARGUMENT
                    : n > from->h.n || behind_compressed(&from->h, n)                ? LBRT_ERR_STATE
-                   : in_cache > slot->cap || api_rows_of(&from->h, n) > slot->most_rows ? LBRT_ERR_CONTEXT_FULL
+                   : in_cache > slot->cap + faint || faint > slot->faint_room || api_rows_of(&from->h, n) > slot->most_rows ? LBRT_ERR_CONTEXT_FULL
                                                                                     : LBRT_OK);
     }
     if (got != LBRT_OK || (slot == from && n == slot->h.n)) {
@@ -373,9 +381,10 @@ static void call_compress(api *a, api_slot *slot)
         return;
     }
     lb_fuzz_check(!was_cancelled, "not cancelled in spite of a reason");
-    const bool nothing = api_in_cache(h) <= keep;
+    const bool nothing = api_in_cache(h) - h->faint <= keep;
     const lbrt_status want = keep < 128                                    ? LBRT_ERR_ARGUMENT
                              : slot->kind.window || api_rows_of(h, h->n) ? LBRT_ERR_UNSUPPORTED
+                             : slot->faint_room && keep < 256              ? LBRT_ERR_ARGUMENT
                              : nothing                                     ? LBRT_OK
                              : slot->batch < 32                            ? LBRT_ERR_UNSUPPORTED
                              : h->n_compressed && h->n - last < 32         ? LBRT_ERR_STATE
@@ -387,7 +396,11 @@ static void call_compress(api *a, api_slot *slot)
         h->compressed[h->n_compressed].keep = keep;
         h->compressed[h->n_compressed++].attached = slot->attached;
         h->exact = h->exact && !(slot->moved && api_codes(&slot->kind) && memcmp(&slot->attached, &h->item[0].attached, sizeof slot->attached) != 0);
-        h->evicted = h->n - keep / 64 * 64;
+        h->exact = h->exact && (h->n_compressed == 1 || h->compressed[0].room == slot->faint_room);
+        h->compressed[h->n_compressed - 1].room = slot->faint_room;
+        const size_t rest = api_in_cache(h) - keep / 64 * 64;
+        h->faint = rest / 256 * 256 < slot->faint_room ? rest / 256 * 256 : slot->faint_room;
+        h->evicted = h->n - keep / 64 * 64 - h->faint;
     }
 }
 
@@ -455,7 +468,9 @@ static void call_restore(api *a, api_slot *slot)
         return;
     }
     const lbrt_status want = !api_same_kind(&state->kind, &slot->kind) ? LBRT_ERR_UNSUPPORTED
-                             : api_in_cache(&state->h) > slot->cap || api_rows_of(&state->h, state->h.n) > slot->most_rows ? LBRT_ERR_CONTEXT_FULL
+                             : api_in_cache(&state->h) > slot->cap + state->h.faint || state->h.faint > slot->faint_room ||
+                                     api_rows_of(&state->h, state->h.n) > slot->most_rows
+                                 ? LBRT_ERR_CONTEXT_FULL
                                                                                                                          : LBRT_OK;
     const char *path = harm > 200 ? lb_fuzz_file(state->data, state->bytes) : NULL;
     api_expect(slot, path ? lbrt_state_restore_file(slot->s, path) : lbrt_state_restore(slot->s, state->data, state->bytes), want);

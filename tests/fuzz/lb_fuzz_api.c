@@ -58,6 +58,11 @@ size_t api_in_cache(const api_history *h)
     return h->n - h->evicted;
 }
 
+size_t api_room(const api_slot *slot)
+{
+    return slot->cap + slot->h.faint;
+}
+
 size_t api_held(const api_slot *slot)
 {
     const uint32_t window = api_windows[slot->kind.window][0], sinks = api_windows[slot->kind.window][1];
@@ -99,7 +104,7 @@ void api_cut(api_slot *slot, size_t n)
     slot->logits = slot->hidden = false;
     if (n == 0) {
         slot->h.exact = true;
-        slot->h.n_compressed = slot->h.evicted = slot->h.safe = 0;
+        slot->h.n_compressed = slot->h.evicted = slot->h.faint = slot->h.safe = 0;
     }
     for (size_t i = 0; i < n; i++) {
         slot->h.exact = slot->h.exact && !(api_codes(&slot->kind) && !same_attached(&slot->h.item[i].attached, &slot->h.item[0].attached));
@@ -180,10 +185,10 @@ static void same_states(lbrt_session *a, lbrt_session *b)
 
 void api_verify(api *a, const api_slot *slot)
 {
-    static lbrt_session *fresh[API_MODELS][LBRT_KV_Q2 + 1][LBRT_KV_Q2 + 1][API_WINDOWS];
+    static lbrt_session *fresh[API_MODELS][LBRT_KV_Q2 + 1][LBRT_KV_Q2 + 1][API_WINDOWS + 1]; /* the last: with faint tokens */
     lb_fuzz_check(lbrt_session_length(slot->s) == slot->h.n, "another length than what was fed");
     lb_fuzz_check(lbrt_session_held(slot->s) == api_held(slot), "other tokens held than what was fed");
-    lb_fuzz_check(lbrt_session_capacity(slot->s) == slot->cap, "another capacity than asked for");
+    lb_fuzz_check(lbrt_session_capacity(slot->s) == api_room(slot), "another capacity than asked for");
     lb_fuzz_check((lbrt_logits(slot->s, 0) != NULL) == slot->logits, "logits that should not be there, or none");
     lb_fuzz_check((lbrt_hidden(slot->s, 0) != NULL) == (slot->hidden && slot->n_hidden), "hidden states that should not be there, or none");
     lb_fuzz_check(!lbrt_logits(slot->s, slot->n_logits) && !lbrt_hidden(slot->s, slot->n_hidden), "more than was asked for");
@@ -191,7 +196,8 @@ void api_verify(api *a, const api_slot *slot)
         return;
     }
     a->work += slot->h.n;
-    lbrt_session **f = &fresh[slot->kind.model][slot->kind.key][slot->kind.value][slot->kind.window];
+    const bool faint = slot->h.n_compressed && slot->h.compressed[0].room;
+    lbrt_session **f = &fresh[slot->kind.model][slot->kind.key][slot->kind.value][faint ? (unsigned)API_WINDOWS : slot->kind.window];
     if (!*f) {
         lbrt_session_options o = LBRT_SESSION_OPTIONS_INIT;
         o.n_context = o.n_embeddings = API_TEXT;
@@ -200,6 +206,7 @@ void api_verify(api *a, const api_slot *slot)
         o.kv_value = (lbrt_kv_format)slot->kind.value;
         o.window = api_windows[slot->kind.window][0];
         o.sinks = api_windows[slot->kind.window][1];
+        o.n_faint = faint ? API_FAINT : 0;
         o.n_logits = 4;
         o.n_hidden = 1;
         lb_fuzz_check(lbrt_session_create(api_models[slot->kind.model].model, &o, f, NULL) == LBRT_OK, "no fresh session");

@@ -23,6 +23,7 @@ enum {
     API_WORK = 2600,  /* tokens computed at most for one input, which bounds its time */
     API_TEXT = 1400,  /* the longest text of a session */
     API_WINDOWS = 4,
+    API_FAINT = 512,  /* room for faint tokens, if a session has any */
     API_UNKNOWN = 1 << 14 /* an item: the token that ended an answer, whose id nobody was told */
 };
 
@@ -38,9 +39,9 @@ typedef struct api_item {
 
 /* A text: what was fed under which adapters, and where it was compressed. */
 typedef struct api_history {
-    size_t n, n_compressed, evicted;
+    size_t n, n_compressed, evicted, faint; /* faint: those in the cache that are kept in 2 bits */
     struct {
-        size_t at, keep;
+        size_t at, keep, room; /* with room for so many faint tokens */
         api_attached attached;
     } compressed[4];
     size_t safe; /* with a window: from here on a rewind must work */
@@ -56,7 +57,7 @@ typedef struct api_kind {
 typedef struct api_slot {
     lbrt_session *s;
     api_kind kind;
-    size_t cap, batch, most_rows, n_logits, n_hidden;
+    size_t cap, batch, faint_room, most_rows, n_logits, n_hidden;
     bool logits, hidden; /* there are some */
     bool cancelled;      /* the next call that looks must say so */
     bool moved;          /* rewound or restored since the text was empty: caches of codes compute tokens again */
@@ -106,7 +107,8 @@ bool api_affords(api *a, const api_slot *slot, size_t n);
 
 size_t api_rows_of(const api_history *h, size_t n); /* embeddings among the first n */
 size_t api_held(const api_slot *slot);               /* what lbrt_session_held must say */
-size_t api_in_cache(const api_history *h);           /* positions that count against the context */
+size_t api_in_cache(const api_history *h);
+size_t api_room(const api_slot *slot);               /* positions that its cache can have now: what lbrt_session_capacity must say */
 bool api_codes(const api_kind *k);
 bool api_same_kind(const api_kind *a, const api_kind *b);
 void api_add(api_slot *slot, int id);                /* one item, under what is attached */
