@@ -68,6 +68,8 @@ LB_NOINLINE lb_attn_scratch lb_attn_scratch_of(const lbrt_session *s, unsigned t
     return a;
 }
 
+typedef float four_floats LB_VECTOR(16);
+
 void lb_attn_query(const lbrt_session *s, lb_attn_queries *to, size_t row, const float *q)
 {
     const lb_kv_side *side = &s->kv.side[LB_KV_KEY];
@@ -77,10 +79,11 @@ void lb_attn_query(const lbrt_session *s, lb_attn_queries *to, size_t row, const
     memset(f + width, 0, (stride - width) * sizeof *q);
     if (side->room->bits) {
         s->exec.k->quantize_a8(q, width, to->q + row * codes, to->scale + row * groups, to->sum + row * groups);
-        float *lanes = to->lanes + 4 * row * stride;
-        for (size_t c = 0; c < stride / 4; c++, lanes += LB_TILE_ROWS) {
-            for (size_t i = 0; i < LB_TILE_ROWS; i++) {
-                lanes[i] = f[i / 4 * (stride / 4) + c];
+        for (size_t j = 0; j < 4; j++) { /* column c of quarter j: four times, for four blocks */
+            float *lanes = to->lanes + 4 * row * stride + 4 * j;
+            for (size_t c = 0; c < stride / 4; c++, f++, lanes += LB_TILE_ROWS) {
+                const four_floats v = { *f, *f, *f, *f };
+                memcpy(lanes, &v, sizeof v);
             }
         }
     }
