@@ -2,6 +2,7 @@
 #include "lb_machine.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -54,6 +55,8 @@ typedef struct lb_bench_start {
     pthread_mutex_t mutex;
     pthread_cond_t go;
     bool running;
+    atomic_uint awake;
+    unsigned threads;
 } lb_bench_start;
 
 typedef struct lb_bench_worker {
@@ -72,6 +75,10 @@ static void *lb_bench_thread(void *p)
         pthread_cond_wait(&w->start->go, &w->start->mutex);
     }
     pthread_mutex_unlock(&w->start->mutex);
+    atomic_fetch_add(&w->start->awake, 1);
+    /* Busy from here on, and for a while: a scheduler that woke two threads on one processor sees it and moves one. */
+    for (double until = lb_bench_now() + 0.005; lb_bench_now() < until || atomic_load(&w->start->awake) < w->start->threads;) {
+    }
     w->begin = lb_bench_now();
     w->job(w->context, w->index, w->threads);
     w->end = lb_bench_now();
@@ -82,7 +89,7 @@ double lb_bench_run(lb_bench_job job, void *context, unsigned threads)
 {
     pthread_t id[LB_BENCH_MAX_THREADS];
     lb_bench_worker w[LB_BENCH_MAX_THREADS];
-    lb_bench_start start = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+    lb_bench_start start = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0, 0};
     unsigned n = 0;
     for (; n < threads; n++) {
         w[n] = (lb_bench_worker){job, context, n, threads, 0.0, 0.0, &start};
@@ -91,6 +98,7 @@ double lb_bench_run(lb_bench_job job, void *context, unsigned threads)
         }
     }
     pthread_mutex_lock(&start.mutex);
+    start.threads = n;
     start.running = true;
     pthread_cond_broadcast(&start.go);
     pthread_mutex_unlock(&start.mutex);

@@ -66,6 +66,7 @@ typedef void lb_masked_with_fn(lb_masked_expand_fn *expand, const void *w, size_
     LB_LINK void lb_add_##s(float *y, const float *x, size_t n);                                                      \
     LB_LINK void lb_scale_##s(float *y, float f, size_t n);                                                           \
     LB_LINK void lb_silu_mul_##s(float *gate, const float *up, size_t n);                                             \
+    LB_LINK void lb_relu2_mul_##s(float *gate, const float *up, size_t n);                                            \
     LB_LINK void lb_rope_##s(float *x, const float *cs, size_t n_heads, size_t head_dim, size_t rot_dim, bool interleaved); \
     LB_LINK void lb_softmax_chunk_##s(float *p, size_t n, float *max, float *sum);                                    \
     LB_LINK void lb_axpby_##s(float *o, const float *c, float a, float b, size_t n);                                  \

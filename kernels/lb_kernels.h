@@ -275,6 +275,9 @@ typedef struct lb_kernels {
     /* gate_i = silu(gate_i) * up_i, silu(x) = x / (1 + exp(-x)), exp as in lb_math.h */
     void (*silu_mul)(float *gate, const float *up, size_t n);
 
+    /* gate_i = r * r * up_i, r = gate_i if that is above 0, else 0 (so also for NaN) */
+    void (*relu2_mul)(float *gate, const float *up, size_t n);
+
     /*
      * Rotary embedding of n_heads heads of head_dim floats each, the first rot_dim (even) of each rotated; cs[2 i], cs[2 i + 1] are cos
      * and sin of pair i. Pairs are (2 i, 2 i + 1) if interleaved, else (i, i + rot_dim / 2).

@@ -68,6 +68,7 @@
     R(add,               lb_add,            ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(scale,             lb_scale,          ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(silu_mul,          lb_silu_mul,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
+    R(relu2_mul,         lb_relu2_mul,      ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(rope,              lb_rope,           ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(softmax_chunk,     lb_softmax_chunk,  ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
     R(axpby,             lb_axpby,          ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
@@ -210,6 +211,7 @@ static const lb_kernels lb_table_simd128 = {.isa = "simd128", LB_ROWS(LB_COL_SSE
     R(add,                lb_add,            ref,  neon, neon,    neon)                                               \
     R(scale,              lb_scale,          ref,  neon, neon,    neon)                                               \
     R(silu_mul,           lb_silu_mul,       ref,  neon, neon,    neon)                                               \
+    R(relu2_mul,          lb_relu2_mul,      ref,  neon, neon,    neon)                                               \
     R(rope,               lb_rope,           ref,  neon, neon,    neon)                                               \
     R(softmax_chunk,      lb_softmax_chunk,  ref,  neon, neon,    neon)                                               \
     R(axpby,              lb_axpby,          ref,  neon, neon,    neon)                                               \
@@ -322,6 +324,7 @@ static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
     R(add,                lb_add,            ref)                                                                     \
     R(scale,              lb_scale,          ref)                                                                     \
     R(silu_mul,           lb_silu_mul,       ref)                                                                     \
+    R(relu2_mul,          lb_relu2_mul,      ref)                                                                     \
     R(rope,               lb_rope,           ref)                                                                     \
     R(softmax_chunk,      lb_softmax_chunk,  ref)                                                                     \
     R(axpby,              lb_axpby,          ref)                                                                     \

@@ -46,8 +46,8 @@ static void check_elementwise(const lb_kernels *ref, const lb_kernels *k, size_t
 {
     float *a = test_floats(n, at_start, wild), *b = test_floats(n, at_start, wild);
     const float s = test_float(wild), t = test_float(false);
-    for (int op = 0; op < 6; op++) {
-        static const char *const names[] = {"add", "scale", "silu_mul", "axpby", "rmsnorm", "rmsnorm in place"};
+    for (int op = 0; op < 7; op++) {
+        static const char *const names[] = {"add", "scale", "silu_mul", "axpby", "rmsnorm", "rmsnorm in place", "relu2_mul"};
         float *want = copy_of(a, n), *y = test_floats(n, at_start, false);
         memcpy(y, a, n * sizeof(float));
         for (int side = 0; side < 2; side++) {
@@ -59,7 +59,8 @@ static void check_elementwise(const lb_kernels *ref, const lb_kernels *k, size_t
             case 2: use->silu_mul(out, b, n); break;
             case 3: use->axpby(out, b, s, t, n); break;
             case 4: use->rmsnorm(out, a, b, n, 1e-5f); break;
-            default: use->rmsnorm(out, out, b, n, 1e-6f); break;
+            case 5: use->rmsnorm(out, out, b, n, 1e-6f); break;
+            default: use->relu2_mul(out, b, n); break;
             }
         }
         const size_t i = test_differ(y, want, n);
@@ -229,7 +230,7 @@ static void test_level(const lb_kernels *ref, const lb_kernels *k)
             check_quantize(ref, k, lengths[i / 2], i % 2 == 0, kind);
         }
     }
-    lb_test_case("%s add, scale, silu_mul, axpby, rmsnorm", k->isa);
+    lb_test_case("%s add, scale, silu_mul, relu2_mul, axpby, rmsnorm", k->isa);
     for (size_t i = 0; i < 2 * N_LENGTHS; i++) {
         check_elementwise(ref, k, lengths[i / 2], i % 2 == 0, false);
         check_elementwise(ref, k, lengths[i / 2], i % 2 == 0, true);

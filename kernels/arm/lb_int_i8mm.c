@@ -13,7 +13,7 @@ LB_DECLARE_S24(i8mm);
 LB_DECLARE_INT8(i8mm);
 LB_DECLARE_MASKED(i8mm);
 
-static LB_TARGET_I8MM void lb_t_one_tile_i8mm(const uint8_t *codes, size_t code_stride, const float *scales, size_t n_groups,
+static LB_TARGET_I8MM void lb_t_own_tile_i8mm(const uint8_t *codes, size_t code_stride, const float *scales, size_t n_groups,
                                               size_t first, const lb_input *x, float *acc)
 {
     (void)code_stride;

@@ -7,7 +7,7 @@
 
 LB_DECLARE_TERN(i8mm);
 
-static LB_TARGET_I8MM void lb_t_tern_one_tile_i8mm(const uint8_t *digits, size_t n_quads, size_t first, const lb_input *x, int32_t *acc)
+static LB_TARGET_I8MM void lb_t_tern_own_tile_i8mm(const uint8_t *digits, size_t n_quads, size_t first, const lb_input *x, int32_t *acc)
 {
     lb_v_i8mm_all_sums(digits, n_quads, first, x, acc, false);
 }

@@ -28,6 +28,14 @@ void lb_scale_ref(float *y, float f, size_t n)
     }
 }
 
+void lb_relu2_mul_ref(float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float r = gate[i] > 0 ? gate[i] : 0;
+        gate[i] = r * r * up[i];
+    }
+}
+
 void lb_silu_mul_ref(float *gate, const float *up, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

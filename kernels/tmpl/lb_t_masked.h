@@ -30,12 +30,13 @@ LB_T_TARGET void LB_N(lb_masked_with_)(lb_masked_expand_fn *expand, const void *
     for (size_t i = 0; i < n_tiles;) {
         const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
         const size_t tiles = LB_T_GTILES == 2 && i + 2 <= n_tiles ? 2 : 1;
+        LB_N(lb_t_job_) job = LB_N(lb_t_job_of_)(tile, tile_bytes, tiles, n_groups, x, y + i * LB_TILE_ROWS, y_stride, add);
         for (size_t j = 0; j < tiles; j++) {
-            memset(panel->acc + j * LB_MM_MAX_N * LB_TILE_ROWS, 0, x->n * LB_TILE_ROWS * sizeof(float));
             panel->at[j] = 0;
         }
         for (size_t g = 0; g < n_groups; g += LB_PANEL_GROUPS) {
             const size_t n = n_groups - g < LB_PANEL_GROUPS ? n_groups - g : LB_PANEL_GROUPS;
+            job.last = g + n == n_groups;
             for (size_t j = 0; j < tiles; j++) {
                 const uint8_t *from = tile + j * tile_bytes;
                 LB_N(lb_t_scales_)(panel->scale + j * LB_PANEL_GROUPS * LB_TILE_ROWS, from + LB_Q_SCALES_AT, g, n);
@@ -44,13 +45,12 @@ LB_T_TARGET void LB_N(lb_masked_with_)(lb_masked_expand_fn *expand, const void *
             }
 #if LB_T_GTILES == 2
             if (tiles == 2) {
-                LB_N(lb_t_two_tiles_)(panel->code, LB_PANEL_BYTES, panel->scale, n, g, x, panel->acc);
+                LB_N(lb_t_two_tiles_)(panel->code, LB_PANEL_BYTES, panel->scale, n, g, x, panel->acc, &job);
                 continue;
             }
 #endif
-            LB_N(lb_t_one_tile_)(panel->code, LB_PANEL_BYTES, panel->scale, n, g, x, panel->acc);
+            LB_N(lb_t_one_tile_)(panel->code, LB_PANEL_BYTES, panel->scale, n, g, x, panel->acc, &job);
         }
-        LB_N(lb_t_finish_all_)(panel, tile, tile_bytes, tiles, x->n, y + i * LB_TILE_ROWS, y_stride, add);
         i += tiles;
     }
 }

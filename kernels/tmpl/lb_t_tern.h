@@ -4,7 +4,7 @@
  *     LB_T_TOKENS  its tokens: 6, 4 or 2
  *     LB_T_QUADS   quads of columns that a `small` accumulator takes. Digits are 0..2 and |x| <= 127, so a pair
  *                  of products is at most 508: 64 of them fit 16 bits (32512)
- *     LB_T_OWN_TILE  defined: lb_t_tern_one_tile_LEVEL is there already (GTILES is 1)
+ *     LB_T_OWN_TILE  defined: lb_t_tern_own_tile_LEVEL, for all tokens of a panel, is there already (GTILES is 1)
  *     LB_T_AHEAD   bytes of software prefetch in gemv
  *     LB_T_DIRECT  products with this many tokens or fewer go through gemv
  * and two functions, before this file is included:
@@ -101,7 +101,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_tern_block_)(const uint8_t *digits, 
     for (size_t i = 0; i < tiles; i++) {
         LB_UNROLL
         for (size_t t = 0; t < tokens; t++) {
-            sum[i][t] = LB_V(load_i)(acc + (i * LB_MM_MAX_N + t) * LB_TILE_ROWS);
+            sum[i][t] = first == 0 ? LB_V(set1_i)(0) : LB_V(load_i)(acc + (i * LB_MM_MAX_N + t) * LB_TILE_ROWS);
         }
     }
     for (size_t j = 0; j < n_quads;) {
@@ -142,33 +142,78 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_tern_block_)(const uint8_t *digits, 
     }
 }
 
+/* A product of one or two tiles: where it goes, and the tiles after it, fetched while this one is computed */
+typedef struct LB_N(lb_t_tern_job_) {
+    const uint8_t *tile;
+    size_t tile_bytes;
+    float *y;
+    size_t y_stride;
+    bool add;
+    bool last;   /* panel: sums are complete */
+    size_t step; /* bytes to fetch per block of tokens */
+    lb_ahead ahead;
+} LB_N(lb_t_tern_job_);
+
+/* Behind a block of n tokens: their complete sums are finished while they are cached */
+static LB_SHARED LB_T_TARGET void LB_N(lb_t_tern_finish_some_)(LB_N(lb_t_tern_job_) *job, const lb_input *x, const int32_t *acc, size_t t,
+                                                               size_t n, size_t tiles)
+{
+    job->ahead.until += job->step;
+    for (; job->ahead.at < job->ahead.until; job->ahead.at += 64) {
+        LB_PREFETCH(job->ahead.at);
+    }
+    for (size_t i = 0; job->last && i < n; i++) {
+        float *y = job->y + (t + i) * job->y_stride;
+        for (size_t h = 0; h < tiles; h++) {
+            __builtin_prefetch(y + n * job->y_stride + h * LB_TILE_ROWS, 1); /* rows are far apart: the next tokens' */
+            const LB_I sum = LB_V(load_i)(acc + (h * LB_MM_MAX_N + t + i) * LB_TILE_ROWS);
+            LB_N(lb_t_tern_finish_)(sum, job->tile + h * job->tile_bytes, x, t + i, y + h * LB_TILE_ROWS, job->add);
+        }
+    }
+}
+
 #define LB_T_RUN(N, TILES)                                                                      \
     for (; t + N <= x->n; t += N) {                                                             \
         LB_N(lb_t_tern_block_)(digits, n_quads, first, x, t, acc + t * LB_TILE_ROWS, TILES, N); \
+        LB_N(lb_t_tern_finish_some_)(job, x, acc, t, N, TILES);                                 \
     }
 
-#define LB_T_TOKEN_LOOP(TILES)   \
-    size_t t = 0;                \
-    LB_T_RUN(LB_T_TOKENS, TILES) \
-    LB_T_RUN(2, TILES)           \
-    LB_T_RUN(1, TILES)
-
-#ifndef LB_T_OWN_TILE
+#ifdef LB_T_OWN_TILE
 static LB_T_TARGET void LB_N(lb_t_tern_one_tile_)(const uint8_t *digits, size_t n_quads, size_t first,
-                                                  const lb_input *x, int32_t *acc)
+                                                  const lb_input *x, int32_t *acc, LB_N(lb_t_tern_job_) *job)
 {
-    LB_T_TOKEN_LOOP(1)
+    if (first == 0) {
+        memset(acc, 0, x->n * LB_TILE_ROWS * sizeof *acc);
+    }
+    LB_N(lb_t_tern_own_tile_)(digits, n_quads, first, x, acc);
+    LB_N(lb_t_tern_finish_some_)(job, x, acc, 0, x->n, 1);
+}
+#else
+static LB_T_TARGET void LB_N(lb_t_tern_one_tile_)(const uint8_t *digits, size_t n_quads, size_t first,
+                                                  const lb_input *x, int32_t *acc, LB_N(lb_t_tern_job_) *job)
+{
+    size_t t = 0;
+#if LB_T_GTILES == 1
+    LB_T_RUN(LB_T_TOKENS, 1)
+#endif
+#if LB_T_GTILES == 2 || LB_T_TOKENS > 2 /* two tiles: the last of an odd number */
+    LB_T_RUN(2, 1)
+#endif
+    LB_T_RUN(1, 1)
 }
 #endif
 
 #if LB_T_GTILES == 2
 static LB_T_TARGET void LB_N(lb_t_tern_two_tiles_)(const uint8_t *digits, size_t n_quads, size_t first,
-                                                   const lb_input *x, int32_t *acc)
+                                                   const lb_input *x, int32_t *acc, LB_N(lb_t_tern_job_) *job)
 {
-    LB_T_TOKEN_LOOP(2)
+    size_t t = 0;
+    LB_T_RUN(LB_T_TOKENS, 2)
+    LB_T_RUN(4, 2)
+    LB_T_RUN(2, 2)
+    LB_T_RUN(1, 2)
 }
 #endif
-#undef LB_T_TOKEN_LOOP
 #undef LB_T_RUN
 
 LB_T_TARGET void LB_N(lb_gemm_tern_)(const void *w, size_t tile_bytes, size_t n_tiles, size_t k,
@@ -183,9 +228,9 @@ LB_T_TARGET void LB_N(lb_gemm_tern_)(const void *w, size_t tile_bytes, size_t n_
     for (size_t i = 0; i < n_tiles;) {
         const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
         const size_t tiles = LB_T_GTILES == 2 && i + 2 <= n_tiles ? 2 : 1;
-        for (size_t h = 0; h < tiles; h++) {
-            memset(panel->acc + h * LB_MM_MAX_N * LB_TILE_ROWS, 0, x->n * LB_TILE_ROWS * sizeof(int32_t));
-        }
+        const size_t runs = (x->n + LB_T_TOKENS - 1) / LB_T_TOKENS * ((n_lines + LB_TERN_PANEL_LINES - 1) / LB_TERN_PANEL_LINES);
+        LB_N(lb_t_tern_job_) job = {.tile = tile, .tile_bytes = tile_bytes, .y = y + i * LB_TILE_ROWS, .y_stride = y_stride, .add = add,
+                                    .step = tiles * tile_bytes / runs + 1, .ahead = lb_ahead_of(tile, tiles * tile_bytes)};
         for (size_t l = 0; l < n_lines; l += LB_TERN_PANEL_LINES) {
             const size_t end = n_lines - l < LB_TERN_PANEL_LINES ? n_lines : l + LB_TERN_PANEL_LINES;
             for (size_t h = 0; h < tiles; h++) {
@@ -195,21 +240,15 @@ LB_T_TARGET void LB_N(lb_gemm_tern_)(const void *w, size_t tile_bytes, size_t n_
                     LB_L(tern_digits)(codes + 64 * j, digits + (j - l) * 5 * 64);
                 }
             }
+            job.last = end == n_lines;
             const size_t n_quads = (end * 5 < all_quads ? end * 5 : all_quads) - l * 5;
 #if LB_T_GTILES == 2
             if (tiles == 2) {
-                LB_N(lb_t_tern_two_tiles_)(panel->digits, n_quads, l * 5, x, panel->acc);
+                LB_N(lb_t_tern_two_tiles_)(panel->digits, n_quads, l * 5, x, panel->acc, &job);
                 continue;
             }
 #endif
-            LB_N(lb_t_tern_one_tile_)(panel->digits, n_quads, l * 5, x, panel->acc);
-        }
-        for (size_t h = 0; h < tiles; h++) {
-            for (size_t t = 0; t < x->n; t++) {
-                const LB_I sum = LB_V(load_i)(panel->acc + (h * LB_MM_MAX_N + t) * LB_TILE_ROWS);
-                float *out = y + t * y_stride + (i + h) * LB_TILE_ROWS;
-                LB_N(lb_t_tern_finish_)(sum, tile + h * tile_bytes, x, t, out, add);
-            }
+            LB_N(lb_t_tern_one_tile_)(panel->digits, n_quads, l * 5, x, panel->acc, &job);
         }
         i += tiles;
     }

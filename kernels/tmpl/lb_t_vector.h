@@ -151,6 +151,15 @@ LB_T_TARGET void LB_N(lb_silu_mul_)(float *gate, const float *up, size_t n)
     }
 }
 
+LB_T_TARGET void LB_N(lb_relu2_mul_)(float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i += 16) {
+        const size_t m = n - i < 16 ? n - i : 16;
+        const LB_F r = LB_V(max)(LB_V(load_n)(gate + i, m), LB_V(set1)(0.0f));
+        LB_V(store_n)(gate + i, LB_V(mul)(LB_V(mul)(r, r), LB_V(load_n)(up + i, m)), m);
+    }
+}
+
 LB_T_TARGET void LB_N(lb_axpby_)(float *o, const float *c, float a, float b, size_t n)
 {
     const LB_F va = LB_V(set1)(a), vb = LB_V(set1)(b);

@@ -135,10 +135,7 @@ static void activate_token(void *context, size_t t, unsigned thread)
     (void)thread;
     float *gate = s->gate + t * s->ffn_stride, *up = s->up + t * s->ffn_stride;
     if (h->activation == LB_ACT_RELU2) {
-        for (size_t i = 0; i < n; i++) {
-            float r = gate[i] > 0 ? gate[i] : 0;
-            gate[i] = r * r * up[i];
-        }
+        s->exec.k->relu2_mul(gate, up, n);
     } else {
         s->exec.k->silu_mul(gate, up, n);
     }

@@ -3,9 +3,10 @@
 
 enum { MAX_BATCH = 4096, DEFAULT_BATCH = 256, DEFAULT_CONTEXT = 4096, DEFAULT_MAX_THREADS = 16, DEFAULT_SINKS = 4 };
 
+/* Of rows of n floats: an odd number of cache lines, or a column of rows, as products write it, would be in few sets of a cache. */
 static size_t stride_of(size_t n)
 {
-    return lb_round_up(n, LB_TILE_ROWS);
+    return lb_round_up(n, LB_TILE_ROWS) | LB_TILE_ROWS;
 }
 
 static float *take_rows(lb_arena *a, size_t rows, size_t stride)
