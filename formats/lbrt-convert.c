@@ -103,7 +103,7 @@ int main(int argc, char **argv)
     float salient = 0.0f, outliers = 0.0f;
     uint32_t calib_tokens = 0;
     const char *calib = NULL, *budget = NULL;
-    bool sparse = false, formats = false, shapes = false, verbose = false, quiet = false, json = false;
+    bool sparse = false, balance = false, formats = false, shapes = false, verbose = false, quiet = false, json = false;
     const lb_arg args[] = {
         { "--format", "-f", LB_ARG_STRING, &format, "F", "weight format of the linear layers (default q4; f16 for adapters); see --formats" },
         { "--tensor", NULL, LB_ARG_STRINGS, &tensors, "GLOB=F", "format of the tensors whose name matches; repeatable, the last match wins" },
@@ -111,6 +111,7 @@ int main(int argc, char **argv)
         { "--salient-rows", NULL, LB_ARG_FLOAT, &salient, "P", "P percent of each layer's rows, in blocks of 64, that the format hurts most become q8" },
         { "--lowrank", NULL, LB_ARG_UINT, &lowrank, "R", "add a low-rank term of rank R to every layer, fitted in turns with the format (LQ-LoRA)" },
         { "--sparse", NULL, LB_ARG_FLAG, &sparse, NULL, "keep zeros: 2:4 layers as s24q8 or s24q4, others of which more than half is zero as masks and values" },
+        { "--kv-balance", NULL, LB_ARG_FLAG, &balance, NULL, "even out keys by powers of two for q4 and q2 KV caches: the same function; not for use with adapters" },
         { "--tokenizer", NULL, LB_ARG_STRING, &tokenizer, "FILE", "take the tokenizer from this file" },
         { "--synth", NULL, LB_ARG_STRING, &synth, "SHAPE", "random weights at a real model's shape instead of an input; see --shapes" },
         { "--calib", NULL, LB_ARG_STRING, &calib, "TEXT", "run the model on this text and quantize for what its layers read there" },
@@ -180,6 +181,13 @@ int main(int argc, char **argv)
     lbrt_status s = synth ? lb_source_open_synth(synth, &a, &source, &err) : lb_source_open(words[0], tokenizer, &a, &source, &err);
     if (s != LBRT_OK) {
         lb_program_fail(program, "%s", err.text);
+    }
+    size_t balanced = 0;
+    if (balance && lb_source_balance(&source, &a, &balanced, &err) != LBRT_OK) {
+        lb_program_fail(program, "%s", err.text);
+    }
+    if (balance && !quiet) {
+        fprintf(stderr, "%zu channels of keys balanced\n", balanced);
     }
     if (!quiet) {
         note_chat_template(source, &a);

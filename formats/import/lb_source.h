@@ -66,4 +66,10 @@ lbrt_status lb_source_open_hf(const char *folder, const char *tokenizer_path, co
 lbrt_status lb_source_open_llama2c(const char *path, const char *tokenizer_path, const lbrt_allocator *a,
                                    lb_source **out, lbrt_error *err);
 
+/*
+ * Puts itself in front of *source, which it closes with itself: keys whose channels a quantized KV cache can keep better, see lb_source_balance.c.
+ * *n_changed: channels of key heads with a factor other than 1. *source is to be closed after a failure too.
+ */
+lbrt_status lb_source_balance(lb_source **source, const lbrt_allocator *a, size_t *n_changed, lbrt_error *err);
+
 #endif /* LB_SOURCE_H */
