@@ -29,17 +29,20 @@ typedef struct calib_job {
 
     const lb_source *source;
     const lb_convert_options *options;
-    double done, share; /* of all weights: those that are packed, those that read the place at work */
-    unsigned runs;      /* through all tokens since the place was reached */
-    double begin, span; /* of the progress: the phase at work */
+    double done, share;    /* of all work: of the places behind, of the place at work */
+    double running;        /* the part of the latter that is not packing */
+    double packed, packed_now, weights; /* of all weights: packed when the place was reached, and now; that read it */
+    double work;           /* all */
+    double from, to;       /* parts of `running`: of the run through all tokens that is on */
+    double begin, span;    /* of the progress: the phase at work */
     lb_calib_report *report;
 } calib_job;
 
 /*
- * Progress: of the time that a place in a layer takes, about a third each goes into bringing the tokens there, into moments, and
- * into packing. The copy of the model at the beginning is a twentieth of all, the choice of formats two thirds of the rest.
+ * Progress goes by operations (work_of). The copy of the model at the beginning is a fiftieth of all, the choice of formats two thirds of
+ * the rest.
  */
-static const double copy_share = 0.05, budget_share = 0.63;
+static const double copy_share = 0.02, budget_share = 0.63, arriving = 0.15; /* of running: bringing the packed copy to the place */
 
 static void calib_show(const calib_job *c, double done, const char *what)
 {
@@ -53,15 +56,16 @@ static void calib_tick(void *user, double done)
     const calib_job *c = (const calib_job *)user;
     char what[48];
     lb_format(what, sizeof what, "layer %u: running the model", c->layer);
-    calib_show(c, c->done + c->share * (c->runs + done) / 3.0, what);
+    calib_show(c, c->done + c->share * c->running * (c->from + (c->to - c->from) * done), what);
 }
 
 /* lb_convert's, of weights that are packed */
 static void calib_progress(void *user, double done, const char *tensor)
 {
     calib_job *c = (calib_job *)user;
-    c->done = done;
-    calib_show(c, done, tensor);
+    const double packed = c->weights > 0.0 ? (done - c->packed) / c->weights : 0.0;
+    c->packed_now = done;
+    calib_show(c, c->done + c->share * (c->running + (1.0 - c->running) * (packed < 1.0 ? packed : 1.0)), tensor);
 }
 
 static void calib_tensor(void *user, const lb_convert_tensor_report *report)
@@ -120,20 +124,37 @@ static bool place_of_tensor(const lb_hparams *h, const char *name, uint32_t *lay
     return false;
 }
 
-/* The share of all weights that read the same as a tensor */
-static double share_of(const calib_job *c, uint32_t layer, lb_tap_place place)
+/* Operations at a place: running the original through the half that ends there, moments and what is made of them, packing. And its weights. */
+static double work_of(const calib_job *c, uint32_t layer, lb_tap_place place, double *running, double *weights)
 {
-    uint64_t same = 0, all = 0;
+    const bool ends = place == LB_TAP_ATTN_O || place == LB_TAP_FFN_DOWN;
+    const double tokens = (double)c->streams.n_tokens;
+    double half = 0.0, n = 0.0;
+    *weights = 0.0;
     for (size_t i = 0; i < c->source->n_tensors; i++) {
         const lb_source_tensor *t = &c->source->tensors[i];
         uint32_t other_layer = 0;
         lb_tap_place other;
-        all += t->rows * t->cols;
-        if (place_of_tensor(&c->source->hparams, t->name, &other_layer, &other) && other_layer == layer && other == place) {
-            same += t->rows * t->cols;
+        if (place_of_tensor(&c->source->hparams, t->name, &other_layer, &other) && other_layer == layer) {
+            const double own = (double)(t->rows * t->cols);
+            *weights += other == place ? own : 0.0;
+            n = other == place ? (double)t->cols : n;
+            half += ends && (other == LB_TAP_FFN || other == LB_TAP_FFN_DOWN) == (place == LB_TAP_FFN_DOWN) ? own : 0.0;
         }
     }
-    return (double)same / (double)all;
+    *running = tokens * (2.0 * half + 3.0 * n * n) + 2.3 * n * n * n;
+    return *running + 4.0 * *weights * n;
+}
+
+static double all_work(const calib_job *c)
+{
+    double sum = 0.0, running, weights;
+    for (uint32_t layer = 0; layer < c->source->hparams.n_layers; layer++) {
+        for (int place = 0; place < LB_TAP_PLACES; place++) {
+            sum += work_of(c, layer, (lb_tap_place)place, &running, &weights);
+        }
+    }
+    return sum + work_of(c, c->source->hparams.n_layers, LB_TAP_PLACES, &running, &weights);
 }
 
 /* Brings the streams to where a tensor is read. */
@@ -143,13 +164,24 @@ static void go_to(calib_job *c, uint32_t layer, lb_tap_place place)
         return;
     }
     drop_factors(c);
+    double running, weights, all = 0.0;
+    for (size_t i = 0; i < c->source->n_tensors; i++) {
+        all += (double)(c->source->tensors[i].rows * c->source->tensors[i].cols);
+    }
+    const double work = work_of(c, layer, place, &running, &weights);
+    c->done += c->share;
+    c->share = work / c->work;
+    c->running = running / work;
+    c->weights = weights / all;
+    c->packed = c->packed_now;
     c->layer = layer;
     c->place = place;
     c->have_place = true;
-    c->share = share_of(c, layer, place);
-    c->runs = 0;
+    c->from = 0.0;
+    c->to = arriving;
     lb_streams_go_to(&c->streams, layer, place == LB_TAP_FFN || place == LB_TAP_FFN_DOWN);
-    c->runs = 1;
+    c->from = arriving;
+    c->to = 1.0;
 }
 
 static lbrt_status calib_factor(void *user, const char *tensor, const lb_factor_options *basis, const lb_factor **out, lbrt_error *err)
@@ -298,6 +330,7 @@ static lbrt_status convert_fitted(calib_job *c, const char *path, const lb_conve
     c->streams.tick = calib_tick;
     c->streams.tick_user = c;
     c->report = report;
+    c->work = all_work(c);
     LB_TRY(lb_convert(c->source, path, &o, &c->a, err));
     report->tokens = c->streams.n_fitted;
     report->seconds = c->streams.seconds;
