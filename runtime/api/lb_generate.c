@@ -64,6 +64,9 @@ lbrt_status lbrt_generate(lbrt_session *s, const lbrt_token *prompt, size_t n, l
             go_on = callback(user, id, text, bytes);
         }
     }
+    if (status == LBRT_CANCELLED) {
+        atomic_store(&s->cancel, false); /* somebody asked and the logits function said no: one answer to both */
+    }
     if (in && in->size >= offsetof(lbrt_generation, n_generated) + sizeof in->n_generated) {
         in->n_generated = how.n_generated;
     }
