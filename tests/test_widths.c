@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../formats/calib/lb_calib.h"
 #include "../formats/container/lb_container.h"
 #include "../formats/pack/lb_convert.h"
 #include "../formats/pack/lb_writer.h"
@@ -144,6 +145,38 @@ static void wd_logits(const char *path, const char *isa, uint32_t batch, uint32_
     lbrt_model_close(m);
 }
 
+/* The sliced model converted with a text, and with a budget if that is not 0 */
+static void wd_calibrated(lb_wformat format, double budget, float out[WD_N * MK_VOCAB])
+{
+    static const char letters[] = "ab aab b abba a";
+    char path[300], text[3000];
+    lbrt_error err = { LBRT_OK, "" };
+    const lbrt_allocator a = lb_allocator_or_default(NULL);
+    lb_source *source = wd_sliced(0, &err);
+    for (size_t i = 0; i < sizeof text; i++) {
+        text[i] = letters[(i * i / 7 + i) % (sizeof letters - 1)];
+    }
+    const lb_convert_options o = { .format = format, .threads = 2 };
+    const lb_calib_options how = { .text = text, .text_bytes = sizeof text, .n_context = 16, .damping = -1.0, .shift = -1.0, .budget_bits = budget };
+    lb_calib_report report = { .kl = NAN };
+    strcpy(path, lb_test_temp("widths-calib.lbrt"));
+    LB_CHECK(source && lb_convert_calibrated(source, path, &o, &how, &a, &report, &err) == LBRT_OK && report.kl >= 0.0 && report.kl < 1.0,
+             "%s, KL %g", err.text, report.kl);
+    wd_logits(path, NULL, WD_N, 1, out);
+    if (source) {
+        source->close(source);
+    }
+}
+
+static double wd_distance(const float *a, const float *b)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < WD_N * MK_VOCAB; i++) {
+        sum += pow((double)a[i] - (double)b[i], 2.0);
+    }
+    return sum;
+}
+
 /* A file of the same tensors in which one is left out or has another shape is refused. */
 static void wd_refused(const char *path, const char *name, uint64_t rows, const char *why)
 {
@@ -216,6 +249,14 @@ void test_widths(void)
             LB_CHECK(memcmp(same, got, sizeof got) == 0, "%s, batch %u, %u threads", isa, ways[j][0], ways[j][1]);
         }
     }
+
+    lb_test_case("widths of their own: calibration brings the model nearer to what it was; a budget");
+    float plain[WD_N * MK_VOCAB], calibrated[WD_N * MK_VOCAB];
+    wd_logits(wd_convert(wd_sliced(0, &err), "sliced-q2.lbrt", LB_W_Q2), NULL, WD_N, 1, plain);
+    wd_calibrated(LB_W_Q2, 0.0, calibrated);
+    LB_CHECK(wd_distance(calibrated, want) < 0.9 * wd_distance(plain, want), "%g with, %g without", wd_distance(calibrated, want),
+             wd_distance(plain, want));
+    wd_calibrated(LB_W_Q2, 16.0, calibrated); /* such narrow matrices are mostly padding */
 
     lb_test_case("widths that do not fit");
     lb_source *source = wd_sliced(1, &err);

@@ -256,20 +256,20 @@ static lbrt_status try_matrix(budget_job *j, const lb_moments *moments, lbrt_err
 
 /* ---------------------------------------------------------------- all matrices */
 
-/* A matrix whose format is not up for choice */
-static bool is_kept(const lb_convert_options *keep, const lb_source_tensor *t)
-{
-    bool kept = lb_convert_is_vector(t->name) || t->ternary;
-    for (size_t i = 0; i < keep->n_rules; i++) {
-        kept = kept || lb_glob_match(keep->rules[i].glob, t->name);
-    }
-    return kept;
-}
-
 static bool ends_with(const char *name, const char *end)
 {
     const size_t n = strlen(name), m = strlen(end);
     return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+/* A matrix whose format is not up for choice */
+static bool is_kept(const lb_convert_options *keep, const lb_source_tensor *t)
+{
+    bool kept = lb_convert_is_vector(t->name) || t->ternary || ends_with(t->name, "_shortcut");
+    for (size_t i = 0; i < keep->n_rules; i++) {
+        kept = kept || lb_glob_match(keep->rules[i].glob, t->name);
+    }
+    return kept;
 }
 
 /* The matrices that read the same, in the order of a token's way */

@@ -98,7 +98,7 @@ static void drop_factors(calib_job *c)
     lb_moments_close(&c->moments);
 }
 
-/* The place in a layer whose input a tensor reads; false: the embedding */
+/* The place in a layer whose input a tensor reads; false: the embedding, and shortcut matrices, which are packed without moments */
 static bool place_of_tensor(const lb_hparams *h, const char *name, uint32_t *layer, lb_tap_place *place)
 {
     static const struct {
@@ -374,7 +374,6 @@ static lbrt_status convert_calibrated(const lb_source *source, const char *path,
     how.damping = how.damping < 0 ? 0.1 : how.damping; /* 0.03 and 0.3 lose 3 and 14 % on text that was held out */
     how.shift = how.shift < 0 ? 1.0 : how.shift;
     *report = (lb_calib_report){ .kl = NAN, .predicted = NAN };
-    LB_FAIL_IF(source->hparams.norm_width, err, LBRT_ERR_UNSUPPORTED, "models whose layers have widths of their own cannot be calibrated");
     LB_FAIL_IF(!source->tokens, err, LBRT_ERR_ARGUMENT, "calibration needs a model with a tokenizer");
     calib_job job = { .how = &how, .a = *a, .source = source, .options = options, .span = copy_share };
     lb_map map = { NULL, 0 };

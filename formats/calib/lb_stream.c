@@ -6,7 +6,7 @@
 #include "../../runtime/base/lb_os.h"
 
 /* Every so many-th chunk takes no part in the moments, if there are enough: divergence is measured on it. More where that is all. */
-enum { HELD_OUT = 16, HELD_OUT_ALONE = 4, PER_LAYER = 7, LOGIT_ROWS = 64 };
+enum { HELD_OUT = 16, HELD_OUT_ALONE = 4, PER_LAYER = 9, LOGIT_ROWS = 64 };
 
 static bool held_out(const lb_streams *s, size_t chunk)
 {
@@ -59,7 +59,12 @@ lbrt_status lb_streams_open(lb_streams *s, lbrt_model *original, bool alone, uns
         LB_FAIL_IF((uint32_t)tokens[i] >= h->n_vocab, err, LBRT_ERR_FORMAT, "token %d of the calibration text is not the model's",
                    (int)tokens[i]);
     }
-    s->seen_stride = lb_round_up(lb_max(lb_max(h->dim, original->o_dim), h->ffn_dim), LB_K_ALIGN);
+    s->seen_stride = lb_max(h->dim, original->head.cols);
+    for (uint32_t i = 0; i < h->n_layers; i++) {
+        const lb_layer *l = &original->layers[i];
+        s->seen_stride = lb_max(s->seen_stride, lb_max(lb_max(l->attn_q.cols, l->attn_o.cols), lb_max(l->ffn_gate.cols, l->ffn_down.cols)));
+    }
+    s->seen_stride = lb_round_up(s->seen_stride, LB_K_ALIGN);
     s->seen_bytes = n_context * s->seen_stride * sizeof(float);
     s->seen = (float *)lb_alloc(a, s->seen_bytes);
     s->logits_bytes = 2 * LOGIT_ROWS * lb_round_up(h->n_vocab, LB_TILE_ROWS) * sizeof(float);
@@ -219,7 +224,8 @@ lbrt_status lb_streams_collect(lb_streams *s, lb_tap_place place, bool cross, lb
     const lbrt_model *m = s->original.model;
     s->place = place;
     const lb_layer *l = &m->layers[lb_min(s->half / 2, m->hparams.n_layers - 1)];
-    s->cols = place == LB_TAP_ATTN_O ? l->attn_o.cols : place == LB_TAP_FFN_DOWN ? l->ffn_down.cols : m->hparams.dim;
+    s->cols = place == LB_TAP_ATTN ? l->attn_q.cols : place == LB_TAP_ATTN_O ? l->attn_o.cols : place == LB_TAP_FFN ? l->ffn_gate.cols
+            : place == LB_TAP_FFN_DOWN ? l->ffn_down.cols : m->head.cols;
     LB_TRY(lb_moments_open(moments, s->cols, cross, s->packed.session->exec.n_threads, &s->a, err));
     s->moments = moments;
     start(s);
@@ -263,7 +269,8 @@ lbrt_status lb_streams_replace(lb_streams *s, const char *name, const lb_tensor 
             const char *name;
             lb_linear *linear;
         } all[PER_LAYER] = { { ".attn_q", &l->attn_q }, { ".attn_k", &l->attn_k }, { ".attn_v", &l->attn_v }, { ".attn_o", &l->attn_o },
-                             { ".ffn_gate", &l->ffn_gate }, { ".ffn_up", &l->ffn_up }, { ".ffn_down", &l->ffn_down } };
+                             { ".ffn_gate", &l->ffn_gate }, { ".ffn_up", &l->ffn_up }, { ".ffn_down", &l->ffn_down },
+                             { ".attn_shortcut", &l->attn_shortcut }, { ".ffn_shortcut", &l->ffn_shortcut } };
         for (size_t i = 0; i < PER_LAYER; i++) {
             if (strcmp(strrchr(name, '.'), all[i].name) == 0) {
                 linear = all[i].linear;
@@ -314,7 +321,7 @@ static void head_logits(const lb_stream *stream, size_t row, size_t n, float *ou
     const lbrt_model *m = stream->model;
     const float *normed = session->normed + row * session->normed_stride;
     for (size_t t = 0; t < n; t++) {
-        lb_prep_token(&session->exec, &session->prep, t, normed + t * session->normed_stride, m->hparams.dim, &m->head.needs);
+        lb_prep_token(&session->exec, &session->prep, t, normed + t * session->normed_stride, m->head.cols, &m->head.needs);
     }
     const lb_prepared in = lb_prep_input(&session->prep, n, normed, session->normed_stride);
     const lb_product product = { .linear = &m->head, .y = out, .stride = stride };

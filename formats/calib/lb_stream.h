@@ -33,7 +33,7 @@ typedef struct lb_streams {
     lbrt_allocator a;
     lb_stream original, packed;
     lbrt_model copy;          /* packed.model */
-    lb_stream_piece *pieces;  /* 7 per layer, embedding, head */
+    lb_stream_piece *pieces;  /* 9 per layer, embedding, head */
     size_t n_pieces;
     const lbrt_token *tokens; /* the caller's */
     size_t n_tokens, n_context, n_chunks, stride;
