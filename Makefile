@@ -113,6 +113,7 @@ FUZZ_MAKE = $(MAKE) BUILD=build-fuzz CC=clang CFLAGS="-O1 -g -DLB_DEBUG -DLB_FUZ
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined" KERNEL_CFLAGS=-fno-sanitize=undefined,fuzzer-no-link
 FUZZ_LIBS := $(FUZZ_BASE:%.c=$(BUILD)/obj/%.o) $(BUILD)/liblbrt-tools.a $(BUILD)/liblbrt.a
 
+$(BUILD)/fuzz-bin-api: $(BUILD)/obj/tests/fuzz/lb_fuzz_api_program.o
 $(BUILD)/fuzz-bin-%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
 	$(CC) -fsanitize=fuzzer,address,undefined -pthread $^ -o $@ $(LDLIBS)
 $(BUILD)/fuzz_seeds: $(BUILD)/obj/tests/tools/fuzz_seeds.o $(FUZZ_LIBS)

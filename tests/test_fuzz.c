@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fuzz/lb_fuzz.h"
 #include "lb_test.h"
 
 enum { FUZZ_MUTATIONS = 40, FUZZ_FILES = 256 };
@@ -32,15 +33,6 @@ static int fuzz_by_name(const void *a, const void *b)
     return strcmp((const char *)a, (const char *)b);
 }
 
-/* The same sequence of mutations for the same file, whatever ran before. */
-static uint64_t fuzz_random(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15ull;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-    return z ^ z >> 31;
-}
-
 static struct {
     const uint8_t *data;
     size_t bytes;
@@ -58,29 +50,31 @@ static void fuzz_crash(int sig)
 
 static void fuzz_mutations(size_t target, const uint8_t *data, size_t bytes)
 {
-    uint64_t seed = bytes * 64 + target;
-    enum { LEAST = 300 };
+    uint64_t seed = bytes * 64 + target; /* the same sequence of mutations for the same file, whatever ran before */
+    enum { LEAST = LB_FUZZ_PROGRAM };
     uint8_t *copy = malloc(bytes + LEAST);
     const char *more = getenv("LBRT_FUZZ_MUTATIONS");
     const unsigned long all = more ? strtoul(more, NULL, 10) : FUZZ_MUTATIONS;
     for (unsigned long i = 0; copy && i < all; i++) {
         size_t n = bytes;
         memcpy(copy, data, bytes);
-        if (i % 4 == 3) { /* for those to whom every byte means something */
+        if (i % 4 == 3 && strcmp(fuzz_targets[target].name, "api") == 0) {
+            n = lb_fuzz_api_program(&seed, copy, LEAST);
+        } else if (i % 4 == 3) { /* for those to whom every byte means something */
             for (n = 0; n < LEAST; n++) {
-                copy[n] = (uint8_t)fuzz_random(&seed);
+                copy[n] = (uint8_t)lb_fuzz_random(&seed);
             }
         }
-        for (uint64_t changes = 1 + fuzz_random(&seed) % 4; changes && n > 1; changes--) {
+        for (uint64_t changes = 1 + lb_fuzz_random(&seed) % 4; changes && n > 1; changes--) {
             /* what matters stands in front: half of the changes go there */
-            const size_t at = (size_t)(fuzz_random(&seed) % (fuzz_random(&seed) % 2 && n > 600 ? 600 : n));
-            switch (fuzz_random(&seed) % 5) {
-            case 0: copy[at] ^= (uint8_t)(1u << fuzz_random(&seed) % 8); break;
-            case 1: copy[at] = (uint8_t)fuzz_random(&seed); break;
-            case 2: copy[at] = fuzz_random(&seed) % 2 ? 0xff : 0; break;
+            const size_t at = (size_t)(lb_fuzz_random(&seed) % (lb_fuzz_random(&seed) % 2 && n > 600 ? 600 : n));
+            switch (lb_fuzz_random(&seed) % 5) {
+            case 0: copy[at] ^= (uint8_t)(1u << lb_fuzz_random(&seed) % 8); break;
+            case 1: copy[at] = (uint8_t)lb_fuzz_random(&seed); break;
+            case 2: copy[at] = lb_fuzz_random(&seed) % 2 ? 0xff : 0; break;
             case 3: n = at + 1; break;
             default: {
-                const size_t from = (size_t)(fuzz_random(&seed) % n), most = n - (at > from ? at : from);
+                const size_t from = (size_t)(lb_fuzz_random(&seed) % n), most = n - (at > from ? at : from);
                 memmove(copy + at, copy + from, most < 16 ? most : 16);
                 break;
             }

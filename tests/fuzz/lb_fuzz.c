@@ -13,6 +13,14 @@ void lb_fuzz_check(bool ok, const char *what)
     }
 }
 
+uint64_t lb_fuzz_random(uint64_t *seed)
+{
+    uint64_t z = *seed += 0x9e3779b97f4a7c15ull;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+    return z ^ z >> 31;
+}
+
 enum { FUZZ_MEMORY = 64 << 20 };
 
 static struct {

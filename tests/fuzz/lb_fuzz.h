@@ -48,4 +48,11 @@ unsigned char *lb_fuzz_copy(const uint8_t *data, size_t bytes);
 /* A NUL-terminated copy, to be freed. */
 char *lb_fuzz_text(const uint8_t *data, size_t bytes);
 
+/* The same sequence of numbers for the same seed, which it moves on. */
+uint64_t lb_fuzz_random(uint64_t *seed);
+
+/* A program of calls for the target api in which most calls make sense; returns its bytes, at most cap (at least 64). */
+enum { LB_FUZZ_PROGRAM = 300 };
+size_t lb_fuzz_api_program(uint64_t *seed, uint8_t *out, size_t cap);
+
 #endif /* LB_FUZZ_H */
