@@ -160,23 +160,28 @@ static void seeds_state(void)
     hand_make(&f);
     lbrt_model *m = NULL;
     lb_fuzz_check(lbrt_model_open_memory(f.data, f.bytes, NULL, &m, NULL) == LBRT_OK, "the model");
-    for (unsigned i = 0; i < 5; i++) {
+    static lbrt_token ids[1100];
+    for (unsigned j = 0; j < 1100; j++) {
+        ids[j] = (lbrt_token)(j * 7 % HAND_VOCAB);
+    }
+    for (unsigned i = 0; i < 8; i++) { /* 5: with faint tokens; 6, 7: with a window */
         lbrt_session_options o = LBRT_SESSION_OPTIONS_INIT;
-        o.n_context = 320;
-        o.kv_key = formats[i][0];
-        o.kv_value = formats[i][1];
+        const unsigned format = i < 5 ? i : i == 6 ? 0 : 3;
+        o.n_context = i < 6 ? 640 : 1200;
+        o.n_batch = i < 6 ? 0 : 8;
+        o.window = i < 6 ? 0 : 40;
+        o.n_faint = i == 5 ? 512 : 0;
+        o.kv_key = formats[format][0];
+        o.kv_value = formats[format][1];
         lbrt_session *s = NULL;
         lb_fuzz_check(lbrt_session_create(m, &o, &s, NULL) == LBRT_OK, "a session");
-        lbrt_token ids[150];
-        for (unsigned j = 0; j < 150; j++) {
-            ids[j] = (lbrt_token)(j * 7 % HAND_VOCAB);
-        }
-        lb_fuzz_check(lbrt_feed(s, ids, i < 2 ? 5 : 150) == LBRT_OK, "feed");
+        lb_fuzz_check(lbrt_feed(s, ids, i < 2 ? 5 : i < 5 ? 150 : i == 5 ? 600 : 1100) == LBRT_OK, "feed");
+        lb_fuzz_check(i != 5 || (lbrt_compress(s, 256) == LBRT_OK && lbrt_session_held(s) == 512), "compress");
         size_t n = lbrt_state_bytes(s);
         unsigned char *state = malloc(n);
         lb_fuzz_check(state && lbrt_state_save(s, state, n, &n) == LBRT_OK, "save");
-        char name[8] = { 's', (char)('0' + i) };
-        put("state", name, (int)(1 | i << 1 | 16), state, n);
+        static const char *const names[] = { "s0", "s1", "s2", "s3", "s4", "faint", "window", "window-codes" };
+        put("state", names[i], (int)(1 | format << 1 | 16 | (i < 6 ? 0u : 32u)), state, n);
         free(state);
         lbrt_session_free(s);
     }
