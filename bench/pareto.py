@@ -20,7 +20,7 @@ FILE = os.path.join(HERE, "pareto.json")
 # formats that a budget cannot name; budgets are bits per weight of the layers
 PLAIN = ["q8", "int8", "q6", "q5", "q4", "q3", "q2", "tcq4", "tcq3", "tcq2", "lut4", "lut1", "s24q8", "s24q4"]
 CALIBRATED = ["lut4", "tcq2", "tcq3", "tcq4", "s24q8", "s24q4", "q3", "q2", "q4", "q5", "q6", "q8", "lut1"]
-BUDGETS = [2.625, 3.4375, 4.5, 2.375, 3.1786, 4.25, 5.0, 2.1786, 2.2143, 4.3036, 2.5, 2.75, 3.75]
+BUDGETS = [2.0625, 2.1786, 2.2143, 2.375, 2.625, 3.1786, 3.4375, 4.25, 4.3036, 4.5, 5.0, 2.75, 3.0, 3.75]
 TOKENS = "32768"
 
 
