@@ -73,10 +73,15 @@ bits "gcc -O3 -march=native" "" gcc -O3 -march=native
 if has aarch64-linux-gnu-gcc && has qemu-aarch64; then
     arm="qemu-aarch64 -L /usr/aarch64-linux-gnu"
     bits "gcc -O3, aarch64" "$arm" aarch64-linux-gnu-gcc -O3
-    # That this would see an a * b + c in one step: the compiler makes some, and the bits are others, when it may.
+    # Not only where these tokens lead: as many fused instructions as with -ffp-contract=off; and without either there would be more.
+    fused() { aarch64-linux-gnu-objdump -d "$1" | grep -cE '[[:space:]]fn?(madd|msub|mla|mls)[[:space:]]'; }
     mkdir may && sed 's/#pragma GCC optimize("fp-contract=off")//' lbrt_single.h >may/lbrt_single.h && cp logits_hash.c may
-    aarch64-linux-gnu-gcc -O3 -ffp-contract=fast -DLOGITS_HASH_SINGLE may/logits_hash.c -pthread -lm -o may/bits
-    [ "$($arm may/bits "$model")" != "$want" ] || no "gcc -O3, aarch64: the same bits without the pragma of lb_compiler.h, so the check above sees nothing"
+    for how in off fast; do
+        aarch64-linux-gnu-gcc -O3 -ffp-contract=$how -DLOGITS_HASH_SINGLE -c may/logits_hash.c -o may/$how.o
+    done
+    counts="$(fused bits) with the pragma of lb_compiler.h, $(fused may/off.o) with -ffp-contract=off, $(fused may/fast.o) without"
+    [ "$(fused bits)" = "$(fused may/off.o)" ] && [ "$(fused may/off.o)" -lt "$(fused may/fast.o)" ] || no "fused multiply-adds on aarch64: $counts"
+    echo "fused multiply-adds on aarch64: $counts"
     ! has clang || bits "clang -O1, aarch64" "$arm" clang --target=aarch64-linux-gnu -O1
 else
     echo "skipped: no compiler or emulator for aarch64"
