@@ -7,7 +7,7 @@
     pareto.py draw [PEERS.json]                     draws pareto.svg from pareto.json; keeps the peers' points in it
 
 Plain python, no packages. Tokens per second are entered from PEERS.md, where they come from: decoding with one thread, random weights at
-tinyllama-1.1b's shape, lbrt and peers in the same runs. Rows marked "rounded" were measured by the same commands before this program was. MODEL's embedding and head are q8 everywhere, and bits are those of the layers alone, as for the peers.
+tinyllama-1.1b's shape, lbrt and peers in the same runs. MODEL's embedding and head are q8 everywhere, and bits are those of the layers alone, as for the peers.
 """
 import json
 import math
