@@ -313,10 +313,13 @@ static void save_conversation(const chat_state *c, const chat_history *h)
         ok = fprintf(f, "%s %zu\n", h->messages[i].role, n) > 0 && fwrite(h->messages[i].content, 1, n, f) == n;
     }
     ok = ok && fwrite(c->held, sizeof *c->held, n_held, f) == n_held && fwrite(state, 1, bytes, f) == bytes;
-    if (f == NULL || (fclose(f) != 0) || !ok || rename(temp, path) != 0) {
-        lb_program_fail(program, "%s: %s", path, strerror(errno));
-    }
+    const bool saved = f != NULL && (fclose(f) == 0) && ok && rename(temp, path) == 0;
+    const int why = errno;
     free(state);
+    if (!saved) {
+        remove(temp);
+        lb_program_fail(program, "%s: %s", path, strerror(why));
+    }
 }
 
 /* What is not a conversation with this model is refused; a file that is not there is one that has not begun. */
@@ -356,17 +359,21 @@ static void load_conversation(chat_state *c, chat_history *h)
     c->held = (lbrt_token *)grow(c->held, (n_held + 1) * sizeof *c->held);
     c->n_held = n_held;
     ok = state != NULL && fread(c->held, sizeof *c->held, n_held, f) == n_held && fread(state, 1, bytes, f) == bytes;
+    const char *wrong = NULL;
     if (!ok) {
-        lb_program_fail(program, "%s: not a conversation that fits this model and context", path);
-    }
-    if (lbrt_state_restore(c->session, state, bytes) != LBRT_OK) {
-        lb_program_fail(program, "%s: %s", path, lbrt_session_error(c->session));
-    }
-    if (lbrt_session_length(c->session) != n_held || fgetc(f) != EOF || conversation_sum(h, c->held, n_held) != sum) {
-        lb_program_fail(program, "%s: the saved conversation is damaged", path);
+        wrong = "not a conversation that fits this model and context";
+    } else if (lbrt_state_restore(c->session, state, bytes) != LBRT_OK) {
+        wrong = lbrt_session_error(c->session);
+    } else if (lbrt_session_length(c->session) != n_held || fgetc(f) != EOF || conversation_sum(h, c->held, n_held) != sum) {
+        wrong = "the saved conversation is damaged";
     }
     free(state);
-    fclose(f);
+    if (f) {
+        fclose(f);
+    }
+    if (wrong) {
+        lb_program_fail(program, "%s: %s", path, wrong);
+    }
 }
 
 static void converse(chat_state *c)
