@@ -6,6 +6,7 @@
 #ifndef LB_AHEAD_H
 #define LB_AHEAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -55,6 +56,36 @@ LB_ALWAYS_INLINE void lb_ahead_lines(lb_ahead *a, size_t bytes, size_t lines)
     }
     a->at += 64 * lines;
     lb_ahead_step(a, bytes, 0);
+}
+
+/* A product of one or two tiles with many tokens: where it goes, and the tiles after it, fetched while it is computed */
+typedef struct lb_tile_job {
+    const uint8_t *tile;
+    size_t tile_bytes;
+    float *y;
+    size_t y_stride;
+    bool add;
+    bool last;   /* panel: sums are complete */
+    size_t step; /* bytes to fetch per block of tokens */
+    lb_ahead ahead;
+} lb_tile_job;
+
+/* `blocks` of tokens in each of `panels` */
+LB_ALWAYS_INLINE lb_tile_job lb_tile_job_of(const uint8_t *tile, size_t tile_bytes, size_t tiles, size_t blocks, size_t panels, float *y,
+                                            size_t y_stride, bool add)
+{
+    const size_t bytes = tiles * tile_bytes;
+    return (lb_tile_job){.tile = tile, .tile_bytes = tile_bytes, .y = y, .y_stride = y_stride, .add = add,
+                         .step = bytes / (blocks * panels) + 1, .ahead = lb_ahead_of(tile, bytes)};
+}
+
+/* Behind a block of tokens */
+LB_ALWAYS_INLINE void lb_tile_job_fetch(lb_tile_job *job)
+{
+    job->ahead.until += job->step;
+    for (; job->ahead.at < job->ahead.until; job->ahead.at += 64) {
+        LB_PREFETCH(job->ahead.at);
+    }
 }
 
 #endif /* LB_AHEAD_H */

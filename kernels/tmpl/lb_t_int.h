@@ -240,33 +240,10 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, size_t
     }
 }
 
-/* A product of one or two tiles: where it goes, and the tiles after it, fetched while this one is computed */
-typedef struct LB_N(lb_t_job_) {
-    const uint8_t *tile;
-    size_t tile_bytes;
-    float *y;
-    size_t y_stride;
-    bool add;
-    bool last; /* chunk of columns: sums are complete */
-    size_t step; /* bytes to fetch per block of tokens */
-    lb_ahead ahead;
-} LB_N(lb_t_job_);
-
-LB_ALWAYS_INLINE LB_N(lb_t_job_) LB_N(lb_t_job_of_)(const uint8_t *tile, size_t tile_bytes, size_t tiles, size_t n_groups, const lb_input *x,
-                                                    float *y, size_t y_stride, bool add)
-{
-    const size_t bytes = tiles * tile_bytes, runs = (x->n + LB_T_TOKENS - 1) / LB_T_TOKENS * ((n_groups + LB_PANEL_GROUPS - 1) / LB_PANEL_GROUPS);
-    return (LB_N(lb_t_job_)){.tile = tile, .tile_bytes = tile_bytes, .y = y, .y_stride = y_stride, .add = add,
-                             .step = bytes / runs + 1, .ahead = lb_ahead_of(tile, bytes)};
-}
-
 /* Behind a block of `n` tokens: their complete sums are finished while they are cached */
-static LB_SHARED LB_T_TARGET void LB_N(lb_t_finish_some_)(LB_N(lb_t_job_) *job, const float *acc, size_t t, size_t n, size_t tiles)
+static LB_SHARED LB_T_TARGET void LB_N(lb_t_finish_some_)(lb_tile_job *job, const float *acc, size_t t, size_t n, size_t tiles)
 {
-    job->ahead.until += job->step;
-    for (; job->ahead.at < job->ahead.until; job->ahead.at += 64) {
-        LB_PREFETCH(job->ahead.at);
-    }
+    lb_tile_job_fetch(job);
     for (size_t i = 0; job->last && i < n; i++) {
         float *y = job->y + (t + i) * job->y_stride;
         for (size_t j = 0; j < tiles; j++) {
@@ -286,7 +263,7 @@ static LB_SHARED LB_T_TARGET void LB_N(lb_t_finish_some_)(LB_N(lb_t_job_) *job, 
 /* All tokens with the panel of one tile */
 #ifdef LB_T_OWN_TILE
 static LB_T_TARGET void LB_N(lb_t_one_tile_)(const uint8_t *codes, size_t code_stride, const float *scales, size_t n_groups,
-                                             size_t first, const lb_input *x, float *acc, LB_N(lb_t_job_) *job)
+                                             size_t first, const lb_input *x, float *acc, lb_tile_job *job)
 {
     if (first == 0) {
         memset(acc, 0, x->n * LB_TILE_ROWS * sizeof *acc);
@@ -296,7 +273,7 @@ static LB_T_TARGET void LB_N(lb_t_one_tile_)(const uint8_t *codes, size_t code_s
 }
 #else
 static LB_T_TARGET void LB_N(lb_t_one_tile_)(const uint8_t *codes, size_t code_stride, const float *scales, size_t n_groups,
-                                             size_t first, const lb_input *x, float *acc, LB_N(lb_t_job_) *job)
+                                             size_t first, const lb_input *x, float *acc, lb_tile_job *job)
 {
     size_t t = 0;
 #define LB_T_RUN_TILES 1
@@ -316,7 +293,7 @@ static LB_T_TARGET void LB_N(lb_t_one_tile_)(const uint8_t *codes, size_t code_s
 #if LB_T_GTILES == 2
 /* ... of two tiles: each broadcast of activations serves both */
 static LB_T_TARGET void LB_N(lb_t_two_tiles_)(const uint8_t *codes, size_t code_stride, const float *scales, size_t n_groups,
-                                              size_t first, const lb_input *x, float *acc, LB_N(lb_t_job_) *job)
+                                              size_t first, const lb_input *x, float *acc, lb_tile_job *job)
 {
     size_t t = 0;
 #define LB_T_RUN_TILES 2
@@ -405,7 +382,8 @@ static LB_SHARED LB_T_TARGET void LB_N(lb_t_gemm_)(
     for (size_t i = 0; i < n_tiles;) {
         const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
         const size_t tiles = LB_T_GTILES == 2 && i + 2 <= n_tiles ? 2 : 1;
-        LB_N(lb_t_job_) job = LB_N(lb_t_job_of_)(tile, tile_bytes, tiles, n_groups, x, y + i * LB_TILE_ROWS, y_stride, add);
+        lb_tile_job job = lb_tile_job_of(tile, tile_bytes, tiles, (x->n + LB_T_TOKENS - 1) / LB_T_TOKENS, (n_groups + LB_PANEL_GROUPS - 1) / LB_PANEL_GROUPS,
+                                         y + i * LB_TILE_ROWS, y_stride, add);
         for (size_t g = 0; g < n_groups; g += LB_PANEL_GROUPS) {
             const size_t n = n_groups - g < LB_PANEL_GROUPS ? n_groups - g : LB_PANEL_GROUPS;
             const LB_N(lb_t_chunk_) c = decode(panel, tile, tile_bytes, tiles, k, g, n);

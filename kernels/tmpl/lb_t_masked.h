@@ -30,7 +30,8 @@ LB_T_TARGET void LB_N(lb_masked_with_)(lb_masked_expand_fn *expand, const void *
     for (size_t i = 0; i < n_tiles;) {
         const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
         const size_t tiles = LB_T_GTILES == 2 && i + 2 <= n_tiles ? 2 : 1;
-        LB_N(lb_t_job_) job = LB_N(lb_t_job_of_)(tile, tile_bytes, tiles, n_groups, x, y + i * LB_TILE_ROWS, y_stride, add);
+        lb_tile_job job = lb_tile_job_of(tile, tile_bytes, tiles, (x->n + LB_T_TOKENS - 1) / LB_T_TOKENS, (n_groups + LB_PANEL_GROUPS - 1) / LB_PANEL_GROUPS,
+                                         y + i * LB_TILE_ROWS, y_stride, add);
         for (size_t j = 0; j < tiles; j++) {
             panel->at[j] = 0;
         }

@@ -142,26 +142,11 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_tern_block_)(const uint8_t *digits, 
     }
 }
 
-/* A product of one or two tiles: where it goes, and the tiles after it, fetched while this one is computed */
-typedef struct LB_N(lb_t_tern_job_) {
-    const uint8_t *tile;
-    size_t tile_bytes;
-    float *y;
-    size_t y_stride;
-    bool add;
-    bool last;   /* panel: sums are complete */
-    size_t step; /* bytes to fetch per block of tokens */
-    lb_ahead ahead;
-} LB_N(lb_t_tern_job_);
-
 /* Behind a block of n tokens: their complete sums are finished while they are cached */
-static LB_SHARED LB_T_TARGET void LB_N(lb_t_tern_finish_some_)(LB_N(lb_t_tern_job_) *job, const lb_input *x, const int32_t *acc, size_t t,
+static LB_SHARED LB_T_TARGET void LB_N(lb_t_tern_finish_some_)(lb_tile_job *job, const lb_input *x, const int32_t *acc, size_t t,
                                                                size_t n, size_t tiles)
 {
-    job->ahead.until += job->step;
-    for (; job->ahead.at < job->ahead.until; job->ahead.at += 64) {
-        LB_PREFETCH(job->ahead.at);
-    }
+    lb_tile_job_fetch(job);
     for (size_t i = 0; job->last && i < n; i++) {
         float *y = job->y + (t + i) * job->y_stride;
         for (size_t h = 0; h < tiles; h++) {
@@ -180,7 +165,7 @@ static LB_SHARED LB_T_TARGET void LB_N(lb_t_tern_finish_some_)(LB_N(lb_t_tern_jo
 
 #ifdef LB_T_OWN_TILE
 static LB_T_TARGET void LB_N(lb_t_tern_one_tile_)(const uint8_t *digits, size_t n_quads, size_t first,
-                                                  const lb_input *x, int32_t *acc, LB_N(lb_t_tern_job_) *job)
+                                                  const lb_input *x, int32_t *acc, lb_tile_job *job)
 {
     if (first == 0) {
         memset(acc, 0, x->n * LB_TILE_ROWS * sizeof *acc);
@@ -190,7 +175,7 @@ static LB_T_TARGET void LB_N(lb_t_tern_one_tile_)(const uint8_t *digits, size_t 
 }
 #else
 static LB_T_TARGET void LB_N(lb_t_tern_one_tile_)(const uint8_t *digits, size_t n_quads, size_t first,
-                                                  const lb_input *x, int32_t *acc, LB_N(lb_t_tern_job_) *job)
+                                                  const lb_input *x, int32_t *acc, lb_tile_job *job)
 {
     size_t t = 0;
 #if LB_T_GTILES == 1
@@ -205,7 +190,7 @@ static LB_T_TARGET void LB_N(lb_t_tern_one_tile_)(const uint8_t *digits, size_t 
 
 #if LB_T_GTILES == 2
 static LB_T_TARGET void LB_N(lb_t_tern_two_tiles_)(const uint8_t *digits, size_t n_quads, size_t first,
-                                                   const lb_input *x, int32_t *acc, LB_N(lb_t_tern_job_) *job)
+                                                   const lb_input *x, int32_t *acc, lb_tile_job *job)
 {
     size_t t = 0;
     LB_T_RUN(LB_T_TOKENS, 2)
@@ -228,9 +213,8 @@ LB_T_TARGET void LB_N(lb_gemm_tern_)(const void *w, size_t tile_bytes, size_t n_
     for (size_t i = 0; i < n_tiles;) {
         const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
         const size_t tiles = LB_T_GTILES == 2 && i + 2 <= n_tiles ? 2 : 1;
-        const size_t runs = (x->n + LB_T_TOKENS - 1) / LB_T_TOKENS * ((n_lines + LB_TERN_PANEL_LINES - 1) / LB_TERN_PANEL_LINES);
-        LB_N(lb_t_tern_job_) job = {.tile = tile, .tile_bytes = tile_bytes, .y = y + i * LB_TILE_ROWS, .y_stride = y_stride, .add = add,
-                                    .step = tiles * tile_bytes / runs + 1, .ahead = lb_ahead_of(tile, tiles * tile_bytes)};
+        lb_tile_job job = lb_tile_job_of(tile, tile_bytes, tiles, (x->n + LB_T_TOKENS - 1) / LB_T_TOKENS,
+                                         (n_lines + LB_TERN_PANEL_LINES - 1) / LB_TERN_PANEL_LINES, y + i * LB_TILE_ROWS, y_stride, add);
         for (size_t l = 0; l < n_lines; l += LB_TERN_PANEL_LINES) {
             const size_t end = n_lines - l < LB_TERN_PANEL_LINES ? n_lines : l + LB_TERN_PANEL_LINES;
             for (size_t h = 0; h < tiles; h++) {
