@@ -39,9 +39,9 @@ static LB_SHARED LB_TARGET_AVX512VNNI __m512i lb_v_avx512vnni_tern_dot(const uin
             LB_UNROLL
             for (size_t j = 0; j < 5; j++) {
                 const __m512i x = lb_v_avx512_quad(q + 4 * j);
-                a[j] = _mm512_dpbusd_epi32(a[j], f, x);
+                a[j] = lb_v_avx512vnni_dot(a[j], f, x);
                 f = lb_v_avx512vnni_tern_next(f);
-                b[j] = _mm512_dpbusd_epi32(b[j], f, x);
+                b[j] = lb_v_avx512vnni_dot(b[j], f, x);
             }
             codes += 64;
             q += LB_TERN_COLUMNS;
