@@ -151,22 +151,22 @@ static bool lb_bench_format(const lb_kernels *kernels, const lb_wformat_info *f,
 
 bool lb_bench_kernels(const char *isa, const char *format, unsigned threads, lb_bench_report report, void *user)
 {
-    if (!lb_bench_threads_ok(threads) || (isa && !lb_kernels_for(isa))) {
+    lb_kernels k;
+    if (!lb_bench_threads_ok(threads) || !lb_kernels_get(&k, isa)) {
         return false;
     }
     lb_bench_yard yard = {.threads = threads};
-    bool usable;
     const char *name;
-    for (size_t i = isa ? 0 : 1; (name = lb_isa_level(i, &usable)) != NULL; i++) {
-        if (!usable || (isa && strcmp(isa, name) != 0)) {
+    for (size_t i = isa ? 0 : 1; (name = lb_isa_level(i, NULL)) != NULL; i++) {
+        if ((isa && strcmp(isa, name) != 0) || !lb_kernels_get(&k, name)) {
             continue;
         }
         yard.isa = name;
         const lb_wformat_info *f;
         for (size_t j = 0; (f = lb_wformat_at(j)) != NULL; j++) {
             if ((!format || strcmp(format, f->name) == 0) &&
-                !(lb_bench_format(lb_kernels_for(name), f, false, &yard, report, user) &&
-                  (f->reads != LB_READS_LUT || lb_bench_format(lb_kernels_for(name), f, true, &yard, report, user)))) {
+                !(lb_bench_format(&k, f, false, &yard, report, user) &&
+                  (f->reads != LB_READS_LUT || lb_bench_format(&k, f, true, &yard, report, user)))) {
                 return false;
             }
         }

@@ -269,13 +269,13 @@ static void lb_bench_dot_job(void *context, unsigned thread, unsigned threads)
 
 double lb_bench_int8_gops(const char *isa, unsigned threads)
 {
-    const lb_kernels *k = lb_kernels_for(isa);
-    if (!k || !lb_bench_threads_ok(threads)) {
+    lb_kernels k;
+    if (!lb_kernels_get(&k, isa) || !lb_bench_threads_ok(threads)) {
         return 0.0;
     }
     for (size_t i = 0; i < sizeof lb_bench_dots / sizeof lb_bench_dots[0]; i++) {
         lb_bench_dot d = lb_bench_dots[i];
-        if (strcmp(d.isa, k->isa) == 0) {
+        if (strcmp(d.isa, k.isa) == 0) {
             const double s = lb_bench_run(lb_bench_dot_job, &d, threads);
             return s > 0.0 ? d.per * LB_BENCH_PER_TURN * (double)LB_BENCH_DOTS * threads / s * 1e-9 : 0.0;
         }

@@ -149,7 +149,7 @@ static bench_run measure(const lbrt_model *m, const bench_options *o, bench_mach
         if (i == 1) { /* the yardsticks of this run only */
             machine->read_gbs.n = machine->int8_gops.n = 0;
         }
-        const double t = one_run(s, machine, m->kernels->isa, prefill, tokens + depth, n);
+        const double t = one_run(s, machine, m->kernels.isa, prefill, tokens + depth, n);
         if (i) {
             lb_series_add(&speeds, n / t);
         }
@@ -360,7 +360,7 @@ int main(int argc, char **argv)
         }
         if (!json) {
             printf("machine with %u thread%s: reads %.1f GB/s, int8 %.0f Gop/s (%s)\n", machine->threads, machine->threads == 1 ? "" : "s",
-                   lb_series_median(&machine->read_gbs), lb_series_median(&machine->int8_gops), m->kernels->isa);
+                   lb_series_median(&machine->read_gbs), lb_series_median(&machine->int8_gops), m->kernels.isa);
         }
     }
     if (json) {

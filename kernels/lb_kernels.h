@@ -322,10 +322,13 @@ typedef struct lb_kernels {
 } lb_kernels;
 
 /*
- * The kernels of a level: by name, or NULL for the best of this CPU. Returns NULL if the name is unknown or this CPU
- * (or its operating system) does not support it. The tables are immutable.
+ * Fills `k` with the kernels of a level: by name, or NULL for the best of this CPU. False, and `k` as it was, if the name is unknown or this
+ * CPU (or its operating system) does not support it.
  */
-const lb_kernels *lb_kernels_for(const char *isa);
+bool lb_kernels_get(lb_kernels *k, const char *isa);
+
+/* The name of this CPU's best level */
+const char *lb_isa_best(void);
 
 /* Level i of those compiled in, from the lowest on (NULL past the end), and whether this CPU runs it. */
 const char *lb_isa_level(size_t i, bool *usable);

@@ -1,370 +1,200 @@
 /*
- * The selector: which function serves an entry at a level. One row per entry, one column per level; a level without a
- * variant of its own names that of a lower level. The tables are made from the rows and are constant, so that any number
- * of threads may use them.
+ * The selector: which function serves an entry at a level. Levels rise; each puts its own functions over those of the levels below it,
+ * group by group, a group being what a template defines. This is code and no table per level: a pointer in a table of a shared library
+ * costs 32 bytes with its relocation, and most of a level's pointers are those of another level.
  *
- * To add a kernel: write it, and put its suffix into the columns of the levels that shall use it.
+ * To add a kernel: write it, put its entry into a group (or make one), and use the group at the levels that define it.
  */
 #include "lb_cpu.h"
 #include "lb_kernel_names.h"
 
 #include <string.h>
 
-#define LB_ENTRY_(entry, op, suffix) .entry = op##_##suffix,
+#define LB_GEMV(format, name, s) k->gemv[LB_W_##format] = lb_gemv_##name##_##s;
+#define LB_GEMM(format, name, s) k->gemm[LB_W_##format] = lb_gemm_##name##_##s;
 
-#if defined(__x86_64__) || defined(__wasm_simd128__)
+#define LB_FLOAT_FORMATS(R, s) R(F32, f32, s) R(F16, f16, s) R(BF16, bf16, s)
+#define LB_TCQ_FORMATS(R, s) R(TCQ2, tcq2, s) R(TCQ3, tcq3, s) R(TCQ4, tcq4, s)
+#define LB_INT_FORMATS(R, s)                                                                                          \
+    R(Q8, q8, s) R(Q6, q6, s) R(Q5, q5, s) R(Q4, q4, s) R(Q3, q3, s) R(Q2, q2, s)                                     \
+    R(LUT4, lut4, s) R(LUT3, lut3, s) R(LUT2, lut2, s) R(LUT1, lut1, s)                                               \
+    R(S24Q8, s24q8, s) R(S24Q4, s24q4, s) R(INT8, int8, s) R(TERN, tern, s)
 
-/*    entry              function           scalar sse     avx2   avx512  vnni        vbmi */
-#define LB_ROWS(R)                                                                                                    \
-    R(gemv[LB_W_F32],    lb_gemv_f32,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(gemv[LB_W_F16],    lb_gemv_f16,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(gemv[LB_W_BF16],   lb_gemv_bf16,      ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(gemv[LB_W_Q8],     lb_gemv_q8,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemv[LB_W_Q6],     lb_gemv_q6,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemv[LB_W_Q5],     lb_gemv_q5,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemv[LB_W_Q4],     lb_gemv_q4,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemv[LB_W_Q3],     lb_gemv_q3,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemv[LB_W_Q2],     lb_gemv_q2,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemv[LB_W_LUT4],     lb_gemv_lut4,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
-    R(gemv[LB_W_LUT3],     lb_gemv_lut3,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
-    R(gemv[LB_W_LUT2],     lb_gemv_lut2,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
-    R(gemv[LB_W_LUT1],     lb_gemv_lut1,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
-    R(gemv[LB_W_TCQ2],   lb_gemv_tcq2,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
-    R(gemv[LB_W_TCQ3],   lb_gemv_tcq3,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
-    R(gemv[LB_W_TCQ4],   lb_gemv_tcq4,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
-    R(gemv[LB_W_TERN],   lb_gemv_tern,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemv[LB_W_INT8],  lb_gemv_int8,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                      \
-    R(gemv[LB_W_S24Q8], lb_gemv_s24q8,     ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                      \
-    R(gemv[LB_W_S24Q4], lb_gemv_s24q4,     ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                      \
-    R(gemm[LB_W_F32],    lb_gemm_f32,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(gemm[LB_W_F16],    lb_gemm_f16,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(gemm[LB_W_BF16],   lb_gemm_bf16,      ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(gemm[LB_W_Q8],     lb_gemm_q8,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_Q6],     lb_gemm_q6,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_Q5],     lb_gemm_q5,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_Q4],     lb_gemm_q4,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_Q3],     lb_gemm_q3,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_Q2],     lb_gemm_q2,        ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_LUT4],     lb_gemm_lut4,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
-    R(gemm[LB_W_LUT3],     lb_gemm_lut3,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
-    R(gemm[LB_W_LUT2],     lb_gemm_lut2,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
-    R(gemm[LB_W_LUT1],     lb_gemm_lut1,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
-    R(gemm[LB_W_TCQ2],   lb_gemm_tcq2,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_TCQ3],   lb_gemm_tcq3,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_TCQ4],   lb_gemm_tcq4,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_TERN],   lb_gemm_tern,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                     \
-    R(gemm[LB_W_INT8],  lb_gemm_int8,      ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                      \
-    R(gemm[LB_W_S24Q8], lb_gemm_s24q8,     ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                      \
-    R(gemm[LB_W_S24Q4], lb_gemm_s24q4,     ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                      \
-    R(quantize_a8,       lb_quantize_a8,    ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(quantize_a8_token, lb_quantize_a8_token, ref, sse,  avx2,  avx512, avx512,     avx512)                          \
-    R(lut_tables,          lb_lut_tables,     ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                   \
-    R(bytes[0], lb_bytes_lut1, ref, sse, avx2, avx2, avx512vnni, avx512vnni)                                          \
-    R(bytes[1], lb_bytes_lut2, ref, sse, avx2, avx2, avx512vnni, avx512vnni)                                          \
-    R(bytes[2], lb_bytes_lut3, ref, sse, avx2, avx2, avx512vnni, avx512vnni)                                          \
-    R(bytes[3], lb_bytes_lut4, ref, sse, avx2, avx2, avx512vnni, avx512vnni)                                          \
-    R(byte_tables, lb_byte_tables, ref, sse, avx2, avx2, avx2, avx2)                                                  \
-    R(rmsnorm,           lb_rmsnorm,        ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(add,               lb_add,            ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(scale,             lb_scale,          ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(silu_mul,          lb_silu_mul,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(relu2_mul,         lb_relu2_mul,      ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(rope,              lb_rope,           ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(softmax_chunk,     lb_softmax_chunk,  ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(axpby,             lb_axpby,          ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(f32_to_f16,        lb_f32_to_f16,     ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(f16_to_f32,        lb_f16_to_f32,     ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(argmax,            lb_argmax,         ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(hadamard,          lb_hadamard,       ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(kv_product[LB_KV_PRODUCT_Q8], lb_kv_product_q8,  ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)          \
-    R(kv_product[LB_KV_PRODUCT_Q4], lb_kv_product_q4,  ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)          \
-    R(kv_product[LB_KV_PRODUCT_Q2], lb_kv_product_q2,  ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)          \
-    R(kv_means,             lb_kv_means,       ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)                  \
-    R(sparse,            lb_sparse,         ref,  sse,     avx2,  avx512, avx512,     avx512)                         \
-    R(masked,            lb_masked,         ref,  sse,     avx2,  avx2,   avx512vnni, avx512vbmi)                     \
-    R(mul_bf16,          lb_mul_bf16,       ref,  sse,     avx2,  avx2,   avx512vnni, avx512vnni)
+#define LB_USE_FLOAT(s) LB_FLOAT_FORMATS(LB_GEMV, s) LB_FLOAT_FORMATS(LB_GEMM, s) k->sparse = lb_sparse_##s;
+#define LB_USE_TCQ_GEMV(s) LB_TCQ_FORMATS(LB_GEMV, s)
+#define LB_USE_MASKED(s) k->masked = lb_masked_##s;
+#define LB_USE_INT_GEMM(s) LB_INT_FORMATS(LB_GEMM, s) LB_TCQ_FORMATS(LB_GEMM, s) LB_USE_MASKED(s)
+#define LB_USE_INT(s) LB_INT_FORMATS(LB_GEMV, s) LB_USE_TCQ_GEMV(s) LB_USE_INT_GEMM(s) k->lut_tables = lb_lut_tables_##s;
+#define LB_USE_BYTES(s)                                                                                               \
+    k->bytes[0] = lb_bytes_lut1_##s;                                                                                  \
+    k->bytes[1] = lb_bytes_lut2_##s;                                                                                  \
+    k->bytes[2] = lb_bytes_lut3_##s;                                                                                  \
+    k->bytes[3] = lb_bytes_lut4_##s;
+#define LB_USE_BYTE_TABLES(s) k->byte_tables = lb_byte_tables_##s;
+#define LB_USE_KV(s)                                                                                                  \
+    k->kv_product[LB_KV_PRODUCT_Q8] = lb_kv_product_q8_##s;                                                           \
+    k->kv_product[LB_KV_PRODUCT_Q4] = lb_kv_product_q4_##s;                                                           \
+    k->kv_product[LB_KV_PRODUCT_Q2] = lb_kv_product_q2_##s;                                                           \
+    k->kv_means = lb_kv_means_##s;                                                                                    \
+    k->mul_bf16 = lb_mul_bf16_##s;
+#define LB_USE_VECTOR(s)                                                                                              \
+    k->quantize_a8 = lb_quantize_a8_##s;                                                                              \
+    k->quantize_a8_token = lb_quantize_a8_token_##s;                                                                  \
+    k->rmsnorm = lb_rmsnorm_##s;                                                                                      \
+    k->add = lb_add_##s;                                                                                              \
+    k->scale = lb_scale_##s;                                                                                          \
+    k->silu_mul = lb_silu_mul_##s;                                                                                    \
+    k->relu2_mul = lb_relu2_mul_##s;                                                                                  \
+    k->rope = lb_rope_##s;                                                                                            \
+    k->softmax_chunk = lb_softmax_chunk_##s;                                                                          \
+    k->axpby = lb_axpby_##s;                                                                                          \
+    k->f32_to_f16 = lb_f32_to_f16_##s;                                                                                \
+    k->f16_to_f32 = lb_f16_to_f32_##s;                                                                                \
+    k->argmax = lb_argmax_##s;                                                                                        \
+    k->hadamard = lb_hadamard_##s;
+#define LB_USE_ALL(s)                                                                                                 \
+    LB_USE_FLOAT(s) LB_USE_INT(s) LB_USE_BYTES(s) LB_USE_BYTE_TABLES(s) LB_USE_VECTOR(s) LB_USE_KV(s)
 
-LB_DECLARE_FLOAT(sse);
-LB_DECLARE_INT(sse);
-LB_DECLARE_TCQ(sse);
-LB_DECLARE_VECTOR(sse);
-LB_DECLARE_HADAMARD(sse);
-LB_DECLARE_KV(sse);
-LB_DECLARE_TERN(sse);
-LB_DECLARE_LUT(sse);
-LB_DECLARE_S24(sse);
-LB_DECLARE_INT8(sse);
-LB_DECLARE_MASKED(sse);
-LB_DECLARE_BYTES(sse);
-#if defined(__x86_64__)
-LB_DECLARE_FLOAT(avx2);
-LB_DECLARE_INT(avx2);
-LB_DECLARE_TCQ(avx2);
-LB_DECLARE_VECTOR(avx2);
-LB_DECLARE_HADAMARD(avx2);
-LB_DECLARE_KV(avx2);
-LB_DECLARE_FLOAT(avx512);
-LB_DECLARE_VECTOR(avx512);
-LB_DECLARE_HADAMARD(avx512);
-LB_DECLARE_INT(avx512vnni);
-LB_DECLARE_TCQ(avx512vnni);
-LB_DECLARE_TCQ_GEMV(avx512vbmi);
-LB_DECLARE_TERN(avx2);
-LB_DECLARE_LUT(avx2);
-LB_DECLARE_BYTES(avx2);
-LB_DECLARE_TERN(avx512vnni);
-LB_DECLARE_LUT(avx512vnni);
-LB_DECLARE_BYTES_ONLY(avx512vnni);
-LB_DECLARE_S24(avx2);
-LB_DECLARE_INT8(avx2);
-LB_DECLARE_MASKED(avx2);
-LB_DECLARE_S24(avx512vnni);
-LB_DECLARE_INT8(avx512vnni);
-LB_DECLARE_MASKED(avx512vnni);
-LB_DECLARE_MASKED_ONE(avx512vbmi);
-LB_DECLARE_KV(avx512vnni);
-#endif
-
-#define LB_COL_SCALAR(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, a)
-#define LB_COL_SSE(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, b)
-#define LB_COL_AVX2(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, c)
-#define LB_COL_AVX512(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, d)
-#define LB_COL_AVX512VNNI(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, v)
-#define LB_COL_AVX512VBMI(e, op, a, b, c, d, v, w) LB_ENTRY_(e, op, w)
-
-static const lb_kernels lb_table_scalar = {.isa = "scalar", LB_ROWS(LB_COL_SCALAR)};
-
-#if defined(__x86_64__)
-
-static const lb_kernels lb_table_sse = {.isa = "sse", LB_ROWS(LB_COL_SSE)};
-static const lb_kernels lb_table_avx2 = {.isa = "avx2", LB_ROWS(LB_COL_AVX2)};
-static const lb_kernels lb_table_avx512 = {.isa = "avx512", LB_ROWS(LB_COL_AVX512)};
-static const lb_kernels lb_table_avx512vnni = {.isa = "avx512vnni", LB_ROWS(LB_COL_AVX512VNNI)};
-static const lb_kernels lb_table_avx512vbmi = {.isa = "avx512vbmi", LB_ROWS(LB_COL_AVX512VBMI)};
-
-#define LB_LEVELS                                                                                                     \
-    {LB_CPU_SCALAR, &lb_table_scalar}, {LB_CPU_SSE, &lb_table_sse}, {LB_CPU_AVX2, &lb_table_avx2},                    \
-    {LB_CPU_AVX512, &lb_table_avx512}, {LB_CPU_AVX512VNNI, &lb_table_avx512vnni},                                     \
-    {LB_CPU_AVX512VBMI, &lb_table_avx512vbmi},
-
-#else /* WebAssembly: its vectors are those of SSE4.1 but for names, which the compiler's own header translates */
-
-static const lb_kernels lb_table_simd128 = {.isa = "simd128", LB_ROWS(LB_COL_SSE)};
-
-#define LB_LEVELS {LB_CPU_SCALAR, &lb_table_scalar}, {LB_CPU_SIMD128, &lb_table_simd128},
-
-#endif
-
-#elif defined(__aarch64__)
-
-/*    entry              function           scalar neon  dotprod i8mm */
-#define LB_ROWS(R)                                                                                                    \
-    R(gemv[LB_W_F32],     lb_gemv_f32,       ref,  neon, neon,    neon)                                               \
-    R(gemv[LB_W_F16],     lb_gemv_f16,       ref,  neon, neon,    neon)                                               \
-    R(gemv[LB_W_BF16],    lb_gemv_bf16,      ref,  neon, neon,    neon)                                               \
-    R(gemv[LB_W_Q8],      lb_gemv_q8,        ref,  neon, dotprod, dotprod)                                            \
-    R(gemv[LB_W_Q6],      lb_gemv_q6,        ref,  neon, dotprod, dotprod)                                            \
-    R(gemv[LB_W_Q5],      lb_gemv_q5,        ref,  neon, dotprod, dotprod)                                            \
-    R(gemv[LB_W_Q4],      lb_gemv_q4,        ref,  neon, dotprod, dotprod)                                            \
-    R(gemv[LB_W_Q3],      lb_gemv_q3,        ref,  neon, dotprod, dotprod)                                            \
-    R(gemv[LB_W_Q2],      lb_gemv_q2,        ref,  neon, dotprod, dotprod)                                            \
-    R(gemv[LB_W_LUT4],     lb_gemv_lut4,      ref, neon, dotprod, dotprod)                                            \
-    R(gemv[LB_W_LUT3],     lb_gemv_lut3,      ref, neon, dotprod, dotprod)                                            \
-    R(gemv[LB_W_LUT2],     lb_gemv_lut2,      ref, neon, dotprod, dotprod)                                            \
-    R(gemv[LB_W_LUT1],     lb_gemv_lut1,      ref, neon, dotprod, dotprod)                                            \
-    R(gemv[LB_W_TCQ2],    lb_gemv_tcq2,      ref,  neon, dotprod, dotprod)                                            \
-    R(gemv[LB_W_TCQ3],    lb_gemv_tcq3,      ref,  neon, dotprod, dotprod)                                            \
-    R(gemv[LB_W_TCQ4],    lb_gemv_tcq4,      ref,  neon, dotprod, dotprod)                                            \
-    R(gemv[LB_W_TERN],   lb_gemv_tern,      ref,  neon, dotprod, dotprod)                                             \
-    R(gemv[LB_W_INT8],  lb_gemv_int8,      ref,  neon, dotprod, dotprod)                                              \
-    R(gemv[LB_W_S24Q8], lb_gemv_s24q8,     ref,  neon, dotprod, dotprod)                                              \
-    R(gemv[LB_W_S24Q4], lb_gemv_s24q4,     ref,  neon, dotprod, dotprod)                                              \
-    R(gemm[LB_W_F32],     lb_gemm_f32,       ref,  neon, neon,    neon)                                               \
-    R(gemm[LB_W_F16],     lb_gemm_f16,       ref,  neon, neon,    neon)                                               \
-    R(gemm[LB_W_BF16],    lb_gemm_bf16,      ref,  neon, neon,    neon)                                               \
-    R(gemm[LB_W_Q8],      lb_gemm_q8,        ref,  neon, dotprod, i8mm)                                               \
-    R(gemm[LB_W_Q6],      lb_gemm_q6,        ref,  neon, dotprod, i8mm)                                               \
-    R(gemm[LB_W_Q5],      lb_gemm_q5,        ref,  neon, dotprod, i8mm)                                               \
-    R(gemm[LB_W_Q4],      lb_gemm_q4,        ref,  neon, dotprod, i8mm)                                               \
-    R(gemm[LB_W_Q3],      lb_gemm_q3,        ref,  neon, dotprod, i8mm)                                               \
-    R(gemm[LB_W_Q2],      lb_gemm_q2,        ref,  neon, dotprod, i8mm)                                               \
-    R(gemm[LB_W_LUT4],     lb_gemm_lut4,      ref, neon, dotprod, i8mm)                                               \
-    R(gemm[LB_W_LUT3],     lb_gemm_lut3,      ref, neon, dotprod, i8mm)                                               \
-    R(gemm[LB_W_LUT2],     lb_gemm_lut2,      ref, neon, dotprod, i8mm)                                               \
-    R(gemm[LB_W_LUT1],     lb_gemm_lut1,      ref, neon, dotprod, i8mm)                                               \
-    R(gemm[LB_W_TCQ2],    lb_gemm_tcq2,      ref,  neon, dotprod, i8mm)                                               \
-    R(gemm[LB_W_TCQ3],    lb_gemm_tcq3,      ref,  neon, dotprod, i8mm)                                               \
-    R(gemm[LB_W_TCQ4],    lb_gemm_tcq4,      ref,  neon, dotprod, i8mm)                                               \
-    R(gemm[LB_W_TERN],   lb_gemm_tern,      ref,  neon, dotprod, i8mm)                                                \
-    R(gemm[LB_W_INT8],  lb_gemm_int8,      ref,  neon, dotprod, i8mm)                                                 \
-    R(gemm[LB_W_S24Q8], lb_gemm_s24q8,     ref,  neon, dotprod, i8mm)                                                 \
-    R(gemm[LB_W_S24Q4], lb_gemm_s24q4,     ref,  neon, dotprod, i8mm)                                                 \
-    R(quantize_a8,        lb_quantize_a8,    ref,  neon, neon,    neon)                                               \
-    R(quantize_a8_token,  lb_quantize_a8_token, ref, neon, neon, neon)                                                \
-    R(lut_tables,          lb_lut_tables,     ref, neon, dotprod, dotprod)                                            \
-    R(bytes[0], lb_bytes_lut1, ref, neon, neon, neon)                                                                 \
-    R(bytes[1], lb_bytes_lut2, ref, neon, neon, neon)                                                                 \
-    R(bytes[2], lb_bytes_lut3, ref, neon, neon, neon)                                                                 \
-    R(bytes[3], lb_bytes_lut4, ref, neon, neon, neon)                                                                 \
-    R(byte_tables, lb_byte_tables, ref, neon, neon, neon)                                                             \
-    R(rmsnorm,            lb_rmsnorm,        ref,  neon, neon,    neon)                                               \
-    R(add,                lb_add,            ref,  neon, neon,    neon)                                               \
-    R(scale,              lb_scale,          ref,  neon, neon,    neon)                                               \
-    R(silu_mul,           lb_silu_mul,       ref,  neon, neon,    neon)                                               \
-    R(relu2_mul,          lb_relu2_mul,      ref,  neon, neon,    neon)                                               \
-    R(rope,               lb_rope,           ref,  neon, neon,    neon)                                               \
-    R(softmax_chunk,      lb_softmax_chunk,  ref,  neon, neon,    neon)                                               \
-    R(axpby,              lb_axpby,          ref,  neon, neon,    neon)                                               \
-    R(f32_to_f16,         lb_f32_to_f16,     ref,  neon, neon,    neon)                                               \
-    R(f16_to_f32,         lb_f16_to_f32,     ref,  neon, neon,    neon)                                               \
-    R(argmax,             lb_argmax,         ref,  neon, neon,    neon)                                               \
-    R(hadamard,           lb_hadamard,       ref,  neon, neon,    neon)                                               \
-    R(kv_product[LB_KV_PRODUCT_Q8], lb_kv_product_q8,  ref,  neon, dotprod, dotprod)                                  \
-    R(kv_product[LB_KV_PRODUCT_Q4], lb_kv_product_q4,  ref,  neon, dotprod, dotprod)                                  \
-    R(kv_product[LB_KV_PRODUCT_Q2], lb_kv_product_q2,  ref,  neon, dotprod, dotprod)                                  \
-    R(kv_means,             lb_kv_means,       ref,  neon, dotprod, dotprod)                                          \
-    R(sparse,            lb_sparse,         ref,  neon, neon,    neon)                                                \
-    R(masked,            lb_masked,         ref,  neon, dotprod, i8mm)                                                \
-    R(mul_bf16,          lb_mul_bf16,       ref,  neon, neon,    neon)
-
-LB_DECLARE_FLOAT(neon);
-LB_DECLARE_INT(neon);
-LB_DECLARE_TCQ(neon);
-LB_DECLARE_VECTOR(neon);
-LB_DECLARE_HADAMARD(neon);
-LB_DECLARE_KV(neon);
-LB_DECLARE_INT(dotprod);
-LB_DECLARE_TERN(neon);
-LB_DECLARE_LUT(neon);
-LB_DECLARE_BYTES(neon);
-LB_DECLARE_TERN(dotprod);
-LB_DECLARE_LUT(dotprod);
-LB_DECLARE_S24(neon);
-LB_DECLARE_INT8(neon);
-LB_DECLARE_MASKED(neon);
-LB_DECLARE_S24(dotprod);
-LB_DECLARE_INT8(dotprod);
-LB_DECLARE_MASKED(dotprod);
-LB_DECLARE_KV(dotprod);
-LB_DECLARE_TCQ(dotprod);
-LB_DECLARE_INT(i8mm);
-LB_DECLARE_TERN(i8mm);
-LB_DECLARE_TCQ(i8mm);
-LB_DECLARE_LUT(i8mm);
-LB_DECLARE_S24(i8mm);
-LB_DECLARE_INT8(i8mm);
-LB_DECLARE_MASKED(i8mm);
-
-#define LB_COL_SCALAR(e, op, a, b, c, d) LB_ENTRY_(e, op, a)
-#define LB_COL_NEON(e, op, a, b, c, d) LB_ENTRY_(e, op, b)
-#define LB_COL_DOTPROD(e, op, a, b, c, d) LB_ENTRY_(e, op, c)
-#define LB_COL_I8MM(e, op, a, b, c, d) LB_ENTRY_(e, op, d)
-
-static const lb_kernels lb_table_scalar = {.isa = "scalar", LB_ROWS(LB_COL_SCALAR)};
-static const lb_kernels lb_table_neon = {.isa = "neon", LB_ROWS(LB_COL_NEON)};
-static const lb_kernels lb_table_dotprod = {.isa = "dotprod", LB_ROWS(LB_COL_DOTPROD)};
-static const lb_kernels lb_table_i8mm = {.isa = "i8mm", LB_ROWS(LB_COL_I8MM)};
-
-#define LB_LEVELS                                                                                                     \
-    {LB_CPU_SCALAR, &lb_table_scalar}, {LB_CPU_NEON, &lb_table_neon}, {LB_CPU_DOTPROD, &lb_table_dotprod},            \
-    {LB_CPU_I8MM, &lb_table_i8mm},
-
-#else
-
-#define LB_ROWS(R)                                                                                                    \
-    R(gemv[LB_W_F32],     lb_gemv_f32,       ref)                                                                     \
-    R(gemv[LB_W_F16],     lb_gemv_f16,       ref)                                                                     \
-    R(gemv[LB_W_BF16],    lb_gemv_bf16,      ref)                                                                     \
-    R(gemv[LB_W_Q8],      lb_gemv_q8,        ref)                                                                     \
-    R(gemv[LB_W_Q6],      lb_gemv_q6,        ref)                                                                     \
-    R(gemv[LB_W_Q5],      lb_gemv_q5,        ref)                                                                     \
-    R(gemv[LB_W_Q4],      lb_gemv_q4,        ref)                                                                     \
-    R(gemv[LB_W_Q3],      lb_gemv_q3,        ref)                                                                     \
-    R(gemv[LB_W_Q2],      lb_gemv_q2,        ref)                                                                     \
-    R(gemv[LB_W_LUT4],     lb_gemv_lut4,      ref)                                                                    \
-    R(gemv[LB_W_LUT3],     lb_gemv_lut3,      ref)                                                                    \
-    R(gemv[LB_W_LUT2],     lb_gemv_lut2,      ref)                                                                    \
-    R(gemv[LB_W_LUT1],     lb_gemv_lut1,      ref)                                                                    \
-    R(gemv[LB_W_TCQ2],    lb_gemv_tcq2,      ref)                                                                     \
-    R(gemv[LB_W_TCQ3],    lb_gemv_tcq3,      ref)                                                                     \
-    R(gemv[LB_W_TCQ4],    lb_gemv_tcq4,      ref)                                                                     \
-    R(gemv[LB_W_TERN],   lb_gemv_tern,      ref)                                                                      \
-    R(gemv[LB_W_INT8],  lb_gemv_int8,      ref)                                                                       \
-    R(gemv[LB_W_S24Q8], lb_gemv_s24q8,     ref)                                                                       \
-    R(gemv[LB_W_S24Q4], lb_gemv_s24q4,     ref)                                                                       \
-    R(gemm[LB_W_F32],     lb_gemm_f32,       ref)                                                                     \
-    R(gemm[LB_W_F16],     lb_gemm_f16,       ref)                                                                     \
-    R(gemm[LB_W_BF16],    lb_gemm_bf16,      ref)                                                                     \
-    R(gemm[LB_W_Q8],      lb_gemm_q8,        ref)                                                                     \
-    R(gemm[LB_W_Q6],      lb_gemm_q6,        ref)                                                                     \
-    R(gemm[LB_W_Q5],      lb_gemm_q5,        ref)                                                                     \
-    R(gemm[LB_W_Q4],      lb_gemm_q4,        ref)                                                                     \
-    R(gemm[LB_W_Q3],      lb_gemm_q3,        ref)                                                                     \
-    R(gemm[LB_W_Q2],      lb_gemm_q2,        ref)                                                                     \
-    R(gemm[LB_W_LUT4],     lb_gemm_lut4,      ref)                                                                    \
-    R(gemm[LB_W_LUT3],     lb_gemm_lut3,      ref)                                                                    \
-    R(gemm[LB_W_LUT2],     lb_gemm_lut2,      ref)                                                                    \
-    R(gemm[LB_W_LUT1],     lb_gemm_lut1,      ref)                                                                    \
-    R(gemm[LB_W_TCQ2],    lb_gemm_tcq2,      ref)                                                                     \
-    R(gemm[LB_W_TCQ3],    lb_gemm_tcq3,      ref)                                                                     \
-    R(gemm[LB_W_TCQ4],    lb_gemm_tcq4,      ref)                                                                     \
-    R(gemm[LB_W_TERN],   lb_gemm_tern,      ref)                                                                      \
-    R(gemm[LB_W_INT8],  lb_gemm_int8,      ref)                                                                       \
-    R(gemm[LB_W_S24Q8], lb_gemm_s24q8,     ref)                                                                       \
-    R(gemm[LB_W_S24Q4], lb_gemm_s24q4,     ref)                                                                       \
-    R(quantize_a8,        lb_quantize_a8,    ref)                                                                     \
-    R(quantize_a8_token,  lb_quantize_a8_token, ref)                                                                  \
-    R(lut_tables,          lb_lut_tables,     ref)                                                                    \
-    R(bytes[0], lb_bytes_lut1, ref)                                                                                   \
-    R(bytes[1], lb_bytes_lut2, ref)                                                                                   \
-    R(bytes[2], lb_bytes_lut3, ref)                                                                                   \
-    R(bytes[3], lb_bytes_lut4, ref)                                                                                   \
-    R(byte_tables, lb_byte_tables, ref)                                                                               \
-    R(rmsnorm,            lb_rmsnorm,        ref)                                                                     \
-    R(add,                lb_add,            ref)                                                                     \
-    R(scale,              lb_scale,          ref)                                                                     \
-    R(silu_mul,           lb_silu_mul,       ref)                                                                     \
-    R(relu2_mul,          lb_relu2_mul,      ref)                                                                     \
-    R(rope,               lb_rope,           ref)                                                                     \
-    R(softmax_chunk,      lb_softmax_chunk,  ref)                                                                     \
-    R(axpby,              lb_axpby,          ref)                                                                     \
-    R(f32_to_f16,         lb_f32_to_f16,     ref)                                                                     \
-    R(f16_to_f32,         lb_f16_to_f32,     ref)                                                                     \
-    R(argmax,             lb_argmax,         ref)                                                                     \
-    R(hadamard,           lb_hadamard,       ref)                                                                     \
-    R(kv_product[LB_KV_PRODUCT_Q8], lb_kv_product_q8,  ref)                                                           \
-    R(kv_product[LB_KV_PRODUCT_Q4], lb_kv_product_q4,  ref)                                                           \
-    R(kv_product[LB_KV_PRODUCT_Q2], lb_kv_product_q2,  ref)                                                           \
-    R(kv_means,             lb_kv_means,       ref)                                                                   \
-    R(sparse,            lb_sparse,         ref)                                                                      \
-    R(masked,            lb_masked,         ref)                                                                      \
-    R(mul_bf16,          lb_mul_bf16,       ref)
-
-#define LB_COL_SCALAR(e, op, a) LB_ENTRY_(e, op, a)
-static const lb_kernels lb_table_scalar = {.isa = "scalar", LB_ROWS(LB_COL_SCALAR)};
-#define LB_LEVELS {LB_CPU_SCALAR, &lb_table_scalar},
-
-#endif
+#define LB_DECLARE_ALL_INT(s)                                                                                         \
+    LB_DECLARE_INT(s);                                                                                                \
+    LB_DECLARE_TCQ(s);                                                                                                \
+    LB_DECLARE_TERN(s);                                                                                               \
+    LB_DECLARE_LUT(s);                                                                                                \
+    LB_DECLARE_S24(s);                                                                                                \
+    LB_DECLARE_INT8(s);                                                                                               \
+    LB_DECLARE_MASKED(s)
+#define LB_DECLARE_ALL(s)                                                                                             \
+    LB_DECLARE_ALL_INT(s);                                                                                            \
+    LB_DECLARE_BYTES(s);                                                                                              \
+    LB_DECLARE_FLOAT(s);                                                                                              \
+    LB_DECLARE_VECTOR(s);                                                                                             \
+    LB_DECLARE_HADAMARD(s);                                                                                           \
+    LB_DECLARE_KV(s)
 
 typedef struct lb_level {
     lb_cpu_level cpu;
-    const lb_kernels *table;
+    char isa[12];
 } lb_level;
 
 /* Rising: the last that the CPU runs is the best. */
-static const lb_level lb_levels[] = {LB_LEVELS};
+#if defined(__x86_64__)
+
+LB_DECLARE_ALL(sse);
+LB_DECLARE_ALL(avx2);
+LB_DECLARE_FLOAT(avx512);
+LB_DECLARE_VECTOR(avx512);
+LB_DECLARE_HADAMARD(avx512);
+LB_DECLARE_ALL_INT(avx512vnni);
+LB_DECLARE_BYTES_ONLY(avx512vnni);
+LB_DECLARE_KV(avx512vnni);
+LB_DECLARE_TCQ_GEMV(avx512vbmi);
+LB_DECLARE_MASKED_ONE(avx512vbmi);
+
+static const lb_level lb_levels[] = {{LB_CPU_SCALAR, "scalar"},         {LB_CPU_SSE, "sse"},
+                                     {LB_CPU_AVX2, "avx2"},             {LB_CPU_AVX512, "avx512"},
+                                     {LB_CPU_AVX512VNNI, "avx512vnni"}, {LB_CPU_AVX512VBMI, "avx512vbmi"}};
+
+static void lb_use_level(lb_kernels *k, lb_cpu_level level)
+{
+    if (level >= LB_CPU_SSE) {
+        LB_USE_ALL(sse)
+    }
+    if (level >= LB_CPU_AVX2) {
+        LB_USE_ALL(avx2)
+    }
+    if (level >= LB_CPU_AVX512) {
+        LB_USE_FLOAT(avx512)
+        LB_USE_VECTOR(avx512)
+    }
+    if (level >= LB_CPU_AVX512VNNI) {
+        LB_USE_INT(avx512vnni)
+        LB_USE_BYTES(avx512vnni)
+        LB_USE_KV(avx512vnni)
+    }
+    if (level >= LB_CPU_AVX512VBMI) {
+        LB_USE_TCQ_GEMV(avx512vbmi)
+        LB_USE_MASKED(avx512vbmi)
+    }
+}
+
+#elif defined(__wasm_simd128__) /* its vectors are those of SSE4.1 but for names, which the compiler's own header translates */
+
+LB_DECLARE_ALL(sse);
+
+static const lb_level lb_levels[] = {{LB_CPU_SCALAR, "scalar"}, {LB_CPU_SIMD128, "simd128"}};
+
+static void lb_use_level(lb_kernels *k, lb_cpu_level level)
+{
+    if (level == LB_CPU_SIMD128) {
+        LB_USE_ALL(sse)
+    }
+}
+
+#elif defined(__aarch64__)
+
+LB_DECLARE_ALL(neon);
+LB_DECLARE_ALL_INT(dotprod);
+LB_DECLARE_KV(dotprod);
+LB_DECLARE_ALL_INT(i8mm);
+
+static const lb_level lb_levels[] = {
+    {LB_CPU_SCALAR, "scalar"}, {LB_CPU_NEON, "neon"}, {LB_CPU_DOTPROD, "dotprod"}, {LB_CPU_I8MM, "i8mm"}};
+
+static void lb_use_level(lb_kernels *k, lb_cpu_level level)
+{
+    if (level >= LB_CPU_NEON) {
+        LB_USE_ALL(neon)
+    }
+    if (level >= LB_CPU_DOTPROD) {
+        LB_USE_INT(dotprod)
+        LB_USE_KV(dotprod)
+    }
+    if (level >= LB_CPU_I8MM) { /* for one token as dotprod */
+        LB_USE_INT_GEMM(i8mm)
+    }
+}
+
+#else
+
+static const lb_level lb_levels[] = {{LB_CPU_SCALAR, "scalar"}};
+
+static void lb_use_level(lb_kernels *k, lb_cpu_level level)
+{
+    (void)k;
+    (void)level;
+}
+
+#endif
 
 #define LB_N_LEVELS (sizeof lb_levels / sizeof lb_levels[0])
 
-const lb_kernels *lb_kernels_for(const char *isa)
+/* NULL: none of that name, or not for this CPU */
+static const lb_level *lb_level_of(const char *isa)
 {
     for (size_t i = LB_N_LEVELS; i-- > 0;) {
-        const lb_level *level = &lb_levels[i];
-        if ((!isa || strcmp(isa, level->table->isa) == 0) && lb_cpu_runs(level->cpu)) {
-            return level->table;
+        if ((!isa || strcmp(isa, lb_levels[i].isa) == 0) && lb_cpu_runs(lb_levels[i].cpu)) {
+            return &lb_levels[i];
         }
     }
     return NULL;
+}
+
+bool lb_kernels_get(lb_kernels *k, const char *isa)
+{
+    const lb_level *level = lb_level_of(isa);
+    if (!level) {
+        return false;
+    }
+    memset(k, 0, sizeof *k);
+    k->isa = level->isa;
+    LB_USE_ALL(ref)
+    lb_use_level(k, level->cpu);
+    return true;
+}
+
+const char *lb_isa_best(void)
+{
+    return lb_level_of(NULL)->isa;
 }
 
 const char *lb_isa_level(size_t i, bool *usable)
@@ -375,5 +205,5 @@ const char *lb_isa_level(size_t i, bool *usable)
     if (usable) {
         *usable = lb_cpu_runs(lb_levels[i].cpu);
     }
-    return lb_levels[i].table->isa;
+    return lb_levels[i].isa;
 }

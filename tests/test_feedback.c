@@ -9,6 +9,7 @@
 #include "../formats/pack/lb_feedback.h"
 #include "../formats/pack/lb_pack.h"
 #include "../kernels/lb_bits.h"
+#include "level_kernels.h"
 #include "lb_test.h"
 
 void test_feedback(void);

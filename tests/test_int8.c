@@ -10,6 +10,7 @@
 #include "../formats/pack/lb_pack.h"
 #include "../kernels/lb_layout.h"
 #include "../runtime/engine/lb_linear.h"
+#include "level_kernels.h"
 #include "lb_test.h"
 
 void test_int8(void);

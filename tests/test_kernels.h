@@ -11,6 +11,7 @@
 #include "../kernels/lb_kernels.h"
 #include "../kernels/lb_layout.h"
 #include "../kernels/lb_math.h"
+#include "level_kernels.h"
 #include "lb_test.h"
 
 /* Calls `test` for every level of this CPU but the reference itself; the others are reported as skipped. */

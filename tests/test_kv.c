@@ -9,6 +9,7 @@
 #include "../kernels/lb_math.h"
 #include "../runtime/base/lb_base.h"
 #include "../runtime/api/lb_session_api.h"
+#include "level_kernels.h"
 #include "lb_test.h"
 #include "small_models.h"
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../runtime/engine/lb_session.h"
+#include "level_kernels.h"
 #include "lb_test.h"
 #include "small_models.h"
 

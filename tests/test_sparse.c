@@ -9,6 +9,7 @@
 #include "../formats/calib/lb_calib.h"
 #include "../formats/pack/lb_convert.h"
 #include "../kernels/lb_layout.h"
+#include "level_kernels.h"
 #include "lb_test.h"
 #include "small_models.h"
 

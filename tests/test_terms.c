@@ -7,6 +7,7 @@
 #include "../formats/pack/lb_convert.h"
 #include "../formats/pack/lb_lowrank.h"
 #include "../formats/pack/lb_pack.h"
+#include "level_kernels.h"
 #include "lb_test.h"
 #include "small_models.h"
 

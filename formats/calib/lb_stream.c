@@ -287,7 +287,7 @@ lbrt_status lb_streams_replace(lb_streams *s, const char *name, const lb_tensor 
     p->tiles = tiles;
     p->tiles_bytes = bytes;
     const float *bias = linear->bias;
-    const lb_linear_rules rules = { .k = m->kernels };
+    const lb_linear_rules rules = { .k = &m->kernels };
     LB_TRY(lb_linear_bind(linear, tensor, &rules, &p->term, NULL, err));
     linear->bias = bias;
     if (linear == &m->embed) {

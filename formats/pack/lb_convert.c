@@ -190,7 +190,7 @@ lbrt_status lb_convert(const lb_source *source, const char *path, const lb_conve
     size_t pool_bytes = lb_pool_bytes(j.threads), result_bytes = j.threads * sizeof *j.results;
     j.pool = (lb_pool *)lb_alloc(a, pool_bytes);
     j.results = (lb_job_result *)lb_alloc(a, result_bytes);
-    j.kernels = lb_kernels_for(NULL);
+    lb_kernels_get(&j.kernels, NULL);
     j.rotations = (lb_job_rotation *)lb_alloc_zero(a, source->n_tensors, sizeof *j.rotations);
     lbrt_status s = LBRT_OK;
     if (!j.pool || !j.results || !j.rotations) {

@@ -23,7 +23,7 @@ static void feedback_item(void *context, size_t item, unsigned thread)
 {
     lb_convert_job *j = (lb_convert_job *)context;
     const uint64_t row = (uint64_t)item * LB_FEEDBACK_ROWS, n = j->rows - row < LB_FEEDBACK_ROWS ? j->rows - row : LB_FEEDBACK_ROWS;
-    lb_feedback_pack(j->format, j->factor, j->kernels, j->matrix + row * j->packed_cols, j->packed_cols, (size_t)n,
+    lb_feedback_pack(j->format, j->factor, &j->kernels, j->matrix + row * j->packed_cols, j->packed_cols, (size_t)n,
                      j->tiles + item * (LB_FEEDBACK_ROWS / LB_TILE_ROWS) * j->tile_bytes,
                      j->scratch + thread * lb_feedback_bytes(j->packed_cols), &j->feedback[item]);
 }

@@ -29,7 +29,7 @@ void lb_job_rotate_rows(const lb_convert_job *j, float *rows, uint64_t n)
         float *row = rows + r * to;
         memmove(row, rows + r * cols, cols * sizeof(float));
         memset(row + cols, 0, (to - cols) * sizeof(float));
-        j->kernels->hadamard(row, row, j->rotation->bytes + LB_ROTATION_HEAD, to, j->rotation->block);
+        j->kernels.hadamard(row, row, j->rotation->bytes + LB_ROTATION_HEAD, to, j->rotation->block);
     }
 }
 

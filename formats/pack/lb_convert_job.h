@@ -43,7 +43,7 @@ typedef struct lb_convert_job {
     uint64_t first_row, rows, cols;
     size_t packed_cols;               /* columns as packed: filled up when they are rotated */
     const lb_job_rotation *rotation;  /* NULL: none */
-    const lb_kernels *kernels;
+    lb_kernels kernels;
     lb_job_rotation *rotations;       /* of all inputs so far; room for one per tensor */
     size_t n_rotations;
     size_t tile_bytes;

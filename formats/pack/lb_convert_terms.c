@@ -180,7 +180,7 @@ static void pack_fine(void *context, size_t block, unsigned thread)
         tiles += f->b->errors[i] < 0.0 ? block_bytes(j, q8, i) : 0;
     }
     j->feedback[block] = (lb_feedback_error){ 0 };
-    lb_feedback_pack(q8, j->factor, j->kernels, j->matrix + row * j->packed_cols, j->packed_cols, (size_t)n, tiles,
+    lb_feedback_pack(q8, j->factor, &j->kernels, j->matrix + row * j->packed_cols, j->packed_cols, (size_t)n, tiles,
                      j->scratch + thread * lb_feedback_bytes(j->packed_cols), &j->feedback[block]);
 }
 

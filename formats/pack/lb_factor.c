@@ -455,7 +455,9 @@ lbrt_status lb_factor_open(lb_factor *f, const lb_moments *m, const lb_factor_op
     f->shift = cross ? (float *)lb_alloc(a, n * n * sizeof(float)) : NULL;
     f->diagonal = (float *)lb_alloc(a, n * sizeof(float));
     f->order = o->sort ? (uint32_t *)lb_alloc(a, n * sizeof(uint32_t)) : NULL;
-    factor_job job = {.n = n, .o = o, .m = m, .order = f->order, .f = f, .k = o->k ? o->k : lb_kernels_for(NULL)};
+    lb_kernels best;
+    lb_kernels_get(&best, NULL);
+    factor_job job = {.n = n, .o = o, .m = m, .order = f->order, .f = f, .k = o->k ? o->k : &best};
     job.h = (double *)lb_alloc(a, n * n * sizeof(double));
     job.mm = cross ? (unsigned char *)lb_alloc(a, lb_pool_threads(pool) * LB_MM_SCRATCH) : NULL;
     job.c = cross ? (double *)lb_alloc(a, n * n * sizeof(double)) : NULL;

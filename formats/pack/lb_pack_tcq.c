@@ -100,7 +100,8 @@ static void lb_tcq_pack_rows(const lb_kernels *kernels, lb_wformat format, const
 static void lb_pack_tcq(lb_wformat format, size_t bits, const float *rows, size_t stride, size_t n_rows, size_t k,
                         const float *importance, void *tile)
 {
-    const lb_kernels *kernels = lb_kernels_for(NULL);
+    lb_kernels kernels;
+    lb_kernels_get(&kernels, NULL);
     float point[256], largest = 0.0f;
     lb_tcq_rows group = {.n = 0};
     memset(tile, 0, lb_tcq_tile_bytes(bits, k));
@@ -125,10 +126,10 @@ static void lb_pack_tcq(lb_wformat format, size_t bits, const float *rows, size_
             group.scale[group.n++] = scale;
         }
         if (group.n == LB_TCQ_ROWS) {
-            lb_tcq_pack_rows(kernels, format, point, &group, tile);
+            lb_tcq_pack_rows(&kernels, format, point, &group, tile);
         }
     }
-    lb_tcq_pack_rows(kernels, format, point, &group, tile);
+    lb_tcq_pack_rows(&kernels, format, point, &group, tile);
 }
 
 void lb_pack_tcq2(const float *rows, size_t stride, size_t n_rows, size_t k, const float *importance,

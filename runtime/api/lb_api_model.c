@@ -18,7 +18,7 @@ lbrt_status lbrt_model_describe(const lbrt_model *m, lbrt_model_info *info)
         .size = info->size,
         .name = h->name,
         .architecture = h->architecture,
-        .isa = m->kernels->isa,
+        .isa = m->kernels.isa,
         .parameters = m->parameters,
         .file_bytes = m->file.bytes,
         .weight_bytes = m->weight_bytes,
@@ -99,7 +99,7 @@ lbrt_status lbrt_chat_format(const lbrt_model *m, const lbrt_message *messages, 
 
 const char *lbrt_cpu_isa(void)
 {
-    return lb_kernels_for(NULL)->isa;
+    return lb_isa_best();
 }
 
 const char *lbrt_isa_name(size_t i, bool *usable)

@@ -42,7 +42,7 @@ static lbrt_status bind_tensor(lbrt_adapter *a, const lb_tensor *t, lbrt_error *
                "the rows of %.*s are in another order in this model: convert model and adapter from the same kind of file", n, t->name);
     lb_linear unused;
     lb_chain *chain = &a->chains[slot - 1];
-    const lb_linear_rules rules = { .k = a->model->kernels, .threshold = -1.0f };
+    const lb_linear_rules rules = { .k = &a->model->kernels, .threshold = -1.0f };
     LB_TRY(lb_linear_bind(&unused, t, &rules, NULL, chain, err));
     for (int i = 0; i < 2; i++) {
         const lb_wformat_info *f = i ? chain->up_term.format : chain->down_term.format;

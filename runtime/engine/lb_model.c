@@ -273,7 +273,7 @@ static void log_opened(const lbrt_model *m)
     if (m->log) {
         char line[256];
         lb_format(line, sizeof line, "opened %s (%s): %llu bytes of weights%s, kernels %s", m->hparams.name, m->hparams.architecture,
-                  (unsigned long long)m->weight_bytes, m->copy ? ", copied into memory" : m->map.data ? ", mapped" : "", m->kernels->isa);
+                  (unsigned long long)m->weight_bytes, m->copy ? ", copied into memory" : m->map.data ? ", mapped" : "", m->kernels.isa);
         m->log(m->log_user, line);
     }
 }
@@ -296,9 +296,8 @@ lbrt_status lb_model_build(const lb_model_bytes *from, const lbrt_model_options 
     m->share = lb_lock_make(&a);
     const char *isa = options->isa ? options->isa : getenv("LBRT_ISA");
     isa = isa && isa[0] ? isa : NULL;
-    m->kernels = lb_kernels_for(isa);
     lbrt_status s = m->share ? LBRT_OK : lb_fail(err, LBRT_ERR_MEMORY, "out of memory");
-    if (s == LBRT_OK && !m->kernels) {
+    if (s == LBRT_OK && !lb_kernels_get(&m->kernels, isa)) {
         s = lb_fail(err, LBRT_ERR_UNSUPPORTED, "instruction-set level '%s' is unknown, or this CPU lacks it", isa ? isa : "");
     }
     s = s == LBRT_OK ? lb_container_open(&m->file, from->data, from->bytes, &a, err) : s;
@@ -315,7 +314,7 @@ lbrt_status lb_model_build(const lb_model_bytes *from, const lbrt_model_options 
         m->k_dim = (size_t)h->n_kv_heads * h->head_dim;
         m->v_dim = lb_v_heads(h) * m->v_width;
         m->o_dim = h->n_heads * m->v_width;
-        s = bind_all(&(lb_binder){ .m = m, .rules = { m->kernels, options->outlier_threshold, options->byte_tables }, .err = err });
+        s = bind_all(&(lb_binder){ .m = m, .rules = { &m->kernels, options->outlier_threshold, options->byte_tables }, .err = err });
     }
     if (s == LBRT_OK && m->file.tokenizer.data) {
         s = lb_tokenizer_open(m->file.tokenizer.data, m->file.tokenizer.bytes, &a, &m->tokenizer, err);

@@ -27,7 +27,7 @@ struct lbrt_model {
     size_t copy_bytes;
     lb_container file;
     lb_hparams hparams;
-    const lb_kernels *kernels;
+    lb_kernels kernels;
     lb_tokenizer *tokenizer; /* NULL: token ids only */
 
     lb_linear embed, head; /* head repeats embed if they are tied */

@@ -112,7 +112,7 @@ lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *opt
     s.progress_user = o.progress_user;
     s.parallel = o.parallel;
     s.parallel_user = o.parallel_user;
-    s.exec.k = m->kernels;
+    s.exec.k = &m->kernels;
     s.exec.n_threads = o.n_threads;
     s.exec.pool = (lb_pool *)lb_arena_take(a, 1, lb_pool_bytes(o.n_threads));
     s.attn_rows = lb_max(group, LB_ATTN_ROWS / group * group);
