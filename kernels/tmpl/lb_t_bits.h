@@ -232,7 +232,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bits_panel_)(void (*decode)(LB_B c[8
     {                                                                                                                 \
         LB_N(lb_t_bits_panel_)(LB_N(lb_t_quads_##name##_), lb_bits_##name.zero, bits, shift, panel, tile, tile_bytes, \
                                tiles, k, g, n);                                                                       \
-        return (LB_N(lb_t_chunk_)){panel->code, LB_PANEL_BYTES};                                                      \
+        return (LB_N(lb_t_chunk_)){panel->code, LB_PANEL_BYTES, false};                                               \
     }
 #define LB_T_BITS_GEMM_LUT(name, bits, shift, quads)                                                                  \
     static LB_T_TARGET LB_N(lb_t_chunk_)                                                                              \
@@ -240,7 +240,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bits_panel_)(void (*decode)(LB_B c[8
                                     size_t g, size_t n)                                                               \
     {                                                                                                                 \
         LB_N(lb_t_lut_panel_)(lb_bits_##name.zero, bits, shift, panel, tile, tile_bytes, tiles, k, g, n);             \
-        return (LB_N(lb_t_chunk_)){panel->code, LB_PANEL_BYTES};                                                      \
+        return (LB_N(lb_t_chunk_)){panel->code, LB_PANEL_BYTES, false};                                               \
     }
 #define LB_T_BITS_RUN(name)                                                                                           \
     LB_N(lb_t_gemm_)(LB_N(lb_t_decode_##name##_), w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch)

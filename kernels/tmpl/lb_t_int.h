@@ -150,12 +150,13 @@ LB_T_TARGET void LB_N(lb_gemv_q8_)(const void *w, size_t tile_bytes, size_t n_ti
 
 /*
  * acc[tile][token][16] += panel x tokens, for n_groups groups from `first` on. `tiles` (1 or 2) and `tokens` are constants; codes
- * of the second tile are code_stride bytes away, its scales and sums in the next rows of the panel.
+ * of the second tile are code_stride bytes away, its scales and sums in the next rows of the panel. scales NULL (a constant): all 1.
  */
 LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, size_t code_stride, const float *scales,
                                                     size_t n_groups, size_t first, const lb_input *x, size_t token,
                                                     float *acc, const size_t tiles, const size_t tokens)
 {
+    const bool scaled = scales != NULL; /* a constant */
     float xscale[LB_T_TOKENS][LB_PANEL_GROUPS];
     int32_t bias[LB_T_TOKENS][LB_PANEL_GROUPS];
     const float *from_scale = x->scale + token * x->group_stride + first;
@@ -221,10 +222,11 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, size_t
         }
         LB_UNROLL
         for (size_t i = 0; i < tiles; i++) {
-            const LB_F s = LB_V(load)(scales + (i * LB_PANEL_GROUPS + g) * LB_TILE_ROWS);
+            const LB_F s = scaled ? LB_V(load)(scales + (i * LB_PANEL_GROUPS + g) * LB_TILE_ROWS) : LB_V(set1)(1.0f);
             LB_UNROLL
             for (size_t t = 0; t < tokens; t++) {
-                f[i][t] = LB_V(fma)(LB_V(mul)(s, LB_V(set1)(xscale[t][g])), LB_V(to_float)(a[i][t]), f[i][t]);
+                const LB_F x_scale = LB_V(set1)(xscale[t][g]);
+                f[i][t] = LB_V(fma)(scaled ? LB_V(mul)(s, x_scale) : x_scale, LB_V(to_float)(a[i][t]), f[i][t]);
             }
         }
         codes += 512;
@@ -292,14 +294,25 @@ static LB_T_TARGET void LB_N(lb_t_one_tile_)(const uint8_t *codes, size_t code_s
 
 #if LB_T_GTILES == 2
 /* ... of two tiles: each broadcast of activations serves both */
-static LB_T_TARGET void LB_N(lb_t_two_tiles_)(const uint8_t *codes, size_t code_stride, const float *scales, size_t n_groups,
-                                              size_t first, const lb_input *x, float *acc, lb_tile_job *job)
+static LB_SHARED LB_T_TARGET void LB_N(lb_t_two_tiles_)(const uint8_t *codes, size_t code_stride, const float *scales, size_t n_groups,
+                                                        size_t first, const lb_input *x, float *acc, lb_tile_job *job)
 {
     size_t t = 0;
 #define LB_T_RUN_TILES 2
     LB_T_RUN(LB_T_TOKENS)
     LB_T_RUN(4)
     LB_T_RUN(2)
+    LB_T_RUN(1)
+}
+
+/* ... without group scales (tcq): a fifth less on the units that multiply */
+static LB_SHARED LB_T_TARGET void LB_N(lb_t_two_plain_tiles_)(const uint8_t *codes, size_t code_stride, size_t n_groups, size_t first,
+                                                              const lb_input *x, float *acc, lb_tile_job *job)
+{
+    const float *const scales = NULL;
+    size_t t = 0;
+    LB_T_RUN(LB_T_TOKENS)
+    LB_T_RUN(4)
     LB_T_RUN(1)
 #undef LB_T_RUN_TILES
 }
@@ -318,6 +331,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_scales_)(float *out, const uint8_t *
 typedef struct LB_N(lb_t_chunk_) {
     const uint8_t *codes;
     size_t code_stride;
+    bool plain; /* all scales are 1 */
 } LB_N(lb_t_chunk_);
 
 /* q8: the tile is the panel already */
@@ -327,7 +341,7 @@ LB_ALWAYS_INLINE LB_T_TARGET LB_N(lb_t_chunk_) LB_N(lb_t_decode_q8_)(lb_panel *p
     for (size_t i = 0; i < tiles; i++) {
         LB_N(lb_t_scales_)(panel->scale + i * LB_PANEL_GROUPS * LB_TILE_ROWS, tile + i * tile_bytes + LB_Q_SCALES_AT, g, n);
     }
-    return (LB_N(lb_t_chunk_)){tile + lb_q8_codes_at(k) + g * 512, tile_bytes};
+    return (LB_N(lb_t_chunk_)){tile + lb_q8_codes_at(k) + g * 512, tile_bytes, false};
 }
 
 #if !LB_T_SMALL_TOKENS
@@ -356,7 +370,7 @@ LB_ALWAYS_INLINE LB_T_TARGET LB_N(lb_t_chunk_) LB_N(lb_t_decode_q4_)(lb_panel *p
             }
         }
     }
-    return (LB_N(lb_t_chunk_)){panel->code, LB_PANEL_BYTES};
+    return (LB_N(lb_t_chunk_)){panel->code, LB_PANEL_BYTES, false};
 }
 #endif
 
@@ -389,6 +403,10 @@ static LB_SHARED LB_T_TARGET void LB_N(lb_t_gemm_)(
             const LB_N(lb_t_chunk_) c = decode(panel, tile, tile_bytes, tiles, k, g, n);
             job.last = g + n == n_groups;
 #if LB_T_GTILES == 2
+            if (tiles == 2 && c.plain) {
+                LB_N(lb_t_two_plain_tiles_)(c.codes, c.code_stride, n, g, x, panel->acc, &job);
+                continue;
+            }
             if (tiles == 2) {
                 LB_N(lb_t_two_tiles_)(c.codes, c.code_stride, panel->scale, n, g, x, panel->acc, &job);
                 continue;

@@ -156,7 +156,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_s24_dense_)(uint8_t *out, float *sca
             LB_N(lb_t_s24_dense_)(panel->code + i * LB_PANEL_BYTES, panel->scale + i * LB_PANEL_GROUPS * LB_TILE_ROWS, \
                                   tile + i * tile_bytes, k, g, n, lines, 128, more);                                  \
         }                                                                                                             \
-        return (LB_N(lb_t_chunk_)){panel->code, LB_PANEL_BYTES};                                                      \
+        return (LB_N(lb_t_chunk_)){panel->code, LB_PANEL_BYTES, false};                                               \
     }
 
 #define LB_T_S24(name, lines)                                                                                         \
