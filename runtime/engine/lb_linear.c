@@ -330,27 +330,48 @@ typedef struct linear_job {
     size_t first_item[LB_MAX_PRODUCTS + 1];
 } linear_job;
 
+/*
+ * Columns of one tile as floats. Outliers are in the same few columns for most tokens (LLM.int8(), section 4), so that what one token
+ * unpacked serves the others. In the thread's scratch, which the product before has done with.
+ */
+#define LB_COLUMN_SLOTS ((size_t)256)
+
+typedef float four_rows LB_VECTOR(16);
+
+typedef struct outlier_columns {
+    four_rows w[LB_COLUMN_SLOTS][LB_TILE_ROWS / 4];
+    uint64_t which[LB_COLUMN_SLOTS]; /* tile and column */
+} outlier_columns;
+_Static_assert(sizeof(outlier_columns) <= LB_MM_SCRATCH, "LB_MM_SCRATCH is too small");
+
 /* y += the term's columns of the outliers, for tiles from .. to - 1 and n_tokens tokens from `first` on; y begins at tile `from` */
 static void add_outliers(const lb_linear_term *m, size_t from, size_t to, const lb_prepared *x, size_t first, size_t n_tokens,
-                         float *y, size_t stride)
+                         float *y, size_t stride, outlier_columns *columns)
 {
-    const size_t col1 = m->col0 + m->n_cols;
-    for (size_t t = 0; t < n_tokens; t++) {
-        const uint32_t *outlier = x->outlier + (first + t) * x->outlier_stride, n = x->n_outliers[first + t];
-        const float *numbers = x->plain.f32 + (first + t) * x->plain.f32_stride;
-        for (size_t i = from; n > 0 && i < to; i++) {
-            float acc[LB_TILE_ROWS] = { 0 }, w[LB_TILE_ROWS];
+    const size_t slots = n_tokens > 1 ? LB_COLUMN_SLOTS : 1;
+    memset(columns->which, 0xff, slots * sizeof columns->which[0]);
+    for (size_t i = from; i < to; i++, y += LB_TILE_ROWS) {
+        const unsigned char *tile = m->w + (i - m->tile0) * m->tile_bytes;
+        for (size_t t = 0; t < n_tokens; t++) {
+            const uint32_t *outlier = x->outlier + (first + t) * x->outlier_stride, n = x->n_outliers[first + t];
+            const float *numbers = x->plain.f32 + (first + t) * x->plain.f32_stride;
+            four_rows acc[LB_TILE_ROWS / 4] = { { 0 } };
             for (uint32_t j = 0; j < n; j++) {
-                if (outlier[j] < m->col0 || outlier[j] >= col1) {
+                const size_t c = outlier[j] - m->col0, slot = c & (slots - 1); /* columns before the term's wrap around */
+                if (c >= m->n_cols) {
                     continue;
                 }
-                m->format->column(m->w + (i - m->tile0) * m->tile_bytes, m->n_cols, outlier[j] - m->col0, w);
-                for (size_t r = 0; r < LB_TILE_ROWS; r++) {
+                four_rows *w = columns->w[slot];
+                if (columns->which[slot] != ((uint64_t)i << 32 | c)) {
+                    columns->which[slot] = (uint64_t)i << 32 | c;
+                    m->format->column(tile, m->n_cols, c, (float *)w);
+                }
+                for (size_t r = 0; r < LB_TILE_ROWS / 4; r++) {
                     acc[r] += w[r] * numbers[outlier[j]];
                 }
             }
-            for (size_t r = 0; r < LB_TILE_ROWS; r++) {
-                y[t * stride + (i - from) * LB_TILE_ROWS + r] += acc[r];
+            for (size_t r = 0; n > 0 && r < LB_TILE_ROWS; r++) {
+                y[t * stride + r] += acc[r / 4][r % 4];
             }
         }
     }
@@ -380,7 +401,7 @@ static void linear_tiles(const lb_product *p, size_t tile, size_t n, const lb_pr
         fn(m->w + (from - m->tile0) * m->tile_bytes, m->tile_bytes, to - from, k, &in, y + from * LB_TILE_ROWS,
            p->stride, add || i > 0, scratch);
         if (m->split) {
-            add_outliers(m, from, to, prepared, first, n_tokens, y + from * LB_TILE_ROWS, p->stride);
+            add_outliers(m, from, to, prepared, first, n_tokens, y + from * LB_TILE_ROWS, p->stride, (outlier_columns *)scratch);
         }
     }
     if (l->bias) {
