@@ -55,17 +55,17 @@ static void un_numbers(mk_blob *b, const char *name, uint32_t rows, uint32_t col
     }
 }
 
-/* wrong: a number in the array of key-value heads that the file's tensors are not made for; 0: none */
-static void un_gguf(mk_blob *out, int32_t wrong, bool widths)
+/* wrong: a number in the array of key-value heads that the file's tensors are not made for; 0: none. layers: numbers in the other arrays */
+static void un_gguf(mk_blob *out, int32_t wrong, bool widths, size_t layers)
 {
     mk_gguf g = { .n_kv = 0 };
-    const int32_t heads[] = { 2, 4 }, kv[] = { 1, wrong ? wrong : 2 }, ffn[] = { 64, 48 };
+    const int32_t heads[] = { 2, 4, 4 }, kv[] = { 1, wrong ? wrong : 2 }, ffn[] = { 64, 48, 48 };
     mk_gguf_string(&g, "general.architecture", "llama");
     mk_gguf_u32(&g, "llama.block_count", UN_LAYERS);
     mk_gguf_u32(&g, "llama.embedding_length", MK_DIM);
     mk_gguf_u32(&g, "llama.context_length", MK_CONTEXT);
-    mk_gguf_ints(&g, "llama.feed_forward_length", ffn, UN_LAYERS);
-    mk_gguf_ints(&g, "llama.attention.head_count", heads, UN_LAYERS);
+    mk_gguf_ints(&g, "llama.feed_forward_length", ffn, layers);
+    mk_gguf_ints(&g, "llama.attention.head_count", heads, layers);
     mk_gguf_ints(&g, "llama.attention.head_count_kv", kv, UN_LAYERS);
     mk_gguf_u32(&g, "llama.attention.key_length", UN_KEY);
     if (widths) {
@@ -195,7 +195,7 @@ void test_import_unequal(void)
     mk_blob b = { NULL, 0, 0 };
     char path[300];
     snprintf(path, sizeof path, "%s", lb_test_temp("unequal.gguf"));
-    un_gguf(&b, 0, true);
+    un_gguf(&b, 0, true, UN_LAYERS);
     mk_write(path, b.data, b.n);
     mk_free(&b);
     lbrt_model *a = un_open(path, "gguf.lbrt", &err);
@@ -227,10 +227,17 @@ void test_import_unequal(void)
     static const struct {
         int32_t kv;
         bool widths;
+        size_t layers;
         const char *said;
-    } bad[] = { { 1, true, "attn_k" }, { -1, true, "head_count_kv" }, { INT32_MIN, true, "head_count_kv" }, { 2, false, "" } };
+    } bad[] = { { 1, true, 2, "attn_k" },
+                { -1, true, 2, "head_count_kv" },
+                { INT32_MIN, true, 2, "head_count_kv" },
+                { 2, false, 2, "" },
+                { 4, true, 2, "head_count_kv says 4 for layer 1, where the tensors have 2" },
+                { 0, true, 1, "1 numbers for 2 layers" },
+                { 0, true, 3, "3 numbers for 2 layers" } };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        un_gguf(&b, bad[i].kv, bad[i].widths);
+        un_gguf(&b, bad[i].kv, bad[i].widths, bad[i].layers);
         mk_write(path, b.data, b.n);
         mk_free(&b);
         un_refused(path, "GGUF", bad[i].said);
@@ -241,6 +248,20 @@ void test_import_unequal(void)
         { "\"num_attention_heads\": [2, 4], \"num_key_value_heads\": [], \"intermediate_size\": [64, 48], \"v_head_dim\": 8", "empty" },
         { "\"num_attention_heads\": [2, 4], \"num_key_value_heads\": [1, \"2\"], \"intermediate_size\": [64, 48], \"v_head_dim\": 8", "num_key_value_heads" },
         { "\"num_attention_heads\": [2, 4], \"num_key_value_heads\": [1, 2], \"intermediate_size\": [32, 48], \"v_head_dim\": 8", "gate_proj" },
+        { "\"num_attention_heads\": [4, 2], \"num_key_value_heads\": [1, 2], \"intermediate_size\": [64, 48], \"v_head_dim\": 8",
+          "num_attention_heads says 4 for layer 0, where the tensors have 2" },
+        { "\"num_attention_heads\": [2, 4], \"num_key_value_heads\": [2, 1], \"intermediate_size\": [64, 48], \"v_head_dim\": 8",
+          "num_key_value_heads says 2 for layer 0" },
+        { "\"num_attention_heads\": [2, 4], \"num_key_value_heads\": [1, 2], \"num_key_value_heads_per_layer\": [2, 1],"
+          " \"intermediate_size\": [64, 48], \"v_head_dim\": 8",
+          "num_key_value_heads_per_layer says 2 for layer 0" },
+        { "\"num_attention_heads\": [2, 4], \"num_key_value_heads\": [1, 2], \"intermediate_size\": [48, 64], \"v_head_dim\": 8",
+          "intermediate_size says 48 for layer 0" },
+        { "\"num_attention_heads\": [2, 4, 4], \"num_key_value_heads\": [1, 2], \"intermediate_size\": [64, 48], \"v_head_dim\": 8",
+          "num_attention_heads has 3 numbers for 2 layers" },
+        { "\"num_attention_heads\": [2, 4], \"num_key_value_heads\": [1, 2], \"intermediate_size\": [64, 48], \"v_head_dim\": 8,"
+          " \"sliding_window\": 8, \"layer_types\": [\"sliding_attention\"]",
+          "layer_types has 1 entries for 2 layers" },
     };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         un_refused(un_folder(lists[i][0]), lists[i][0], lists[i][1]);

@@ -36,21 +36,23 @@ static lbrt_status hf_u32(const lb_json *root, const char *key, uint32_t *out, l
     return LBRT_OK;
 }
 
-/* The same, or a list with one for each layer: the largest, and whether they differ. */
-static lbrt_status hf_most(const lb_json *root, const char *key, uint32_t *out, bool *unequal, lbrt_error *err)
+/* The same, or a list with one for each layer: the largest, and h->unequal if they differ. h->n_layers is known. */
+static lbrt_status hf_most(const lb_json *root, const char *key, uint32_t *out, lb_hparams *h, lbrt_error *err)
 {
     const lb_json *list = lb_json_get(root, key);
     if (list == NULL || list->type != LB_JSON_ARRAY) {
         return hf_u32(root, key, out, err);
     }
     uint64_t most = 0, least = UINT32_MAX, v = 0;
-    for (const lb_json *n = list->child; n != NULL; n = n->next) {
+    uint32_t numbers = 0;
+    for (const lb_json *n = list->child; n != NULL; n = n->next, numbers++) {
         LB_FAIL_IF(!lb_json_uint(n, UINT32_MAX, &v) || v == 0, err, LBRT_ERR_FORMAT, "config.json: %s has what is no positive whole number", key);
         most = v > most ? v : most;
         least = v < least ? v : least;
     }
     LB_FAIL_IF(most == 0, err, LBRT_ERR_FORMAT, "config.json: %s is an empty list", key);
-    *unequal = *unequal || least != most;
+    LB_FAIL_IF(numbers != h->n_layers, err, LBRT_ERR_FORMAT, "config.json: %s has %u numbers for %u layers", key, numbers, h->n_layers);
+    h->unequal = h->unequal || least != most;
     *out = (uint32_t)most;
     return LBRT_OK;
 }
@@ -185,6 +187,7 @@ static lbrt_status hf_read_window(const lb_json *root, const hf_arch *arch, lb_h
             active = active || sliding;
             layer++;
         }
+        LB_FAIL_IF(layer != h->n_layers, err, LBRT_ERR_FORMAT, "config.json: layer_types has %u entries for %u layers", layer, h->n_layers);
     } else if (arch->family == HF_MISTRAL) {
         active = node == NULL || node->type != LB_JSON_NULL;
     } else if (arch->family == HF_QWEN2 || arch->family == HF_QWEN3) {
@@ -277,6 +280,25 @@ static void hf_read_rules(const lb_json *root, const hf_arch *arch, lb_rule *rul
     rules[LB_FEATURE_SUB_NORM] = arch->family == HF_BITNET ? LB_RULE_REQUIRED : LB_RULE_ABSENT;
 }
 
+lbrt_status lb_hf_config_check(const lb_json *root, const lb_import *im, lbrt_error *err)
+{
+    static const char *const lists[][2] = { { "num_attention_heads", "attn_q" },
+                                            { "num_key_value_heads", "attn_k" },
+                                            { "num_key_value_heads_per_layer", "attn_k" },
+                                            { "num_value_heads", "attn_v" },
+                                            { "intermediate_size", "ffn_gate" } };
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        const lb_json *list = lb_json_get(root, lists[i][0]);
+        uint32_t layer = 0;
+        for (const lb_json *n = list && list->type == LB_JSON_ARRAY ? list->child : NULL; n != NULL; n = n->next) {
+            uint64_t v = 0;
+            (void)lb_json_uint(n, UINT32_MAX, &v);
+            LB_TRY(lb_import_check_layer(im, lists[i][0], lists[i][1], layer++, v, err));
+        }
+    }
+    return LBRT_OK;
+}
+
 lbrt_status lb_hf_config_read(const lb_json *root, lb_hf_config *out, lbrt_error *err)
 {
     memset(out, 0, sizeof *out);
@@ -288,14 +310,14 @@ lbrt_status lb_hf_config_read(const lb_json *root, lb_hf_config *out, lbrt_error
     lb_format(h->architecture, sizeof h->architecture, "%s", arch->ours);
     LB_TRY(hf_u32(root, "vocab_size", &h->n_vocab, err));
     LB_TRY(hf_u32(root, "hidden_size", &h->dim, err));
-    LB_TRY(hf_most(root, "intermediate_size", &h->ffn_dim, &h->unequal, err));
     LB_TRY(hf_u32(root, "num_hidden_layers", &h->n_layers, err));
-    LB_TRY(hf_most(root, "num_attention_heads", &h->n_heads, &h->unequal, err));
+    LB_TRY(hf_most(root, "intermediate_size", &h->ffn_dim, h, err));
+    LB_TRY(hf_most(root, "num_attention_heads", &h->n_heads, h, err));
     h->n_kv_heads = h->n_heads;
-    LB_TRY(hf_most(root, "num_key_value_heads", &h->n_kv_heads, &h->unequal, err));
-    LB_TRY(hf_most(root, "num_key_value_heads_per_layer", &h->n_kv_heads, &h->unequal, err));
+    LB_TRY(hf_most(root, "num_key_value_heads", &h->n_kv_heads, h, err));
+    LB_TRY(hf_most(root, "num_key_value_heads_per_layer", &h->n_kv_heads, h, err));
     uint32_t n_v = h->n_kv_heads;
-    LB_TRY(hf_most(root, "num_value_heads", &n_v, &h->unequal, err));
+    LB_TRY(hf_most(root, "num_value_heads", &n_v, h, err));
     h->n_v_heads = n_v != h->n_kv_heads ? n_v : 0;
     h->head_dim = arch->family == HF_QWEN3 ? 128 : h->dim / h->n_heads;
     LB_TRY(hf_u32(root, "head_dim", &h->head_dim, err));

@@ -23,4 +23,7 @@ typedef struct lb_hf_config {
 /* An architecture, activation, scaling, window or quantization that lbrt lacks is UNSUPPORTED, by name. */
 lbrt_status lb_hf_config_read(const lb_json *root, lb_hf_config *out, lbrt_error *err);
 
+/* Lists with a number for each layer, of a config that was read: FORMAT where the layer's tensors (before lb_import_finish) say otherwise. */
+lbrt_status lb_hf_config_check(const lb_json *root, const lb_import *im, lbrt_error *err);
+
 #endif /* LB_HF_CONFIG_H */

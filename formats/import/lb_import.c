@@ -411,6 +411,17 @@ static lbrt_status import_heads(const lb_import *im, lbrt_error *err)
     return LBRT_OK;
 }
 
+lbrt_status lb_import_check_layer(const lb_import *im, const char *key, const char *tensor, uint32_t layer, uint64_t n, lbrt_error *err)
+{
+    const lb_hparams *h = &im->source.hparams;
+    const uint64_t each = strcmp(tensor, "ffn_gate") == 0 ? 1 : strcmp(tensor, "attn_v") == 0 ? lb_v_width(h) : h->head_dim;
+    const lb_slot *s = &im->slots[lb_import_slot(tensor, layer)];
+    const uint64_t has = s->rows / each;
+    LB_FAIL_IF(s->place.data != NULL && has != n, err, LBRT_ERR_FORMAT, "%s says %llu for layer %u, where the tensors have %llu", key, (unsigned long long)n, layer,
+               (unsigned long long)has);
+    return LBRT_OK;
+}
+
 lbrt_status lb_import_finish(lb_import *im, bool tied, lbrt_error *err)
 {
     LB_TRY(im->source.hparams.unequal ? import_heads(im, err) : LBRT_OK);

@@ -131,6 +131,12 @@ lbrt_status lb_import_put(lb_import *im, size_t slot, const char *name, size_t b
  */
 lbrt_status lb_import_finish(lb_import *im, bool tied, lbrt_error *err);
 
+/*
+ * Before finish: FORMAT if a list of the file, `key`, says n heads or n columns of the feed-forward for a layer whose tensor (attn_q, attn_k,
+ * attn_v, ffn_gate) has not as many.
+ */
+lbrt_status lb_import_check_layer(const lb_import *im, const char *key, const char *tensor, uint32_t layer, uint64_t n, lbrt_error *err);
+
 /* The part of read_rows for MASKED, SPQR and CHAIN: rows that were checked to be there (lb_import_parts.c). */
 void lb_import_part_rows(const lb_place *p, const lb_source_tensor *t, uint64_t row, uint64_t n, float *out);
 

@@ -50,8 +50,8 @@ static lbrt_status params_u32(const gguf_params *p, const char *name, uint32_t *
     return LBRT_OK;
 }
 
-/* The same, or one number for each layer: the largest, and whether they differ. */
-static lbrt_status params_most(const gguf_params *p, const char *name, uint32_t *out, bool *unequal)
+/* The same, or one number for each layer: the largest, and h->unequal if they differ. h->n_layers is known. */
+static lbrt_status params_most(const gguf_params *p, const char *name, uint32_t *out, lb_hparams *h)
 {
     const lb_gguf_kv *kv = params_find(p, name);
     if (kv == NULL || kv->type != LB_GGUF_ARRAY) {
@@ -65,7 +65,9 @@ static lbrt_status params_most(const gguf_params *p, const char *name, uint32_t 
     }
     LB_FAIL_IF(kv->n == 0 || least < 1 || most > UINT32_MAX, p->err, LBRT_ERR_UNSUPPORTED,
                "models with layers whose %s is 0, or no number, are not supported", name);
-    *unequal = *unequal || least != most;
+    LB_FAIL_IF(kv->n != h->n_layers, p->err, LBRT_ERR_FORMAT, "the GGUF file's %s has %llu numbers for %u layers", name,
+               (unsigned long long)kv->n, h->n_layers);
+    h->unequal = h->unequal || least != most;
     *out = (uint32_t)most;
     return LBRT_OK;
 }
@@ -134,17 +136,31 @@ static lbrt_status params_read(const gguf_params *p, lb_hparams *h)
 {
     LB_TRY(params_u32(p, "block_count", &h->n_layers));
     LB_TRY(params_u32(p, "embedding_length", &h->dim));
-    LB_TRY(params_most(p, "feed_forward_length", &h->ffn_dim, &h->unequal));
+    LB_TRY(params_most(p, "feed_forward_length", &h->ffn_dim, h));
     LB_TRY(params_u32(p, "context_length", &h->n_context));
-    LB_TRY(params_most(p, "attention.head_count", &h->n_heads, &h->unequal));
+    LB_TRY(params_most(p, "attention.head_count", &h->n_heads, h));
     h->n_kv_heads = h->n_heads;
-    LB_TRY(params_most(p, "attention.head_count_kv", &h->n_kv_heads, &h->unequal));
+    LB_TRY(params_most(p, "attention.head_count_kv", &h->n_kv_heads, h));
     h->head_dim = h->n_heads == 0 ? 0 : h->dim / h->n_heads;
     LB_TRY(params_u32(p, "attention.key_length", &h->head_dim));
     h->norm_eps = 1e-5f;
     LB_TRY(params_f32(p, "attention.layer_norm_rms_epsilon", &h->norm_eps));
     LB_TRY(params_rope(p, h));
     return params_refuse(p, h);
+}
+
+/* What arrays say of each layer, once its tensors are in place */
+static lbrt_status params_check(const gguf_params *p, const lb_import *im)
+{
+    static const char *const lists[][2] = {
+        { "attention.head_count", "attn_q" }, { "attention.head_count_kv", "attn_k" }, { "feed_forward_length", "ffn_gate" } };
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        const lb_gguf_kv *kv = params_find(p, lists[i][0]);
+        for (uint32_t layer = 0; kv && kv->type == LB_GGUF_ARRAY && layer < im->source.hparams.n_layers; layer++) {
+            LB_TRY(lb_import_check_layer(im, lists[i][0], lists[i][1], layer, (uint64_t)lb_gguf_item_int(kv, layer), p->err));
+        }
+    }
+    return LBRT_OK;
 }
 
 /* ---------------------------------------------------------------- tensors */
@@ -224,8 +240,10 @@ static void gguf_apply_scales(lb_import *im)
     }
 }
 
-static lbrt_status gguf_tensors(lb_import *im, const lb_gguf *g, lbrt_error *err)
+static lbrt_status gguf_tensors(lb_import *im, const gguf_params *p)
 {
+    const lb_gguf *g = p->g;
+    lbrt_error *err = p->err;
     /* The embedding says how many tokens there are; vocab_size is not in every file. */
     im->source.hparams.n_vocab = 0;
     for (size_t i = 0; i < g->n_tensors; i++) {
@@ -242,6 +260,7 @@ static lbrt_status gguf_tensors(lb_import *im, const lb_gguf *g, lbrt_error *err
         LB_TRY(gguf_put(im, &g->tensors[i], err));
     }
     gguf_apply_scales(im);
+    LB_TRY(params_check(p, im));
     return lb_import_finish(im, im->slots[lb_import_slot("out_head", 0)].place.data == NULL, err);
 }
 
@@ -280,7 +299,7 @@ static lbrt_status gguf_fill(lb_import *im, const lb_gguf *g, const char *path, 
         im->rules[LB_FEATURE_SUB_NORM] = arch->sub_norm;
     }
     if (g->n_tensors > 0) {
-        LB_TRY(gguf_tensors(im, g, err));
+        LB_TRY(gguf_tensors(im, &p));
     }
     if (tokenizer_path != NULL) {
         return lb_import_other_tokens(im, tokenizer_path, err);

@@ -12,6 +12,7 @@ typedef struct hf_folder {
     const char *path;
     lb_import *im;
     lb_hf_config config;
+    lb_json_doc *json;  /* config.json */
     lb_json_doc *index; /* of a sharded checkpoint, else NULL */
     lb_safetensors *files;
     size_t n_files; /* as many as maps */
@@ -40,12 +41,10 @@ static lbrt_status hf_read_config(hf_folder *f, const lbrt_allocator *a)
 {
     lb_map map;
     LB_TRY(hf_map(f, "config.json", &map));
-    lb_json_doc *doc = NULL;
-    lbrt_status status = lb_json_parse((const char *)map.data, map.bytes, a, &doc, f->err);
+    lbrt_status status = lb_json_parse((const char *)map.data, map.bytes, a, &f->json, f->err);
     if (status == LBRT_OK) {
-        status = lb_hf_config_read(lb_json_root(doc), &f->config, f->err);
+        status = lb_hf_config_read(lb_json_root(f->json), &f->config, f->err);
     }
-    lb_json_free(doc);
     lb_map_close(&map);
     return status;
 }
@@ -282,6 +281,7 @@ static lbrt_status hf_tensors(hf_folder *f)
     }
     /* A config that is silent about it and has no head can only mean that the embedding serves. */
     bool no_head = f->im->slots[lb_import_slot("out_head", 0)].place.data == NULL;
+    LB_TRY(lb_hf_config_check(lb_json_root(f->json), f->im, f->err));
     return lb_import_finish(f->im, f->config.tied || (no_head && !f->config.tied_is_said), f->err);
 }
 
@@ -359,6 +359,7 @@ lbrt_status lb_source_open_hf(const char *folder, const char *tokenizer_path, co
     lb_free(&host, f.files, f.n_files * sizeof *f.files);
     lb_free(&host, f.matrices, f.n_matrices * sizeof *f.matrices);
     lb_json_free(f.index);
+    lb_json_free(f.json);
     if (status != LBRT_OK) {
         if (f.im != NULL) {
             lb_import_close(&f.im->source);
