@@ -404,8 +404,9 @@ LBRT_API lbrt_status lbrt_rewind(lbrt_session *session, size_t length);
  * if that is all of them. Keys and values are shared, not copied, in pages of 256 tokens; a session that writes into a page which others
  * share copies it first, into memory that one of the sharers had for its own, so nothing is allocated and every session may do and
  * be freed at any time, in any thread. Memory of a freed session is given back when no other shares pages in it, by the thread that
- * frees that other. Several sessions may be forked from one at the same time. Errors: ARGUMENT (other model, formats or window), STATE (as
- * lbrt_rewind of `from`), CONTEXT_FULL; the session is then as before.
+ * frees that other. Several sessions may be forked from one at the same time. Errors: ARGUMENT (other model, formats or window; with a
+ * window also another number of pages for it, which n_batch and n_context decide: give both sessions the same), STATE (as lbrt_rewind of
+ * `from`), CONTEXT_FULL; the session is then as before.
  */
 LBRT_API lbrt_status lbrt_fork(lbrt_session *session, const lbrt_session *from, size_t length);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../runtime/api/lb_session_api.h"
+#include "kv_session.h"
 #include "lb_test.h"
 #include "small_models.h"
 
@@ -18,20 +19,9 @@ static uint32_t faint_vocab;
 
 static lbrt_session *faint_session(const lbrt_model *m, lbrt_kv_format key, lbrt_kv_format value, uint32_t n_context, uint32_t n_faint, uint32_t threads)
 {
-    lbrt_session_options o = LBRT_SESSION_OPTIONS_INIT;
-    o.allocator = lb_test_allocator(0);
-    o.n_context = n_context;
-    o.n_batch = 100;
-    o.n_threads = threads;
-    o.kv_key = key;
-    o.kv_value = value;
+    lbrt_session_options o = kv_options(key, value, n_context, threads);
     o.n_faint = n_faint;
-    lbrt_session *s = NULL;
-    lbrt_error err = { LBRT_OK, "" };
-    size_t bytes = 0, alive = lb_test_alloc_alive();
-    LB_CHECK(m && lbrt_session_bytes(m, &o, &bytes, &err) == LBRT_OK && lbrt_session_create(m, &o, &s, &err) == LBRT_OK, "%s", err.text);
-    LB_CHECK(!s || lb_test_alloc_alive() - alive == bytes, "%zu bytes, not %zu", lb_test_alloc_alive() - alive, bytes);
-    return s;
+    return kv_session(m, &o);
 }
 
 static bool faint_ok(lbrt_session *s, lbrt_status status)
@@ -50,8 +40,7 @@ static void faint_feed(lbrt_session *s, size_t from, size_t to, size_t piece)
 
 static void faint_same(const lbrt_session *a, const lbrt_session *b, const char *what)
 {
-    const float *x = lbrt_logits(a, 0), *y = lbrt_logits(b, 0);
-    LB_CHECK(x && y && memcmp(x, y, faint_vocab * sizeof *x) == 0, "%s: other logits", what);
+    kv_same_logits(a, b, faint_vocab, what);
 }
 
 /* With 2 bits for all, faint positions are what others are: the same choice in a session without faint room gives the same bits. */

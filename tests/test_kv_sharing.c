@@ -11,6 +11,7 @@
 #include "../formats/import/lb_source.h"
 #include "../formats/pack/lb_convert.h"
 #include "../runtime/api/lb_session_api.h"
+#include "kv_session.h"
 #include "lb_test.h"
 #include "make_models.h"
 #include "small_models.h"
@@ -21,29 +22,15 @@ enum { SHARE_N = 600 };
 
 static lbrt_session *share_session(const lbrt_model *m, lbrt_kv_format f, uint32_t n_context, uint32_t n_threads, uint32_t window, uint32_t sinks)
 {
-    lbrt_session_options o = LBRT_SESSION_OPTIONS_INIT;
-    o.allocator = lb_test_allocator(0);
-    o.n_context = n_context;
-    o.n_batch = 100;
-    o.n_threads = n_threads;
-    o.kv_key = o.kv_value = f;
+    lbrt_session_options o = kv_options(f, f, n_context, n_threads);
     o.window = window;
     o.sinks = sinks;
-    lbrt_session *s = NULL;
-    lbrt_error err = { LBRT_OK, "" };
-    LB_CHECK(m && lbrt_session_create(m, &o, &s, &err) == LBRT_OK, "%s", err.text);
-    return s;
+    return kv_session(m, &o);
 }
 
 static bool share_feed(lbrt_session *s, const lbrt_token *ids, size_t n)
 {
     return n == 0 || LB_CHECK(lbrt_feed(s, ids, n) == LBRT_OK, "%s", lbrt_session_error(s));
-}
-
-static bool same_logits(const lbrt_session *a, const lbrt_session *b, uint32_t n_vocab, const char *what)
-{
-    const float *x = lbrt_logits(a, 0), *y = lbrt_logits(b, 0);
-    return LB_CHECK(x && y && memcmp(x, y, n_vocab * sizeof *x) == 0, "%s: other logits", what);
 }
 
 /* A hundred forks of sessions that come and go and write where they share, in any order: as fresh sessions fed the same. */
@@ -81,7 +68,7 @@ static void test_forks(const lbrt_model *m, lbrt_kv_format f, uint32_t n_vocab)
         n[i] += more;
         LB_CHECK(lb_test_alloc_count() == count, "a fork or a write has allocated");
         lbrt_rewind(fresh, 0);
-        if (!share_feed(fresh, held[i], n[i]) || !same_logits(s[i], fresh, n_vocab, "a fork")) {
+        if (!share_feed(fresh, held[i], n[i]) || !kv_same_logits(s[i], fresh, n_vocab, "a fork")) {
             break;
         }
         if (lb_test_random() % 12 == 0) {
@@ -187,10 +174,10 @@ static void test_session_window(lbrt_model *m, const lbrt_token *ids, uint32_t n
             for (size_t i = 0; i < piece; i++) {
                 share_feed(by_one, text + at + i, 1);
             }
-            same_logits(by_one, by_many, n_vocab, "a window, by one and by many");
+            kv_same_logits(by_one, by_many, n_vocab, "a window, by one and by many");
             if (at + piece == 80) {
                 share_feed(all, text, 80);
-                same_logits(by_one, all, n_vocab, "nothing has left the window yet");
+                kv_same_logits(by_one, all, n_vocab, "nothing has left the window yet");
             }
         }
         LB_CHECK(lbrt_session_length(by_one) == LONG && lbrt_session_held(by_one) == W + SINKS, "%zu held", lbrt_session_held(by_one));
@@ -201,21 +188,29 @@ static void test_session_window(lbrt_model *m, const lbrt_token *ids, uint32_t n
                  lbrt_session_error(fork));
         LB_CHECK(lbrt_state_restore(all, state, bytes) == LBRT_ERR_UNSUPPORTED, "a state of another window");
         LB_CHECK(lbrt_fork(all, by_one, 10) == LBRT_ERR_ARGUMENT, "a fork of another window");
+        o = kv_options(formats[f], formats[f], LONG, 1);
+        o.n_batch = 700;
+        o.window = W;
+        o.sinks = SINKS;
+        lbrt_session *wide = kv_session(m, &o);
+        LB_CHECK(lbrt_fork(wide, by_one, 10) == LBRT_ERR_ARGUMENT && strstr(lbrt_session_error(wide), "n_batch"), "a fork of other room: %s",
+                 lbrt_session_error(wide));
+        lbrt_session_free(wide);
         free(state);
         LB_CHECK(lbrt_rewind(by_one, LONG - 60) == LBRT_OK && lbrt_rewind(fork, LONG - 60) == LBRT_OK, "a little way back: %s, %s",
                  lbrt_session_error(by_one), lbrt_session_error(fork));
         share_feed(by_one, text + LONG - 60, 60);
         share_feed(fork, text + LONG - 60, 60);
-        same_logits(by_one, by_many, n_vocab, "after a rewind");
-        same_logits(fork, by_many, n_vocab, "after a restore and a rewind");
+        kv_same_logits(by_one, by_many, n_vocab, "after a rewind");
+        kv_same_logits(fork, by_many, n_vocab, "after a restore and a rewind");
         LB_CHECK(lbrt_fork(fork, by_one, LONG) == LBRT_OK && lbrt_rewind(fork, 0) == LBRT_OK && lbrt_rewind(by_one, LONG - 1) == LBRT_OK, "fork");
         share_feed(fork, text, 1200);
         share_feed(by_one, text + LONG - 1, 1);
-        same_logits(by_one, by_many, n_vocab, "after a fork has gone its way");
+        kv_same_logits(by_one, by_many, n_vocab, "after a fork has gone its way");
         lbrt_session_free(all);
         all = share_session(m, formats[f], LONG, 1, W, SINKS);
         share_feed(all, text, 1200);
-        same_logits(fork, all, n_vocab, "the fork");
+        kv_same_logits(fork, all, n_vocab, "the fork");
         lbrt_session_free(by_one);
         lbrt_session_free(by_many);
         lbrt_session_free(all);
@@ -228,7 +223,7 @@ static void test_session_window(lbrt_model *m, const lbrt_token *ids, uint32_t n
     m->hparams.window = 0;
     lbrt_session *own = share_session(m, LBRT_KV_F32, SHARE_N, 1, 700, 1);
     if (models && own && share_feed(models, ids, 500) && share_feed(own, ids, 500)) {
-        same_logits(models, own, n_vocab, "a window larger than the text");
+        kv_same_logits(models, own, n_vocab, "a window larger than the text");
     }
     lbrt_session_free(models);
     lbrt_session_free(own);
@@ -249,14 +244,14 @@ static void test_compress(const lbrt_model *m, lbrt_kv_format f, uint32_t n_voca
     LB_CHECK(lbrt_fork(c, a, LONG) == LBRT_OK, "%s", lbrt_session_error(c));
     LB_CHECK(lbrt_compress(a, KEEP) == LBRT_OK && lbrt_compress(b, KEEP) == LBRT_OK, "%s %s", lbrt_session_error(a), lbrt_session_error(b));
     LB_CHECK(lbrt_session_length(a) == LONG && lbrt_session_held(a) == KEEP / 64 * 64, "%zu of %zu", lbrt_session_held(a), lbrt_session_length(a));
-    same_logits(a, b, n_vocab, "compression keeps logits");
+    kv_same_logits(a, b, n_vocab, "compression keeps logits");
     LB_CHECK(lbrt_compress(a, 128) == LBRT_ERR_STATE && lbrt_session_held(a) == KEEP / 64 * 64, "again, with nothing new to choose by: %s",
              lbrt_session_error(a));
     share_feed(a, text + LONG, LONG / 2); /* more than would fit without it */
     for (size_t i = 0; i < LONG / 2; i += 9) {
         share_feed(b, text + LONG + i, lb_min(9, LONG / 2 - i));
     }
-    same_logits(a, b, n_vocab, "behind a compression, by any pieces");
+    kv_same_logits(a, b, n_vocab, "behind a compression, by any pieces");
     LB_CHECK(lbrt_rewind(a, LONG - 1) == LBRT_ERR_STATE && lbrt_session_length(a) == LONG + LONG / 2, "back into what was chosen from");
     LB_CHECK(lbrt_rewind(a, LONG + 70) == LBRT_OK, "%s", lbrt_session_error(a));
     size_t bytes = lbrt_state_bytes(a), got;
@@ -265,12 +260,12 @@ static void test_compress(const lbrt_model *m, lbrt_kv_format f, uint32_t n_voca
              lbrt_session_error(a));
     free(state);
     share_feed(a, text + LONG + 70, LONG / 2 - 70);
-    same_logits(a, b, n_vocab, "behind a compression, a rewind and a restore");
+    kv_same_logits(a, b, n_vocab, "behind a compression, a rewind and a restore");
     lbrt_rewind(b, 0);
     lbrt_rewind(c, LONG - 1);
     share_feed(b, text, LONG);
     share_feed(c, text + LONG - 1, 1);
-    same_logits(b, c, n_vocab, "who shared pages with a compressed session has the whole text still");
+    kv_same_logits(b, c, n_vocab, "who shared pages with a compressed session has the whole text still");
     LB_CHECK(lbrt_compress(c, KEEP) == LBRT_OK, "%s", lbrt_session_error(c));
     lbrt_session_free(a);
     lbrt_session_free(b);
@@ -312,10 +307,10 @@ static void test_state_file(const lbrt_model *m, const lbrt_token *ids, uint32_t
     if (a && b && share_feed(a, ids, 333)) {
         LB_CHECK(lbrt_state_save_file(a, path) == LBRT_OK && lbrt_state_restore_file(b, path) == LBRT_OK, "%s %s", lbrt_session_error(a),
                  lbrt_session_error(b));
-        same_logits(a, b, n_vocab, "restored");
+        kv_same_logits(a, b, n_vocab, "restored");
         share_feed(a, ids + 333, 40);
         share_feed(b, ids + 333, 40);
-        same_logits(a, b, n_vocab, "gone on with");
+        kv_same_logits(a, b, n_vocab, "gone on with");
         LB_CHECK(lbrt_state_save_file(a, "/no/such/folder/x") == LBRT_ERR_IO && lbrt_session_error(a)[0], "a folder that is not there");
         LB_CHECK(lbrt_state_restore_file(a, lb_test_temp("none.state")) == LBRT_ERR_IO && lbrt_session_error(a)[0], "a file that is not there");
     }
@@ -417,7 +412,7 @@ static void test_unequal(const lbrt_token *ids)
             for (size_t t = 395; t < 400; t++) {
                 share_feed(got, ids + t, 1);
             }
-            same_logits(want, got, n_vocab, "heads written twice");
+            kv_same_logits(want, got, n_vocab, "heads written twice");
             size_t bytes = lbrt_state_bytes(got), n;
             unsigned char *state = malloc(bytes);
             LB_CHECK(lbrt_state_save(got, state, bytes, &n) == LBRT_OK && lbrt_rewind(got, 3) == LBRT_OK &&
@@ -425,7 +420,7 @@ static void test_unequal(const lbrt_token *ids)
             free(state);
             share_feed(got, ids + 400, 100);
             share_feed(want, ids + 400, 100);
-            same_logits(want, got, n_vocab, "after a restore");
+            kv_same_logits(want, got, n_vocab, "after a restore");
             LB_CHECK(lbrt_compress(got, 200) == LBRT_OK, "%s", lbrt_session_error(got));
             share_feed(got, ids + 500, 1);
             lbrt_session_free(want);
@@ -518,7 +513,7 @@ static void test_narrow_values(void)
             share_feed(a, text + i, 1);
         }
         share_feed(b, text, 7);
-        same_logits(a, b, MK_VOCAB, "narrow values");
+        kv_same_logits(a, b, MK_VOCAB, "narrow values");
     }
     lbrt_session_free(a);
     lbrt_session_free(b);

@@ -257,8 +257,10 @@ lbrt_status lbrt_fork(lbrt_session *s, const lbrt_session *from, size_t length)
     LB_FAIL_IF(s->model != from->model, &s->error, LBRT_ERR_ARGUMENT, "the sessions are of different models");
     LB_FAIL_IF(s->kv.side[LB_KV_KEY].room != from->kv.side[LB_KV_KEY].room || s->kv.side[LB_KV_VALUE].room != from->kv.side[LB_KV_VALUE].room,
                &s->error, LBRT_ERR_ARGUMENT, "the sessions have different KV formats");
-    LB_FAIL_IF(s->kv.window != from->kv.window || s->kv.sinks != from->kv.sinks || (s->kv.window && s->kv.n_chunks != from->kv.n_chunks),
-               &s->error, LBRT_ERR_ARGUMENT, "the sessions have different windows");
+    LB_FAIL_IF(s->kv.window != from->kv.window || s->kv.sinks != from->kv.sinks, &s->error, LBRT_ERR_ARGUMENT,
+               "the sessions have different windows");
+    LB_FAIL_IF(s->kv.window && s->kv.n_chunks != from->kv.n_chunks, &s->error, LBRT_ERR_ARGUMENT,
+               "the sessions have different room for their windows (n_batch or n_context): %zu and %zu pages", s->kv.n_chunks, from->kv.n_chunks);
     LB_TRY(check_prefix(from, length, &s->error));
     const size_t held = length ? length - from->evicted : 0, n_embedded = lb_session_embedded(from, held);
     const size_t faint = held ? from->kv.faint : 0;
