@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/bin/sh
 # check_examples.sh: the README's program and those of tests/examples compile without a warning and do what they show, on the demo model.
 set -eu
 dir=$(mktemp -d)
