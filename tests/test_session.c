@@ -3,7 +3,6 @@
  * into calls, and through rewinding, saving and restoring. tests/test_session_rules.c has what calls on
  * sessions promise beside that.
  */
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -556,77 +555,6 @@ static void sess_bad_states(void)
     lbrt_model_close(q4);
 }
 
-/* ---- sessions side by side ---- */
-
-typedef struct sess_thread {
-    const lbrt_model *m;
-    uint64_t seed;
-    lbrt_token out[120];
-    size_t n;
-    lbrt_status status;
-} sess_thread;
-
-static bool sess_collect(void *user, lbrt_token id, const char *text, size_t bytes)
-{
-    sess_thread *t = (sess_thread *)user;
-    (void)text;
-    (void)bytes;
-    t->out[t->n++] = id;
-    return true;
-}
-
-static void *sess_generate(void *user)
-{
-    sess_thread *t = (sess_thread *)user;
-    lbrt_session_options o = LBRT_SESSION_OPTIONS_INIT;
-    o.n_context = 200;
-    o.n_threads = 2;
-    lbrt_session *s = NULL;
-    lbrt_token prompt[30];
-    sm_tokens(prompt, 30, SESS_VOCAB, (uint32_t)t->seed);
-    lbrt_sampling how = LBRT_SAMPLING_INIT;
-    how.temperature = 1.0f;
-    how.seed = t->seed;
-    lbrt_generation g = LBRT_GENERATION_INIT;
-    g.sampling = &how;
-    g.max_tokens = 120;
-    g.ignore_end = true;
-    t->n = 0;
-    t->status = lbrt_session_create(t->m, &o, &s, NULL);
-    t->status = t->status == LBRT_OK ? lbrt_generate(s, prompt, 30, &g, sess_collect, t) : t->status;
-    lbrt_session_free(s);
-    return NULL;
-}
-
-static void sess_parallel(void)
-{
-    lb_test_case("three sessions in three threads on one model give the tokens that they give alone");
-    lbrt_model *m = sm_model("micro", "q8", NULL);
-    static sess_thread alone[3], together[3];
-    pthread_t threads[3];
-    for (unsigned i = 0; m && i < 3; i++) {
-        alone[i] = together[i] = (sess_thread){ .m = m, .seed = i + 1 };
-        sess_generate(&alone[i]);
-        LB_CHECK(alone[i].status == LBRT_OK && alone[i].n == 120, "%d: %zu tokens", (int)alone[i].status,
-                 alone[i].n);
-    }
-    unsigned started = 0;
-    for (; m && started < 3; started++) {
-        if (pthread_create(&threads[started], NULL, sess_generate, &together[started]) != 0) {
-            break;
-        }
-    }
-    LB_CHECK(started == 3, "%u threads", started);
-    for (unsigned i = 0; i < started; i++) {
-        pthread_join(threads[i], NULL);
-        LB_CHECK(together[i].status == LBRT_OK && together[i].n == 120 &&
-                     memcmp(alone[i].out, together[i].out, sizeof alone[i].out) == 0,
-                 "session %u differs", i);
-    }
-    LB_CHECK(memcmp(alone[0].out, alone[1].out, sizeof alone[0].out) != 0, "seed and prompt change nothing");
-    lbrt_model_close(m);
-}
-
 void test_session(void)
 {
     sess_count_kvs();
@@ -638,5 +566,4 @@ void test_session(void)
     sess_rewind();
     sess_state();
     sess_bad_states();
-    sess_parallel();
 }
