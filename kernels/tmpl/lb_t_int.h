@@ -157,27 +157,8 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, size_t
                                                     float *acc, const size_t tiles, const size_t tokens)
 {
     const bool scaled = scales != NULL; /* a constant */
-    float xscale[LB_T_TOKENS][LB_PANEL_GROUPS];
-    int32_t bias[LB_T_TOKENS][LB_PANEL_GROUPS];
-    const float *from_scale = x->scale + token * x->group_stride + first;
-    const int32_t *from_sum = x->sum + token * x->group_stride + first;
-    if (LB_LIKELY(n_groups == LB_PANEL_GROUPS)) {
-        LB_UNROLL
-        for (size_t t = 0; t < tokens; t++) {
-            LB_V(store)(xscale[t], LB_V(load)(from_scale + t * x->group_stride));
-            if (LB_T_BIAS) {
-                const LB_I s = LB_V(load_i)(from_sum + t * x->group_stride);
-                LB_V(store_i)(bias[t], LB_V(sub_i)(LB_V(set1_i)(0), LB_V(sll_i)(s, 7)));
-            }
-        }
-    } else {
-        for (size_t t = 0; t < tokens; t++) {
-            for (size_t g = 0; g < n_groups; g++) {
-                xscale[t][g] = from_scale[t * x->group_stride + g];
-                bias[t][g] = -LB_T_BIAS * from_sum[t * x->group_stride + g];
-            }
-        }
-    }
+    const float *s0 = x->scale + token * x->group_stride + first, *s3 = s0 + 3 * x->group_stride;
+    const int32_t *m0 = x->sum + token * x->group_stride + first, *m3 = m0 + 3 * x->group_stride;
     const int8_t *q = x->q + token * x->q_stride + first * LB_GROUP;
     const int8_t *q0 = q, *q3 = q + 3 * x->q_stride;
     LB_F f[2][LB_T_TOKENS];
@@ -199,12 +180,15 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, size_t
     }
     for (size_t g = 0; g < n_groups; g++) {
         /* Opaque here, so that tokens are addressed from 2 pointers and this stride instead of pointers on the stack */
-        size_t stride = x->q_stride;
-        __asm__("" : "+r"(stride));
+        size_t stride = x->q_stride, group_stride = x->group_stride;
+        __asm__("" : "+r"(stride), "+r"(group_stride));
         LB_I a[2][LB_T_TOKENS];
         LB_UNROLL
         for (size_t t = 0; t < tokens; t++) {
-            a[0][t] = LB_V(set1_i)(LB_T_BIAS ? bias[t][g] : 0);
+            a[0][t] = LB_V(set1_i)(0);
+            if (LB_T_BIAS) { /* vectors, as units that shift and add have time */
+                a[0][t] = LB_V(sub_i)(a[0][t], LB_V(sll_i)(LB_V(set1_i)((t < 3 ? m0 : m3)[t % 3 * group_stride + g]), 7));
+            }
             a[1][t] = a[0][t];
         }
         LB_UNROLL
@@ -225,7 +209,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, size_t
             const LB_F s = scaled ? LB_V(load)(scales + (i * LB_PANEL_GROUPS + g) * LB_TILE_ROWS) : LB_V(set1)(1.0f);
             LB_UNROLL
             for (size_t t = 0; t < tokens; t++) {
-                const LB_F x_scale = LB_V(set1)(xscale[t][g]);
+                const LB_F x_scale = LB_V(set1)((t < 3 ? s0 : s3)[t % 3 * group_stride + g]);
                 f[i][t] = LB_V(fma)(scaled ? LB_V(mul)(s, x_scale) : x_scale, LB_V(to_float)(a[i][t]), f[i][t]);
             }
         }
