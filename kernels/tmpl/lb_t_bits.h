@@ -135,11 +135,11 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_bits_gemv_)(LB_I (*group)(const uint
                                                         float *y, bool add)
 {
     const size_t n_groups = lb_round_up64(k) / LB_GROUP, step = tile_bytes / n_groups;
-    lb_ahead ahead = lb_ahead_of((const uint8_t *)w + lb_bits_codes_at(k), LB_T_AHEAD);
+    lb_ahead ahead = lb_ahead_of((const uint8_t *)w + lb_bits_codes_at(k), LB_T_BITS_AHEAD);
     for (size_t i = 0; i < n_tiles; i++) {
         const uint8_t *tile = (const uint8_t *)w + i * tile_bytes;
         const uint8_t *groups = tile + LB_Q_SCALES_AT, *codes = tile + lb_bits_codes_at(k);
-        ahead.until = codes + LB_T_AHEAD;
+        ahead.until = codes + LB_T_BITS_AHEAD;
         const int8_t *q = x->q;
         LB_F acc = LB_V(set1)(0.0f);
         for (size_t g = 0; g < n_groups; g++) {

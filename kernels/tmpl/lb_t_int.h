@@ -12,6 +12,7 @@
  *     LB_T_OWN_TILE  defined: lb_t_own_tile_LEVEL and lb_t_int8_one_tile_LEVEL are there already (GTILES is 1)
  *     LB_T_AHEAD   bytes of software prefetch in gemv. The prefetch runs through tiles linearly, planes and all, at the
  *                  pace of the codes and this far ahead of them (lb_ahead.h)
+ *     LB_T_BITS_AHEAD  the same for the formats of lb_t_bits.h; LB_T_AHEAD if it is not defined
  *
  * A b vector is a quad of columns of a tile: lane (row) r holds the codes of columns 4 j .. 4 j + 3. `quad` broadcasts the
  * same four activations to all rows, so that one dot product step adds 4 columns for 16 rows and no sum crosses lanes.
@@ -34,6 +35,10 @@
 #define LB_F LB_V(f)
 #define LB_I LB_V(i)
 #define LB_B LB_V(b)
+
+#ifndef LB_T_BITS_AHEAD
+#define LB_T_BITS_AHEAD LB_T_AHEAD
+#endif
 
 #ifndef LB_PANEL_GROUPS
 #define LB_PANEL_GROUPS ((size_t)16)
@@ -599,4 +604,5 @@ LB_T_TARGET void LB_N(lb_gemm_q4_)(const void *w, size_t tile_bytes, size_t n_ti
 #undef LB_T_TOKENS
 #undef LB_T_SMALL_TOKENS
 #undef LB_T_AHEAD
+#undef LB_T_BITS_AHEAD
 #undef LB_T_DIRECT
