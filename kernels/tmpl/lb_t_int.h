@@ -26,8 +26,8 @@
  * and blocks of LB_T_TOKENS tokens are multiplied with it while it is in the first-level cache. Partial sums of a tile
  * (f32 acc[token][16]) wait in `scratch` between chunks.
  * Behind each block of tokens the next tiles are fetched, a few lines at a time, so that no chunk waits for memory.
- * On Zen 5 the inner loop of AVX-512 VNNI (2 tiles x 6 tokens) takes 67 cycles per group of 32 columns: 96 dot products, and 12
- * multiplications and 12 fused multiply-adds by scales share two units, which makes 60; without the 12 multiplications it takes 59.
+ * On Zen 5 the inner loop of AVX-512 VNNI (2 tiles x 6 tokens) takes 62 to 64 cycles per group of 32 columns: 96 dot products, and 12
+ * multiplications and 12 fused multiply-adds by scales share two units, which makes 60; without the multiplications (tcq) it takes 56.
  */
 #define LB_V(op) LB_CAT4(lb_v_, LB_TV, _, op)
 #define LB_D(op) LB_CAT4(lb_v_, LB_TD, _, op)
