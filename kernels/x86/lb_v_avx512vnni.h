@@ -10,10 +10,10 @@
 
 /* Codes around 128: the raw sum, from which 128 * sum(x) is still to be taken */
 #define LB_DOT_BIAS_avx512vnni 128
-/* Not the intrinsic: in loops gcc 12 copies accumulators to other registers and back for it, which took 40 % of the time. */
 LB_VOP __m512i lb_v_avx512vnni_dot(__m512i acc, __m512i u, __m512i x)
 {
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(u), "v"(x));
+    acc = _mm512_dpbusd_epi32(acc, u, x);
+    __asm__("" : "+v"(acc)); /* else gcc 12 copies the accumulators of loops to other registers and back, which took 40 % of the time */
     return acc;
 }
 

@@ -430,8 +430,8 @@ static size_t chunk_of(const attention_job *job, size_t i)
 }
 
 /*
- * Decoding: a run of pairs of chunk and unit; units of a chunk follow each other in memory. Behind the run's end the thread's next run is
- * likely to be the one after the next: another thread has that.
+ * Decoding: a run of pairs of chunk and unit; units of a chunk follow each other in memory. The thread's next run is likely to follow, as
+ * lb_pool_run deals out items that lie together.
  */
 static void attention_run_item(void *context, size_t item, unsigned thread)
 {
@@ -446,7 +446,7 @@ static void attention_run_item(void *context, size_t item, unsigned thread)
                           .q = s->head_q, .ahead = &ahead, .piece = piece_of(kv, l, job->group) };
     const size_t end = lb_min((item + 1) * job->run, pairs);
     for (size_t i = item * job->run; i < end; i++) {
-        const size_t unit = i % job->units, c = chunk_of(job, i), other = i + 1 < end ? i + 1 : (item + s->exec.n_threads) * job->run;
+        const size_t unit = i % job->units, c = chunk_of(job, i), other = i + 1;
         const size_t next = other < pairs ? other : i;
         ahead = lb_kv_chunk(kv, LB_KV_KEY, job->layer, next % job->units * l->heads[LB_KV_KEY], chunk_of(job, next));
         rows.unit = (uint32_t)unit;
