@@ -161,6 +161,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, size_t
                                                     size_t n_groups, size_t first, const lb_input *x, size_t token,
                                                     float *acc, const size_t tiles, const size_t tokens)
 {
+    _Static_assert(LB_T_BIAS == 0 || LB_T_BIAS == 1 << 7, "sums of activations are shifted by 7");
     const bool scaled = scales != NULL; /* a constant */
     const float *s0 = x->scale + token * x->group_stride + first, *s3 = s0 + 3 * x->group_stride;
     const int32_t *m0 = x->sum + token * x->group_stride + first, *m3 = m0 + 3 * x->group_stride;
@@ -294,7 +295,7 @@ static LB_SHARED LB_T_TARGET void LB_N(lb_t_two_tiles_)(const uint8_t *codes, si
     LB_T_RUN(1)
 }
 
-/* ... without group scales (tcq): a fifth less on the units that multiply */
+/* ... without group scales (tcq): a tenth less on the units that multiply */
 static LB_SHARED LB_T_TARGET void LB_N(lb_t_two_plain_tiles_)(const uint8_t *codes, size_t code_stride, size_t n_groups, size_t first,
                                                               const lb_input *x, float *acc, lb_tile_job *job)
 {

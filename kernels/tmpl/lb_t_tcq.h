@@ -274,7 +274,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_tcq_)(const unsigned bits, con
         for (size_t i = 0; i < tiles; i++) {                                                                 \
             LB_N(lb_t_panel_tcq_)(bits, 128, panel, i, tile + i * tile_bytes, k, g, n);                      \
         }                                                                                                    \
-        return (LB_N(lb_t_chunk_)){panel->code, LB_PANEL_BYTES, true};                                             \
+        return (LB_N(lb_t_chunk_)){panel->code, LB_PANEL_BYTES, true};                                       \
     }
 #define LB_T_TCQ_RUN(bits)                                                                                   \
     LB_N(lb_t_gemm_)(LB_N(lb_t_decode_tcq##bits##_), w, tile_bytes, n_tiles, k, x, y, y_stride, add, scratch)

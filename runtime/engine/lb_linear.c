@@ -449,7 +449,7 @@ static void run_terms(const lb_exec *e, const lb_product *products, size_t n, co
         size_t bytes = lb_linear_bytes(l) / tiles + 1;
         size_t least = x[i]->plain.n >= 8 ? 1 : lb_max(1, 65536 / bytes);
         size_t chunk = lb_max(lb_min(share, 4 * least), least);
-        if (x[i]->plain.n >= 64 && bytes <= 16384 && !(l->needs.plain & LB_READS_BIT(LB_READS_BYTES))) {
+        if (x[i]->plain.n >= 64 && bytes <= 16384 && !((l->needs.plain | l->needs.split) & LB_READS_BIT(LB_READS_BYTES))) {
             chunk = lb_min(chunk, 2); /* threads finish together; measured: tcq2 gains 2 %, q8 with its large tiles would lose 2 % */
         }
         job.chunk[i] = chunk >= 4 ? chunk / 4 * 4 : chunk; /* kernels take up to four tiles at once */
