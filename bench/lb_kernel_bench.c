@@ -84,12 +84,12 @@ static bool lb_bench_format(const lb_kernels *kernels, const lb_wformat_info *f,
         uint8_t *w = lb_bench_alloc(n_tiles * tile_bytes);
         float *x = aligned_alloc(64, n * (k + 64) * sizeof(float)), *scale = aligned_alloc(64, n * groups * 64);
         int8_t *q = aligned_alloc(64, n * (k + 64));
-        int32_t *sum = aligned_alloc(64, n * groups * 64);
+        int32_t *sum = aligned_alloc(64, n * groups * 64), *start = aligned_alloc(64, n * groups * 64);
         const size_t lut_stride = k / LB_GROUP * (bytes ? LB_BYTES_GROUP : LB_LUT_GROUP_BYTES);
         uint8_t *lut = aligned_alloc(64, (bytes ? n : LB_LUT_TOKENS) * lut_stride);
         p.y = aligned_alloc(64, n * p.y_stride * sizeof(float));
         p.scratch = aligned_alloc(64, (size_t)threads * LB_MM_SCRATCH);
-        ok = p.fn && w && x && lut && scale && q && sum && p.y && p.scratch;
+        ok = p.fn && w && x && lut && scale && q && sum && start && p.y && p.scratch;
         if (ok) {
             for (size_t t = 0; t < n; t++) {
                 for (size_t c = 0; c < k; c++) {
@@ -98,12 +98,12 @@ static bool lb_bench_format(const lb_kernels *kernels, const lb_wformat_info *f,
                 if (bytes) {
                     kernels->byte_tables(x + t * (k + 64), k, lut + t * lut_stride, scale + t * groups, sum + t * groups);
                 } else if (f->reads == LB_READS_LUT && t < LB_LUT_TOKENS) {
-                    kernels->quantize_a8(x + t * (k + 64), k, q + t * (k + 64), scale + t * groups, sum + t * groups);
+                    kernels->quantize_a8(x + t * (k + 64), k, q + t * (k + 64), scale + t * groups, sum + t * groups, start + t * groups);
                     kernels->lut_tables(q + t * (k + 64), k, lut + t * lut_stride);
                 } else if (f->reads == LB_READS_A8_TOKEN) {
                     kernels->quantize_a8_token(x + t * (k + 64), k, q + t * (k + 64), scale + t, sum + t);
                 } else {
-                    kernels->quantize_a8(x + t * (k + 64), k, q + t * (k + 64), scale + t * groups, sum + t * groups);
+                    kernels->quantize_a8(x + t * (k + 64), k, q + t * (k + 64), scale + t * groups, sum + t * groups, start + t * groups);
                 }
             }
             for (size_t j = 0; f->reads != LB_READS_F32 && j < n_tiles; j++) {
@@ -118,7 +118,7 @@ static bool lb_bench_format(const lb_kernels *kernels, const lb_wformat_info *f,
                 memcpy(w + j, &u, 4);
             }
             p.w = w;
-            p.x = (lb_input){n, x, k + 64, q, k + 64, scale, sum, groups, q, k + 64, scale, sum, n <= LB_LUT_TOKENS ? lut : NULL,
+            p.x = (lb_input){n, x, k + 64, q, k + 64, scale, sum, start, groups, q, k + 64, scale, sum, n <= LB_LUT_TOKENS ? lut : NULL,
                              lut_stride, lut, lut_stride, scale, sum, NULL};
             const double s = lb_bench_product_seconds(&p, yard, n == 1);
             ok = s > 0.0;
@@ -142,6 +142,7 @@ static bool lb_bench_format(const lb_kernels *kernels, const lb_wformat_info *f,
         free(scale);
         free(q);
         free(sum);
+        free(start);
         free(lut);
         free(p.y);
         free(p.scratch);

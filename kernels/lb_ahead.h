@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lb_compiler.h"
+#include "lb_kernels.h"
 
 /* Compilers may swap two builtins; they may not swap these. */
 #if defined(__x86_64__)
@@ -20,6 +20,15 @@
 #else
 #define LB_PREFETCH(p) __builtin_prefetch(p)
 #endif
+
+LB_ALWAYS_INLINE void lb_fetch_piece(lb_fetch *f)
+{
+    if (f) {
+        for (const uint8_t *end = f->at + f->piece; f->at < end; f->at += 64) {
+            LB_PREFETCH(f->at);
+        }
+    }
+}
 
 typedef struct lb_ahead {
     const uint8_t *at;    /* the next line to prefetch */

@@ -57,10 +57,11 @@ typedef void lb_masked_with_fn(lb_masked_expand_fn *expand, const void *w, size_
 #define LB_DECLARE_KV(s)                                                                                              \
     LB_LINK lb_kv_product_fn lb_kv_product_q8_##s, lb_kv_product_q4_##s, lb_kv_product_q2_##s;                        \
     LB_LINK void lb_kv_means_##s(const uint16_t *means, size_t w, const float *x, size_t n, float *base);             \
-    LB_LINK void lb_mul_bf16_##s(float *y, const float *x, const uint16_t *w, size_t n)
+    LB_LINK void lb_kv_quantize_##s(const float *x, size_t stride, size_t n_rows, const uint16_t *w, size_t n,        \
+                                    const lb_kv_codes *to, lb_fetch *fetch)
 
 #define LB_DECLARE_VECTOR(s)                                                                                          \
-    LB_LINK void lb_quantize_a8_##s(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum);                 \
+    LB_LINK void lb_quantize_a8_##s(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum, int32_t *start); \
     LB_LINK void lb_quantize_a8_token_##s(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum);           \
     LB_LINK void lb_rmsnorm_##s(float *y, const float *x, const float *w, size_t n, float eps);                       \
     LB_LINK void lb_add_##s(float *y, const float *x, size_t n);                                                      \
@@ -68,7 +69,8 @@ typedef void lb_masked_with_fn(lb_masked_expand_fn *expand, const void *w, size_
     LB_LINK void lb_silu_mul_##s(float *gate, const float *up, size_t n);                                             \
     LB_LINK void lb_relu2_mul_##s(float *gate, const float *up, size_t n);                                            \
     LB_LINK void lb_rope_##s(float *x, const float *cs, size_t n_heads, size_t head_dim, size_t rot_dim, bool interleaved); \
-    LB_LINK void lb_softmax_chunk_##s(float *p, size_t n, float *max, float *sum);                                    \
+    LB_LINK void lb_softmax_chunk_##s(float *p, size_t stride, size_t n_rows, size_t n, float *max, float *sum,       \
+                                      lb_fetch *fetch);                                                               \
     LB_LINK void lb_axpby_##s(float *o, const float *c, float a, float b, size_t n);                                  \
     LB_LINK void lb_f32_to_f16_##s(uint16_t *y, const float *x, size_t n);                                            \
     LB_LINK void lb_f16_to_f32_##s(float *y, const uint16_t *x, size_t n);                                            \

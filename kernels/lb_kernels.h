@@ -128,8 +128,9 @@ typedef struct lb_input {
     size_t f32_stride;
     const int8_t *q;        /* [n][q_stride] int8 codes in -127..127, zero past the true columns; 64-byte aligned */
     size_t q_stride;        /* a multiple of 64; an odd one keeps many tokens from sharing cache sets (4096 is the worst) */
-    const float *scale;     /* [n][group_stride]: one per group of 32 columns */
+    const float *scale;     /* [n][group_stride]: one per group of 32 columns, as quantize_a8 makes them */
     const int32_t *sum;     /* [n][group_stride]: sum of a group's 32 codes */
+    const int32_t *start;   /* [n][group_stride]: -128 times it, where sums begin if weights are codes around 128 */
     size_t group_stride;
     const int8_t *tq;         /* [n][tq_stride]: codes by token; otherwise as q */
     size_t tq_stride;
@@ -141,8 +142,14 @@ typedef struct lb_input {
     size_t bytes_stride;      /* a multiple of 64 */
     const float *bytes_scale; /* [n][group_stride] */
     const int32_t *bytes_sum; /* [n][group_stride] */
-    const uint8_t **ahead;    /* kv_product and f16 with few tokens: what to prefetch meanwhile, moved on by what was; NULL: nothing known */
+    struct lb_fetch *fetch;   /* kv_product and f16 with few tokens: what to prefetch meanwhile; NULL: nothing known */
 } lb_input;
+
+/* Memory that will be read next, to be prefetched by kernels that compute on something else: `at` moves on by what was. */
+typedef struct lb_fetch {
+    const uint8_t *at;
+    size_t piece; /* bytes for a row of softmax_chunk or kv_quantize */
+} lb_fetch;
 
 /*
  * y[t][16 i + r] = sum over columns of W(row 16 i + r) * x[t], for n_tiles tiles from w on, every token t.
@@ -201,10 +208,16 @@ typedef void lb_matmul_fn(const void *w, size_t tile_bytes, size_t n_tiles, size
  *   q8  code - 128,     u8 code[k / 4][16][4]
  *   q4  2 * code - 15,  u8 code[k / 8][16][4]: byte (j, r, i) holds column 8 j + i in bits 0-3 and column 8 j + 4 + i in bits 4-7
  *   q2  2 * code - 3,   u8 code[k / 16][16][4]: byte (j, r, i) holds column 16 j + 4 b + i in bits 2 b and 2 b + 1
- * Exactly, for row r of tile i and token t: acc = +0; for each group g of 32 columns, isum = sum of weight * x_code, exact in
+ * Activations are those of kv_quantize, in groups of LB_KV_GROUP columns, of which the last may be half there. Rows are kept in fours: of rows
+ * 4 i .. 4 i + 3, which begin at q + 4 i * q_stride, int8 q[k / 4][4][4] has columns 4 j .. 4 j + 3 of row 4 i + r at [j][r]; scales and sums,
+ * 4 i * group_stride behind the first, are [k / LB_KV_GROUP][4]. What is there for rows that are not may be anything.
+ * Exactly, for row r of tile i and token t: acc = +0; for each group g, isum = sum of weight * x_code, exact in
  * int32: acc = fma(x_scale, (float)isum, acc). With row_scale: acc = fma(acc, row_scale[16 i + r], base[t][i / 4]), row scales being
  * bf16. Then y[t][16 i + r] = acc, or y = y + acc with `add`.
  */
+#define LB_KV_GROUP 64u
+#define LB_KV_MAX_K 1024u /* columns of a product: a head's width, or the positions of a chunk */
+
 enum { LB_KV_PRODUCT_Q8, LB_KV_PRODUCT_Q4, LB_KV_PRODUCT_Q2, LB_KV_PRODUCTS };
 
 typedef struct lb_kv_matrix {
@@ -215,6 +228,14 @@ typedef struct lb_kv_matrix {
     const float *base;         /* [n][base_stride] */
     size_t base_stride;
 } lb_kv_matrix;
+
+/* Where kv_quantize puts what lb_input has of the same names */
+typedef struct lb_kv_codes {
+    int8_t *q;
+    float *scale;
+    int32_t *sum;
+    size_t q_stride, group_stride;
+} lb_kv_codes;
 
 typedef void lb_kv_product_fn(const lb_kv_matrix *w, const lb_input *x, float *y, size_t y_stride, bool add);
 
@@ -228,10 +249,12 @@ typedef struct lb_kernels {
 
     /*
      * x[0..k-1] to int8 groups of 32: amax = max |x| (as integers, so that a NaN counts as larger than everything);
-     * if amax is not finite: scale = NaN, codes 0; if amax < 1e-30: scale = 0, codes 0; else scale = amax / 127 and
-     * code = round_half_even(x * (127 / amax)). Writes k_pad = k rounded up to 64 codes, k_pad / 32 scales and sums.
+     * if amax is not finite: scale = NaN, codes 0; if amax < 1e-30: scale = 2^-107, codes 0; else scale = amax * (1 / 127) rounded up to 4
+     * significant bits, and code = round_half_even(x * (1 / scale)). Writes k_pad = k rounded up to 64 codes, k_pad / 32 scales, sums, and sums times -128.
+     * So few bits make products of scales exact, and let a kernel have them without multiplying (lb_t_int.h). They cost 10 % of the
+     * squared error of activations, or a few percent of what q8 loses.
      */
-    void (*quantize_a8)(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum);
+    void (*quantize_a8)(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum, int32_t *start);
 
     /*
      * x[0..k-1] to int8 with one scale (BitNet b1.58): amax as above; if it is not finite: scale = NaN, codes 0; else amax is
@@ -286,10 +309,10 @@ typedef struct lb_kernels {
     void (*rope)(float *x, const float *cs, size_t n_heads, size_t head_dim, size_t rot_dim, bool interleaved);
 
     /*
-     * One chunk of a softmax: s[0..n-1] are scores, n in 1..LB_KV_CHUNK. Replaces them by p_i = exp(s_i - m), m = their
-     * maximum; stores m, and the lane sum of p. Writes zeros to s[n..n rounded up to 16].
+     * One chunk of a softmax, for n_rows rows, `stride` floats apart: s[0..n-1] of each are scores, n in 1..LB_KV_CHUNK. Replaces them by
+     * p_i = exp(s_i - m) (lb_exp_down), m = their maximum; stores m, and the lane sum of p. Writes zeros to s[n..n rounded up to 16]. fetch may be NULL.
      */
-    void (*softmax_chunk)(float *s, size_t n, float *max, float *sum);
+    void (*softmax_chunk)(float *s, size_t stride, size_t n_rows, size_t n, float *max, float *sum, lb_fetch *fetch);
 
     /* o_i = fma(b, c_i, a * o_i): joins a chunk's output c to the running output o */
     void (*axpby)(float *o, const float *c, float a, float b, size_t n);
@@ -317,8 +340,11 @@ typedef struct lb_kernels {
      */
     void (*kv_means)(const uint16_t *means, size_t w, const float *x, size_t n, float *base);
 
-    /* y_i = x_i * w_i, w in bf16 */
-    void (*mul_bf16)(float *y, const float *x, const uint16_t *w, size_t n);
+    /*
+     * n_rows rows of x, `stride` floats apart, each of n numbers (a multiple of LB_KV_GROUP), times those of w in bf16 if it is not NULL: y_i = x_i * w_i.
+     * Groups of y, in the order that products want (above), are quantized as by quantize_a8, but scale = amax * (1 / 127). fetch may be NULL.
+     */
+    void (*kv_quantize)(const float *x, size_t stride, size_t n_rows, const uint16_t *w, size_t n, const lb_kv_codes *to, lb_fetch *fetch);
 } lb_kernels;
 
 /*

@@ -70,6 +70,33 @@ LB_ALWAYS_INLINE float lb_exp(float x)
     return p * lb_bits_f32((lb_f32_bits(t) << 23) + (127u << 23));
 }
 
+/*
+ * exp(x) of x <= 0, of softmax, which has most of all: n = round(x / ln 2), a polynomial of degree 5 on r = x / ln 2 - n (1 at 0), times 2^n.
+ * Within 2.2 ulp. Below -87 it is 0, NaN stays NaN.
+ */
+#define LB_EXP2_MAGIC 12583039.0f /* 1.5 * 2^23 + 127: as LB_EXP_MAGIC, and the low bits are the exponent's */
+#define LB_EXP2_LOG2E_LO 1.92596303e-8f /* 1 / ln 2 - LB_EXP_LOG2E */
+#define LB_EXP2_C1 0.693147123f
+#define LB_EXP2_C2 0.240222797f
+#define LB_EXP2_C3 0.0555060245f
+#define LB_EXP2_C4 0.00967022125f
+#define LB_EXP2_C5 0.0013304184f
+
+LB_ALWAYS_INLINE float lb_exp_down(float x)
+{
+    if (x < LB_EXP_LO) {
+        return 0.0f;
+    }
+    const float t = lb_fma(x, LB_EXP_LOG2E, LB_EXP2_MAGIC), n = t - LB_EXP2_MAGIC;
+    const float r = lb_fma(x, LB_EXP2_LOG2E_LO, lb_fma(x, LB_EXP_LOG2E, -n));
+    float p = lb_fma(LB_EXP2_C5, r, LB_EXP2_C4);
+    p = lb_fma(p, r, LB_EXP2_C3);
+    p = lb_fma(p, r, LB_EXP2_C2);
+    p = lb_fma(p, r, LB_EXP2_C1);
+    p = lb_fma(p, r, 1.0f);
+    return p * lb_bits_f32(lb_f32_bits(t) << 23);
+}
+
 /* The fixed tree over 16 virtual lanes. A maximum is x > y ? x : y, so that a NaN in x never wins. */
 LB_ALWAYS_INLINE float lb_lane_sum(const float lane[16])
 {
@@ -102,6 +129,13 @@ LB_ALWAYS_INLINE float lb_lane_max(const float lane[16])
 
 #define LB_A8_TOKEN_MIN 1e-5f /* a token's largest magnitude counts as at least this (BitNet) */
 #define LB_A8_TINY 1e-30f /* groups of activations whose largest magnitude is below are zero */
+#define LB_A8_ZERO_SCALE 0x1p-107f /* what such a group has for a scale, which is a normal number like any other's */
+
+/* The scale of a group of activations, amax >= LB_A8_TINY: amax / 127, rounded up to one of eight significands, 8/8 .. 15/8 */
+LB_ALWAYS_INLINE float lb_a8_scale(float amax)
+{
+    return lb_bits_f32((lb_f32_bits(amax * (1.0f / 127.0f)) + 0xfffff) & ~(uint32_t)0xfffff);
+}
 
 /* mini(u): the 8-bit scale of the group formats, see lb_kernels.h */
 LB_ALWAYS_INLINE float lb_mini(uint8_t u)

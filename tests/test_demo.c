@@ -26,12 +26,12 @@ typedef struct demo_golden {
 static const demo_golden demo_goldens[] = {
     { { "Hello!", "Tell me a story about a fox and a red kite.", "What was the name of the fox?", "Where did the fox live?" },
       { "Hello! What would you like? A story, a sum, or something about lbrt?",
-        "Once upon a time, in a valley, there lived a lazy fox named Mata. One day Mata went to the market with a red kite. "
+        "Once upon a time, in a valley, there lived a friendly fox named Mata. One day Mata went to the market with a red kite. "
         "There he met a giraffe named Mata, who had a red kite and nobody to play with. They traded: the kite for the kite. "
-        "And they played until night. So Mata learned that it pays to try again, and felt full of joy.",
+        "And they played until night. So Mata learned that it pays to try again, and felt thankful.",
         "The fox was named Mata.",
         "Mata lived in a valley." },
-      0x969b613178a82a25ull },
+      0xe3852123a9197493ull },
     { { "What is 7 + 5?", "12 - 5", "What is lbrt?", "What is the capital of France?" },
       { "7 + 5 = 12.",
         "12 - 5 = 7.",

@@ -65,6 +65,26 @@ static void test_exp(void)
     LB_CHECK(isnan(lb_exp(NAN)) && isnan(lb_exp(lb_bits_f32(0x7fc00001))) && isnan(lb_exp(lb_bits_f32(0xffffffff))), "NaN");
 }
 
+static void test_exp_down(void)
+{
+    lb_test_case("exp of softmax: within 2.2 ulp, exact at the edges");
+    double worst = 0.0;
+    float at = 0.0f;
+    for (uint32_t u = 0x80000000; u <= lb_f32_bits(LB_EXP_LO); u += 2053) {
+        const float x = lb_bits_f32(u);
+        const double y = exp((double)x);
+        const double error = fabs((double)lb_exp_down(x) - y) / ldexp(1.0, ilogb(y) - 23);
+        if (error > worst) {
+            worst = error;
+            at = x;
+        }
+    }
+    LB_CHECK(worst < 2.2, "%.3f ulp at %a", worst, (double)at);
+    LB_CHECK(lb_exp_down(0.0f) == 1.0f && lb_exp_down(-0.0f) == 1.0f, "exp(0)");
+    LB_CHECK(lb_exp_down(LB_EXP_LO) > 0.0f && lb_exp_down(-87.01f) == 0.0f && lb_exp_down(-INFINITY) == 0.0f, "below");
+    LB_CHECK(isnan(lb_exp_down(NAN)), "NaN");
+}
+
 static void test_half(void)
 {
     lb_test_case("half precision: all 65536 there and back; ties, overflow, subnormals");
@@ -214,6 +234,7 @@ void test_kernels(void)
 {
     test_levels();
     test_exp();
+    test_exp_down();
     test_half();
     test_formats();
     test_packers();

@@ -109,7 +109,7 @@ static void test_meaning(const bits_case *b)
     uint8_t *tile = lb_test_guard(f->tile_bytes(k), false);
     int8_t *q = lb_test_guard(k, false);
     float x[320], row[320], scale[10], y[LB_TILE_ROWS];
-    int32_t sum[10];
+    int32_t sum[10], start[10];
     for (size_t i = 0; i < f->tile_bytes(k); i++) {
         tile[i] = (uint8_t)lb_test_random();
     }
@@ -120,8 +120,8 @@ static void test_meaning(const bits_case *b)
         ((float *)(void *)tile)[r] = lb_test_gauss();
     }
     const lb_kernels *ref = lb_kernels_for("scalar");
-    ref->quantize_a8(x, k, q, scale, sum);
-    const lb_input in = { .n = 1, .q = q, .q_stride = k, .scale = scale, .sum = sum, .group_stride = 10 };
+    ref->quantize_a8(x, k, q, scale, sum, start);
+    const lb_input in = { .n = 1, .q = q, .q_stride = k, .scale = scale, .sum = sum, .start = start, .group_stride = 10 };
     ref->gemv[b->id](tile, f->tile_bytes(k), 1, k, &in, y, LB_TILE_ROWS, false, NULL);
     double worst = 0.0;
     for (size_t r = 0; r < LB_TILE_ROWS; r++) {

@@ -5,17 +5,24 @@ void test_kernels_kv(void);
 
 static const size_t kv_bits[LB_KV_PRODUCTS] = {8, 4, 2};
 
+/* Where x->q has column c of row t, as a product over the cache wants it */
+static size_t code_at(size_t t, size_t c, size_t q_stride)
+{
+    return t / 4 * 4 * q_stride + c / 4 * 16 + t % 4 * 4 + c % 4;
+}
+
 /* extreme: all codes and activations at their ends, where narrow sums would overflow */
 static void check_kv(const lb_kernels *ref, const lb_kernels *k, size_t format, size_t tiles, size_t cols, size_t n, bool at_start,
                      bool extreme)
 {
-    const size_t tile = cols * LB_TILE_ROWS * kv_bits[format] / 8, gap = test_below(3) * 64, groups = cols / LB_GROUP;
-    const size_t q_stride = lb_round_up64(cols), y_stride = tiles * LB_TILE_ROWS + test_below(2) * 16, base_stride = (tiles + 3) / 4;
-    const size_t bytes = tile * tiles + gap * (tiles - 1);
+    const size_t tile = cols * LB_TILE_ROWS * kv_bits[format] / 8, gap = test_below(3) * 64, groups = (cols + LB_KV_GROUP - 1) / LB_KV_GROUP;
+    const size_t q_stride = groups * LB_KV_GROUP + test_below(2) * 64, group_stride = groups + test_below(2), rows = (n + 3) / 4 * 4;
+    const size_t y_stride = tiles * LB_TILE_ROWS + test_below(2) * 16, base_stride = (tiles + 3) / 4;
+    const size_t bytes = tile * tiles + gap * (tiles - 1), n_q = (rows - 4) * q_stride + 4 * cols, n_scale = (rows - 4) * group_stride + 4 * groups;
     uint8_t *codes = lb_test_guard(bytes, at_start);
-    int8_t *q = lb_test_guard((n - 1) * q_stride + cols, at_start);
-    float *scale = test_floats(n * groups, at_start, false), *base = test_floats(n * base_stride, at_start, false);
-    int32_t *sum = lb_test_guard(n * groups * sizeof *sum, at_start);
+    int8_t *q = lb_test_guard(n_q, at_start);
+    float *scale = test_floats(n_scale, at_start, false), *base = test_floats(n * base_stride, at_start, false);
+    int32_t *sum = lb_test_guard(n_scale * sizeof *sum, at_start);
     uint16_t *row_scale = lb_test_guard(tiles * LB_TILE_ROWS * sizeof *row_scale, at_start);
     float *y = lb_test_guard((n - 1) * y_stride * sizeof *y + tiles * LB_TILE_ROWS * sizeof *y, at_start);
     float *want = malloc(n * y_stride * sizeof *want);
@@ -23,19 +30,29 @@ static void check_kv(const lb_kernels *ref, const lb_kernels *k, size_t format, 
     for (size_t i = 0; i < bytes; i++) {
         codes[i] = extreme ? end : (uint8_t)lb_test_random();
     }
-    for (size_t t = 0; t < n; t++) {
+    for (size_t i = 0; i < n_q; i++) { /* rows that are not there */
+        q[i] = (int8_t)lb_test_random();
+    }
+    for (size_t t = 0; t < rows; t++) {
         for (size_t g = 0; g < groups; g++) {
-            sum[t * groups + g] = 0;
-            for (size_t c = g * LB_GROUP; c < (g + 1) * LB_GROUP; c++) {
-                q[t * q_stride + c] = extreme ? (t % 2 ? 127 : -127) : (int8_t)((int)test_below(255) - 127);
-                sum[t * groups + g] += q[t * q_stride + c];
+            const size_t at = t / 4 * 4 * group_stride + 4 * g + t % 4;
+            if (t >= n) {
+                sum[at] = test_below(2) ? INT32_MIN : INT32_MAX;
+                scale[at] = NAN;
+                continue;
+            }
+            sum[at] = 0;
+            for (size_t c = g * LB_KV_GROUP; c < (g + 1) * LB_KV_GROUP && c < cols; c++) {
+                int8_t *to = &q[code_at(t, c, q_stride)];
+                *to = extreme ? (t % 2 ? 127 : -127) : (int8_t)((int)test_below(255) - 127);
+                sum[at] += *to;
             }
         }
     }
     for (size_t i = 0; i < tiles * LB_TILE_ROWS; i++) {
         row_scale[i] = lb_f32_to_bf16(fabsf(test_float(false)));
     }
-    lb_input x = {.n = n, .q = q, .q_stride = q_stride, .scale = scale, .sum = sum, .group_stride = groups};
+    lb_input x = {.n = n, .q = q, .q_stride = q_stride, .scale = scale, .sum = sum, .group_stride = group_stride};
     lb_kv_matrix w = {.codes = codes, .tile_bytes = tile + gap, .n_tiles = tiles, .k = cols};
     for (int mode = 0; mode < 4; mode++) {
         w.row_scale = mode % 2 ? row_scale : NULL;
@@ -46,8 +63,8 @@ static void check_kv(const lb_kernels *ref, const lb_kernels *k, size_t format, 
                 y[t * y_stride + i] = want[t * y_stride + i] = lb_test_gauss();
             }
         }
-        const uint8_t *ahead = codes, **moving = &ahead;
-        x.ahead = mode % 3 ? moving : NULL;
+        lb_fetch fetch = {.at = codes, .piece = 0};
+        x.fetch = mode % 3 ? &fetch : NULL;
         ref->kv_product[format](&w, &x, want, y_stride, mode / 2 != 0);
         k->kv_product[format](&w, &x, y, y_stride, mode / 2 != 0);
         for (size_t t = 0; t < n; t++) {
@@ -67,22 +84,46 @@ static void check_kv(const lb_kernels *ref, const lb_kernels *k, size_t format, 
     lb_test_guard_free(y);
 }
 
-static void check_mul_bf16(const lb_kernels *ref, const lb_kernels *k, size_t n, bool at_start)
+/* kind: 0 ordinary, 1 anything, 2 tiny, 3 zeros */
+static void check_quantize(const lb_kernels *ref, const lb_kernels *k, size_t rows, size_t n, bool weighed, size_t kind, bool at_start)
 {
-    float *x = test_floats(n, at_start, true), *y = lb_test_guard(n * sizeof *y, at_start), *want = malloc(n * sizeof *want);
+    const size_t stride = n + test_below(2) * 16, fours = (rows + 3) / 4 * 4, groups = n / LB_KV_GROUP;
+    const size_t q_stride = n + test_below(2) * 64, group_stride = groups + test_below(2);
+    const size_t n_x = (rows - 1) * stride + n, n_q = (fours - 4) * q_stride + 4 * n, n_scale = (fours - 4) * group_stride + 4 * groups;
+    float *x = test_floats(n_x, at_start, kind == 1);
     uint16_t *w = lb_test_guard(n * sizeof *w, at_start);
-    for (size_t i = 0; i < n; i++) {
-        w[i] = (uint16_t)lb_test_random();
+    int8_t *q = lb_test_guard(n_q, at_start), *want_q = malloc(n_q);
+    float *scale = lb_test_guard(n_scale * sizeof *scale, at_start), *want_scale = malloc(n_scale * sizeof *scale);
+    int32_t *sum = lb_test_guard(n_scale * sizeof *sum, at_start), *want_sum = malloc(n_scale * sizeof *sum);
+    for (size_t i = 0; i < n_x && kind > 1; i++) {
+        x[i] = kind == 3 ? 0.0f : x[i] * 1e-31f;
     }
-    ref->mul_bf16(want, x, w, n);
-    k->mul_bf16(y, x, w, n);
-    LB_CHECK(test_differ(y, want, n) == n, "n %zu", n);
-    k->mul_bf16(x, x, w, n);
-    LB_CHECK(test_differ(x, want, n) == n, "in place, n %zu", n);
-    free(want);
+    for (size_t i = 0; i < n; i++) {
+        w[i] = kind == 1 && test_below(50) == 0 ? (uint16_t)lb_test_random() : lb_f32_to_bf16(lb_test_gauss());
+    }
+    lb_fetch fetch = {.at = (const uint8_t *)x, .piece = 64};
+    const lb_kv_codes want_to = {want_q, want_scale, want_sum, q_stride, group_stride}, to = {q, scale, sum, q_stride, group_stride};
+    ref->kv_quantize(x, stride, rows, weighed ? w : NULL, n, &want_to, NULL);
+    k->kv_quantize(x, stride, rows, weighed ? w : NULL, n, &to, test_below(2) ? &fetch : NULL);
+    for (size_t t = 0; t < rows; t++) {
+        for (size_t c = 0; c < n; c++) {
+            const size_t i = code_at(t, c, q_stride);
+            LB_CHECK(q[i] == want_q[i], "%zu rows of %zu, kind %zu: column %zu of row %zu: %d, reference %d", rows, n, kind, c, t, q[i], want_q[i]);
+        }
+        for (size_t g = 0; g < groups; g++) {
+            const size_t i = t / 4 * 4 * group_stride + 4 * g + t % 4;
+            LB_CHECK(sum[i] == want_sum[i] && test_same(scale[i], want_scale[i]), "%zu rows of %zu, kind %zu: group %zu of row %zu: %a, %d, reference %a, %d",
+                     rows, n, kind, g, t, (double)scale[i], sum[i], (double)want_scale[i], want_sum[i]);
+        }
+    }
+    free(want_q);
+    free(want_scale);
+    free(want_sum);
     lb_test_guard_free(x);
-    lb_test_guard_free(y);
     lb_test_guard_free(w);
+    lb_test_guard_free(q);
+    lb_test_guard_free(scale);
+    lb_test_guard_free(sum);
 }
 
 static void check_means(const lb_kernels *ref, const lb_kernels *k, size_t w, size_t n, bool at_start)
@@ -115,9 +156,11 @@ static void kv_level(const lb_kernels *ref, const lb_kernels *k)
     for (size_t w = 4; w <= 64; w += 4) {
         check_means(ref, k, w, 1 + w / 4 % 5, w % 8 == 0);
     }
-    lb_test_case("%s mul_bf16", k->isa);
-    for (size_t n = 1; n < 100; n++) {
-        check_mul_bf16(ref, k, n, n % 2 == 0);
+    lb_test_case("%s kv_quantize", k->isa);
+    for (size_t rows = 1; rows < 14; rows++) {
+        for (size_t kind = 0; kind < 4; kind++) {
+            check_quantize(ref, k, rows, LB_KV_GROUP * (1 + test_below(5)), rows % 2 != kind % 2, kind, test_below(2));
+        }
     }
 }
 
@@ -128,29 +171,51 @@ static void kv_reference(void)
     const lb_kernels *k = lb_kernels_for("scalar");
     static const int shown[LB_KV_PRODUCTS][2] = {{3 - 128, 200 - 128}, {2 * 3 - 15, 2 * 9 - 15}, {2 * 3 - 3, 2 * 1 - 3}};
     for (size_t f = 0; f < LB_KV_PRODUCTS; f++) {
-        uint8_t codes[64 * LB_TILE_ROWS] = {0};
-        int8_t q[64] = {0};
-        float scale[2] = {0.5f, 2.0f}, y[LB_TILE_ROWS], base = 10.0f;
-        int32_t sum[2] = {0};
+        uint8_t codes[96 * LB_TILE_ROWS] = {0};
+        int8_t q[4 * 128] = {0};
+        float scale[8] = {0.0f, 0.5f, 0.0f, 0.0f, 0.0f, 2.0f, 0.0f, 0.0f}, y[2 * LB_TILE_ROWS], base[2] = {0.0f, 10.0f};
+        int32_t sum[8] = {0};
         uint16_t row_scale[LB_TILE_ROWS];
         for (size_t r = 0; r < LB_TILE_ROWS; r++) {
             row_scale[r] = lb_f32_to_bf16(1.0f);
         }
         row_scale[5] = lb_f32_to_bf16(4.0f);
-        const size_t at[2] = {13, 46}; /* columns, row 5: quad 3 byte 1 and quad 11 byte 2 */
+        const size_t at[2] = {13, 78}; /* columns, row 5: quad 3 byte 1 and quad 19 byte 2 */
         const unsigned code[2] = {3, f == 0 ? 200 : f == 1 ? 9 : 1};
         for (size_t i = 0; i < 2; i++) {
             const size_t span = f == 0 ? 4 : f == 1 ? 8 : 16, bit = at[i] % span / 4 * kv_bits[f];
             codes[at[i] / span * 64 + 5 * 4 + at[i] % 4] |= (uint8_t)(code[i] << bit);
-            q[at[i]] = (int8_t)(i ? -100 : 7);
-            sum[i] = q[at[i]];
+            q[i == 0 ? 3 * 16 + 4 + 1 : 19 * 16 + 4 + 2] = (int8_t)(i ? -100 : 7); /* the second of two rows */
+            sum[4 * i + 1] = i ? -100 : 7;
         }
-        const lb_input x = {.n = 1, .q = q, .q_stride = 64, .scale = scale, .sum = sum, .group_stride = 2};
-        const lb_kv_matrix w = {codes, 0, 1, 64, row_scale, &base, 1};
+        const lb_input x = {.n = 2, .q = q, .q_stride = 128, .scale = scale, .sum = sum, .group_stride = 2};
+        const lb_kv_matrix w = {codes, 0, 1, 96, row_scale, base, 1};
         k->kv_product[f](&w, &x, y, 16, false);
         const float want = 10.0f + 4.0f * (0.5f * (float)(7 * shown[f][0]) + 2.0f * (float)(-100 * shown[f][1]));
-        LB_CHECK(y[5] == want, "q%zu: %g, not %g", kv_bits[f], (double)y[5], (double)want);
+        LB_CHECK(y[5] == 0.0f && y[LB_TILE_ROWS + 5] == want, "q%zu: %g, not %g", kv_bits[f], (double)y[LB_TILE_ROWS + 5], (double)want);
     }
+}
+
+static void quantize_reference(void)
+{
+    lb_test_case("codes of hand-made numbers for KV products");
+    float x[2][128] = {{0}}, scale[8];
+    int8_t q[4 * 128];
+    int32_t sum[8];
+    uint16_t w[128];
+    for (size_t i = 0; i < 128; i++) {
+        w[i] = lb_f32_to_bf16(i == 70 ? -2.0f : 1.0f);
+    }
+    x[1][9] = 254.0f;
+    x[1][63] = -3.0f; /* -1.5 steps of 2: to even */
+    x[1][70] = 127.0f;
+    const lb_kv_codes to = {q, scale, sum, 128, 2};
+    lb_kernels_for("scalar")->kv_quantize(x[0], 128, 2, w, 128, &to, NULL);
+    LB_CHECK(q[2 * 16 + 4 + 1] == 127 && q[15 * 16 + 4 + 3] == -2 && q[17 * 16 + 4 + 2] == -127 && q[17 * 16 + 2] == 0, "%d %d %d",
+             q[2 * 16 + 4 + 1], q[15 * 16 + 4 + 3], q[17 * 16 + 4 + 2]);
+    LB_CHECK(scale[0] == 0 && scale[4] == 0 && fabsf(scale[1] - 2.0f) < 1e-6f && fabsf(scale[5] - 2.0f) < 1e-6f, "%g %g", (double)scale[1],
+             (double)scale[5]);
+    LB_CHECK(sum[0] == 0 && sum[1] == 125 && sum[5] == -127, "%d %d", sum[1], sum[5]);
 }
 
 static void means_reference(void)
@@ -171,6 +236,7 @@ static void means_reference(void)
 void test_kernels_kv(void)
 {
     kv_reference();
+    quantize_reference();
     means_reference();
     test_each_level("KV products", kv_level);
 }

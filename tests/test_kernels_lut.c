@@ -78,7 +78,7 @@ static void test_twin(const lut_case *c)
     int8_t *q = lb_test_guard(k, false);
     uint8_t *lut = lb_test_guard(groups * LB_LUT_GROUP_BYTES, false);
     float x[448], scale[14], y[LB_TILE_ROWS], z[LB_TILE_ROWS];
-    int32_t sum[14];
+    int32_t sum[14], start[14];
     for (size_t i = 0; i < lb_bits_codes_at(k); i++) {
         w[i] = v[i] = (uint8_t)lb_test_random();
     }
@@ -97,9 +97,9 @@ static void test_twin(const lut_case *c)
         x[i] = lb_test_gauss();
     }
     const lb_kernels *best = lb_kernels_for(NULL);
-    best->quantize_a8(x, k, q, scale, sum);
+    best->quantize_a8(x, k, q, scale, sum, start);
     best->lut_tables(q, k, lut);
-    const lb_input in = {.n = 1, .q = q, .q_stride = k, .scale = scale, .sum = sum, .group_stride = groups, .lut = lut};
+    const lb_input in = {.n = 1, .q = q, .q_stride = k, .scale = scale, .sum = sum, .start = start, .group_stride = groups, .lut = lut};
     best->gemv[c->id](w, f->tile_bytes(k), 1, k, &in, y, LB_TILE_ROWS, false, NULL);
     best->gemv[c->twin](v, twin->tile_bytes(k), 1, k, &in, z, LB_TILE_ROWS, false, NULL);
     LB_CHECK(test_differ(y, z, LB_TILE_ROWS) == LB_TILE_ROWS, "row %zu", test_differ(y, z, LB_TILE_ROWS));

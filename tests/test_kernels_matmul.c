@@ -3,7 +3,7 @@
 
 void test_kernels_matmul(void);
 
-typedef enum mm_data { MM_RANDOM, MM_MAX, MM_MIN, MM_ALTERNATING, MM_ZERO, MM_WILD } mm_data;
+typedef enum mm_data { MM_RANDOM, MM_MAX, MM_MIN, MM_ALTERNATING, MM_ZERO, MM_WILD } mm_data; /* wild: every third token, another third has groups of zeros */
 
 static const char *const mm_data_names[] = {"random", "max", "min", "alternating", "zero", "wild"};
 
@@ -82,6 +82,7 @@ static void check_case(const lb_kernels *ref, const lb_kernels *k, const mm_case
     int8_t *q = lb_test_guard((c->n - 1) * qs + k_pad, c->at_start);
     float *scale = lb_test_guard(((c->n - 1) * gs + groups) * sizeof(float), c->at_start);
     int32_t *sum = lb_test_guard(((c->n - 1) * gs + groups) * sizeof(int32_t), c->at_start);
+    int32_t *start = lb_test_guard(((c->n - 1) * gs + groups) * sizeof(int32_t), c->at_start);
     int8_t *tq = lb_test_guard((c->n - 1) * qs + k_pad, c->at_start);
     const size_t ls = groups * LB_LUT_GROUP_BYTES, n_lut = c->n < LB_LUT_TOKENS ? c->n : LB_LUT_TOKENS;
     uint8_t *lut = lb_test_guard(n_lut * ls, c->at_start);
@@ -90,15 +91,17 @@ static void check_case(const lb_kernels *ref, const lb_kernels *k, const mm_case
     for (size_t t = 0; t < c->n; t++) {
         for (size_t i = 0; i < c->k; i++) {
             const float sign = c->data == MM_ALTERNATING && i / 4 % 2 == 0 ? -1.0f : c->data == MM_MIN ? -1.0f : 1.0f;
-            x[t * xs + i] = c->data == MM_RANDOM || c->data == MM_WILD ? test_float(c->data == MM_WILD) : sign;
+            x[t * xs + i] = c->data == MM_WILD && t % 3 == 2 && i < c->k / 2 ? 0.0f
+                            : c->data == MM_RANDOM || c->data == MM_WILD ? test_float(c->data == MM_WILD && t % 3 == 1)
+                                                                         : sign;
         }
-        ref->quantize_a8(x + t * xs, c->k, q + t * qs, scale + t * gs, sum + t * gs);
+        ref->quantize_a8(x + t * xs, c->k, q + t * qs, scale + t * gs, sum + t * gs, start + t * gs);
         if (t < n_lut) {
             ref->lut_tables(q + t * qs, k_pad, lut + t * ls);
         }
         ref->quantize_a8_token(x + t * xs, c->k, tq + t * qs, token_scale + t, token_sum + t);
     }
-    const lb_input in = {c->n, x, xs, q, qs, scale, sum, gs, tq, qs, token_scale, token_sum, c->n <= LB_LUT_TOKENS ? lut : NULL, ls, NULL, 0, NULL, NULL, NULL};
+    const lb_input in = {c->n, x, xs, q, qs, scale, sum, start, gs, tq, qs, token_scale, token_sum, c->n <= LB_LUT_TOKENS ? lut : NULL, ls, NULL, 0, NULL, NULL, NULL};
     float *want = malloc(ny * sizeof(float)), *one = malloc(ny * sizeof(float));
     float *y = lb_test_guard(ny * sizeof(float), c->at_start);
     void *scratch = lb_test_guard(LB_MM_SCRATCH, c->at_start);
@@ -113,7 +116,7 @@ static void check_case(const lb_kernels *ref, const lb_kernels *k, const mm_case
         LB_CHECK(i == ny, "gemm %s k %zu tiles %zu n %zu add %d %s: at token %zu row %zu: %a, reference %a", f->name, c->k,
                  c->n_tiles, c->n, add, mm_data_names[c->data], i / ys, i % ys, (double)y[i % ny], (double)want[i % ny]);
         for (size_t t = 0; t < c->n && t < 4; t++) {
-            const lb_input token = {1, x + t * xs, xs, q + t * qs, qs, scale + t * gs, sum + t * gs, gs,
+            const lb_input token = {1, x + t * xs, xs, q + t * qs, qs, scale + t * gs, sum + t * gs, start + t * gs, gs,
                                     tq + t * qs, qs, token_scale + t, token_sum + t, t % 3 == 2 ? NULL : lut + t * ls, ls, NULL, 0, NULL, NULL, NULL};
             k->gemv[c->format](w, bytes, c->n_tiles, c->k, &token, one + t * ys, ys, add, scratch);
             i = test_differ(one + t * ys, want + t * ys, c->n_tiles * LB_TILE_ROWS);
@@ -130,6 +133,7 @@ static void check_case(const lb_kernels *ref, const lb_kernels *k, const mm_case
     lb_test_guard_free(token_scale);
     lb_test_guard_free(tq);
     lb_test_guard_free(sum);
+    lb_test_guard_free(start);
     lb_test_guard_free(scale);
     lb_test_guard_free(q);
     lb_test_guard_free(x);
@@ -160,7 +164,7 @@ static void test_level(const lb_kernels *ref, const lb_kernels *k)
         for (mm_data data = MM_MAX; data <= MM_WILD; data++) {
             lb_test_case("%s %s: %s", k->isa, f->name, mm_data_names[data]);
             for (size_t j = 0; j < 4; j++) {
-                const mm_case c = {f->id, 512 * (j + 1), 2, 1 + 7 * j, 0, data, j % 2 == 0};
+                const mm_case c = {f->id, 512 * (j + 1), 2, 1 + 9 * j, 0, data, j % 2 == 0};
                 check_case(ref, k, &c);
             }
         }

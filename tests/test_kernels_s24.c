@@ -152,14 +152,14 @@ static void s24_meaning(lb_wformat id)
     uint8_t *tile = lb_test_guard(f->tile_bytes(K), false);
     int8_t *q = lb_test_guard(K, false);
     float x[16 * K], row[K], scale[K / 32], y[LB_TILE_ROWS];
-    int32_t sum[K / 32];
+    int32_t sum[K / 32], start[K / 32];
     for (size_t i = 0; i < 16 * K; i++) {
         x[i] = lb_test_gauss();
     }
     lb_packer(id)(x, K, 16, K, NULL, tile);
     const lb_kernels *ref = lb_kernels_for("scalar");
-    ref->quantize_a8(x, K, q, scale, sum);
-    const lb_input in = {.n = 1, .q = q, .q_stride = K, .scale = scale, .sum = sum, .group_stride = K / 32};
+    ref->quantize_a8(x, K, q, scale, sum, start);
+    const lb_input in = {.n = 1, .q = q, .q_stride = K, .scale = scale, .sum = sum, .start = start, .group_stride = K / 32};
     ref->gemv[id](tile, f->tile_bytes(K), 1, K, &in, y, LB_TILE_ROWS, false, NULL);
     for (size_t r = 0; r < LB_TILE_ROWS; r++) {
         double want = 0.0, size = 0.0;

@@ -18,20 +18,28 @@ static void check_quantize(const lb_kernels *ref, const lb_kernels *k, size_t n,
     int8_t *q = lb_test_guard(pad, at_start), *want_q = malloc(pad);
     float *scale = lb_test_guard(groups * sizeof(float), at_start), *want_scale = malloc(groups * sizeof(float));
     int32_t *sum = lb_test_guard(groups * sizeof(int32_t), at_start), *want_sum = malloc(groups * sizeof(int32_t));
-    ref->quantize_a8(x, n, want_q, want_scale, want_sum);
-    k->quantize_a8(x, n, q, scale, sum);
+    int32_t *start = lb_test_guard(groups * sizeof(int32_t), at_start), *want_start = malloc(groups * sizeof(int32_t));
+    ref->quantize_a8(x, n, want_q, want_scale, want_sum, want_start);
+    k->quantize_a8(x, n, q, scale, sum, start);
     LB_CHECK(memcmp(q, want_q, pad) == 0, "codes, n %zu kind %d", n, kind);
     LB_CHECK(test_differ(scale, want_scale, groups) == groups, "scales, n %zu kind %d", n, kind);
     LB_CHECK(memcmp(sum, want_sum, groups * sizeof(int32_t)) == 0, "sums, n %zu kind %d", n, kind);
+    LB_CHECK(memcmp(start, want_start, groups * sizeof(int32_t)) == 0, "starts, n %zu kind %d", n, kind);
+    for (size_t g = 0; g < groups; g++) {
+        LB_CHECK(start[g] == -128 * sum[g], "start %d of a group whose sum is %d", start[g], sum[g]);
+        LB_CHECK(!(scale[g] == scale[g]) || (scale[g] >= LB_A8_ZERO_SCALE && (lb_f32_bits(scale[g]) & 0xfffff) == 0), "scale %a", (double)scale[g]);
+    }
     for (size_t i = 0; i < pad; i++) {
         LB_CHECK(q[i] >= -127 && (i < n || q[i] == 0), "code %d at %zu of %zu", q[i], i, n);
     }
     free(want_q);
     free(want_scale);
     free(want_sum);
+    free(want_start);
     lb_test_guard_free(q);
     lb_test_guard_free(scale);
     lb_test_guard_free(sum);
+    lb_test_guard_free(start);
     lb_test_guard_free(x);
 }
 
@@ -133,26 +141,32 @@ static void check_rope(const lb_kernels *ref, const lb_kernels *k, size_t head_d
     lb_test_guard_free(cs);
 }
 
-static void check_softmax(const lb_kernels *ref, const lb_kernels *k, size_t n, int kind, bool at_start)
+static void check_softmax(const lb_kernels *ref, const lb_kernels *k, size_t n, size_t rows, int kind, bool at_start)
 {
-    const size_t pad = (n + 15) / 16 * 16;
-    float *s = lb_test_guard(pad * sizeof(float), at_start);
-    for (size_t i = 0; i < pad; i++) {
-        s[i] = i >= n      ? NAN
-               : kind == 0 ? lb_test_gauss() * 10.0f
-               : kind == 1 ? (i % 3 ? -INFINITY : lb_test_gauss() * 100.0f)
-               : kind == 2 ? (i % 5 ? lb_test_gauss() : NAN)
-               : kind == 3 ? -INFINITY
-               : kind == 4 ? (i % 2 ? -0.0f : 0.0f)
-                           : test_float(true);
+    const size_t pad = (n + 15) / 16 * 16, stride = pad + test_below(3) * 16, all = (rows - 1) * stride + pad;
+    float *s = lb_test_guard(all * sizeof(float), at_start);
+    for (size_t i = 0; i < all; i++) {
+        s[i] = i % stride >= n ? NAN
+               : kind == 0     ? lb_test_gauss() * 10.0f
+               : kind == 1     ? (i % 3 ? -INFINITY : lb_test_gauss() * 100.0f)
+               : kind == 2     ? (i % 5 ? lb_test_gauss() : NAN)
+               : kind == 3     ? -INFINITY
+               : kind == 4     ? (i % 2 ? -0.0f : 0.0f)
+                               : test_float(true);
     }
-    float *want = copy_of(s, pad), max = 1.0f, sum = 1.0f, want_max = 2.0f, want_sum = 2.0f;
-    ref->softmax_chunk(want, n, &want_max, &want_sum);
-    k->softmax_chunk(s, n, &max, &sum);
-    const size_t i = test_differ(s, want, pad);
-    LB_CHECK(i == pad, "n %zu kind %d: at %zu: %a, reference %a", n, kind, i, (double)s[i % pad], (double)want[i % pad]);
-    LB_CHECK(max == want_max, "n %zu kind %d: maximum %a, reference %a", n, kind, (double)max, (double)want_max);
-    LB_CHECK(test_same(sum, want_sum), "n %zu kind %d: sum %a, reference %a", n, kind, (double)sum, (double)want_sum);
+    float *want = copy_of(s, all), max[8], sum[8], want_max[8], want_sum[8];
+    lb_fetch fetch = {.at = (const uint8_t *)s, .piece = 64};
+    ref->softmax_chunk(want, stride, rows, n, want_max, want_sum, NULL);
+    k->softmax_chunk(s, stride, rows, n, max, sum, test_below(2) ? &fetch : NULL);
+    const size_t i = test_differ(s, want, all);
+    LB_CHECK(i == all, "n %zu kind %d: at %zu: %a, reference %a", n, kind, i, (double)s[i % all], (double)want[i % all]);
+    for (size_t r = 0; r < rows; r++) {
+        LB_CHECK(max[r] == want_max[r], "n %zu kind %d: maximum %a, reference %a", n, kind, (double)max[r], (double)want_max[r]);
+        LB_CHECK(test_same(sum[r], want_sum[r]), "n %zu kind %d: sum %a, reference %a", n, kind, (double)sum[r], (double)want_sum[r]);
+        for (size_t c = n; c < pad; c++) {
+            LB_CHECK(s[r * stride + c] == 0.0f, "n %zu kind %d: not zero behind", n, kind);
+        }
+    }
     free(want);
     lb_test_guard_free(s);
 }
@@ -247,8 +261,8 @@ static void test_level(const lb_kernels *ref, const lb_kernels *k)
     }
     lb_test_case("%s softmax_chunk", k->isa);
     for (size_t n = 1; n <= LB_KV_CHUNK; n++) {
-        check_softmax(ref, k, n, (int)(n % 6), n % 2 == 0);
-        check_softmax(ref, k, n, 0, n % 2 != 0);
+        check_softmax(ref, k, n, 1 + test_below(8), (int)(n % 6), n % 2 == 0);
+        check_softmax(ref, k, n, 1, 0, n % 2 != 0);
     }
     lb_test_case("%s f16 conversions", k->isa);
     for (size_t i = 0; i < 2 * N_LENGTHS; i++) {

@@ -266,10 +266,10 @@ static void kv_error(unsigned bits, unsigned product, double bound)
     const lb_kernels *k = lb_kernels_for("scalar");
     static uint16_t block[LB_KV_BLOCK * DIM], mean[DIM], scale[LB_KV_BLOCK];
     static unsigned char codes[LB_KV_BLOCK * DIM], scratch[LB_MM_SCRATCH];
-    static int8_t one[DIM];
-    float x_scale[2] = { 1, 1 }, y[LB_KV_BLOCK], base = 0;
+    static int8_t one[4 * DIM];
+    float x_scale[4] = { 1, 0, 0, 0 }, y[LB_KV_BLOCK], base = 0;
     double error[2] = { 0, 0 };
-    int32_t sum[2];
+    int32_t sum[4] = { 1, 0, 0, 0 };
     for (unsigned values = 0; values < 2; values++) {
         for (size_t i = 0; i < LB_KV_BLOCK * DIM; i++) { /* keys: channel c (index i / 16 % 64) has a constant of up to 20 */
             block[i] = lb_f32_to_f16(lb_test_gauss() + (values ? 0.0f : (float)(i / 16 % DIM % 41) - 20.0f));
@@ -280,10 +280,8 @@ static void kv_error(unsigned bits, unsigned product, double bound)
             lb_kv_pack_keys(k, bits, block, DIM, mean, scale, codes, scratch);
         }
         for (size_t c = 0; c < 64; c++) { /* a column: a dimension of keys, a position of values */
-            one[c] = 1;
-            sum[0] = c < 32;
-            sum[1] = c >= 32;
-            const lb_input x = { .n = 1, .q = one, .q_stride = 64, .scale = x_scale, .sum = sum, .group_stride = 2 };
+            one[c / 4 * 16 + c % 4] = 1; /* the first of four rows */
+            const lb_input x = { .n = 1, .q = one, .q_stride = 64, .scale = x_scale, .sum = sum, .group_stride = 1 };
             const lb_kv_matrix w = { codes, 64 * 16 * bits / 8, 4, 64, values ? NULL : scale, &base, 1 };
             base = values ? 0.0f : lb_f16_to_f32(mean[c]);
             k->kv_product[product](&w, &x, y, LB_KV_BLOCK, false);
@@ -292,7 +290,7 @@ static void kv_error(unsigned bits, unsigned product, double bound)
                 const double read = (double)y[r] * (values ? (double)lb_bf16_to_f32(scale[c]) : 1.0);
                 error[values] += (read - true_one) * (read - true_one);
             }
-            one[c] = 0;
+            one[c / 4 * 16 + c % 4] = 0;
         }
         error[values] /= LB_KV_BLOCK * DIM;
         LB_CHECK(error[values] < bound, "%s of %u bits: error %.6f", values ? "values" : "keys", bits, error[values]);

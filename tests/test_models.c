@@ -192,10 +192,11 @@ void test_models(void)
     /*
      * BitNet: ternary layers stay ternary whatever the format. An activation whose int8 code is a tie but for the last bits
      * may be rounded the other way than in the reference's float64, which moves a logit by some hundredths. Where no code
-     * does, logits agree to 1e-5.
+     * does, logits agree to 1e-5. Perplexity then differs by up to 0.03 %, one way or the other with every change of the last bits
+     * anywhere (of exp in softmax, of a cache in f16).
      */
     static const model_case bitnet = { "models/bitstories-3M", "models/bitstories-3M/reference.json", "eval/stories.txt", 256, 40, 4.31820056550874 };
-    check_model(&bitnet, "f32", 0.05, true, 1e-4);
+    check_model(&bitnet, "f32", 0.05, true, 1e-3);
     for (size_t i = 0; i < 3; i++) {
         check_model(&cases[i], "f16", 0.05, false, 0.005);
         check_model(&cases[i], "q8", 0.5, false, 0.01);

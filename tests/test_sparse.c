@@ -35,7 +35,7 @@ static void sp_kernels(void)
             uint8_t *w = lb_test_guard(tiles * bytes, run % 2);
             int8_t *q = lb_test_guard(n * cols, run % 2);
             float *scale = malloc(n * cols / 32 * sizeof(float)), *x = malloc(cols * sizeof(float));
-            int32_t *sum = malloc(n * cols / 32 * sizeof(int32_t));
+            int32_t *sum = malloc(n * cols / 32 * sizeof(int32_t)), *start = malloc(n * cols / 32 * sizeof(int32_t));
             float *y = lb_test_guard(n * ys * sizeof(float), run % 2), *want = malloc(n * ys * sizeof(float));
             void *scratch = lb_test_guard(LB_MM_SCRATCH, true);
             memset(scratch, 0xff, LB_MM_SCRATCH);
@@ -58,9 +58,9 @@ static void sp_kernels(void)
                 for (size_t c = 0; c < cols; c++) {
                     x[c] = lb_test_gauss();
                 }
-                ref->quantize_a8(x, cols, q + t * cols, scale + t * cols / 32, sum + t * cols / 32);
+                ref->quantize_a8(x, cols, q + t * cols, scale + t * cols / 32, sum + t * cols / 32, start + t * cols / 32);
             }
-            const lb_input in = { .n = n, .q = q, .q_stride = cols, .scale = scale, .sum = sum, .group_stride = cols / 32 };
+            const lb_input in = { .n = n, .q = q, .q_stride = cols, .scale = scale, .sum = sum, .start = start, .group_stride = cols / 32 };
             for (int add = 0; add < 2; add++) {
                 for (size_t j = 0; j < n * ys; j++) {
                     y[j] = want[j] = lb_test_gauss();
@@ -73,6 +73,7 @@ static void sp_kernels(void)
             free(want);
             free(scale);
             free(sum);
+            free(start);
             free(x);
             lb_test_guard_free(scratch);
             lb_test_guard_free(w);

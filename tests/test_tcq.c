@@ -141,13 +141,13 @@ static void test_tcq_unpack(const lb_wformat_info *f, const lb_kernels *kernels)
     }
     int8_t q[192] LB_ALIGNED(64);
     float scale[6];
-    int32_t sum[6];
+    int32_t sum[6], start[6];
     size_t wrong = 0;
     for (size_t c = 0; c < k; c++) {
         x[c] = 127.0f; /* its scale is 1 */
-        kernels->quantize_a8(x, k, q, scale, sum);
+        kernels->quantize_a8(x, k, q, scale, sum, start);
         x[c] = 0.0f;
-        const lb_input in = {.n = 1, .q = q, .q_stride = k, .scale = scale, .sum = sum, .group_stride = 6};
+        const lb_input in = {.n = 1, .q = q, .q_stride = k, .scale = scale, .sum = sum, .start = start, .group_stride = 6};
         kernels->gemv[f->id](tile, bytes, 1, k, &in, y, LB_TILE_ROWS, false, NULL);
         for (size_t r = 0; r < LB_TILE_ROWS; r++) {
             wrong += y[r] != 127.0f * rows[r * k + c];

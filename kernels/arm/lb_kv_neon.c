@@ -1,5 +1,5 @@
 #if defined(__aarch64__)
-/* Products over a quantized KV cache, plain NEON: 16 rows x 2 queries. */
+/* Products over a quantized KV cache, plain NEON: 16 rows x 4 queries. */
 #include "../lb_ahead.h"
 #include "../lb_kernel_names.h"
 #include "lb_v_neon.h"
@@ -22,8 +22,10 @@ LB_ALWAYS_INLINE LB_TARGET_NEON lb_v_neon_b lb_kv_crumb_neon(lb_v_neon_b v, cons
 #define LB_T_TARGET LB_TARGET_NEON
 #define LB_T_BIAS LB_DOT_BIAS_neon
 #define LB_T_TILES 1
-#define LB_T_TOKENS 2
+#define LB_T_TOKENS 4
 #define LB_T_CRUMB lb_kv_crumb_neon
+#define LB_T_KEEP(x) ((void)0)
 #define LB_T_AHEAD 2048
+#define LB_T_IN_PLACE 0
 #include "../tmpl/lb_t_kv.h"
 #endif

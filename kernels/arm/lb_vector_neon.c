@@ -1,5 +1,6 @@
 #if defined(__aarch64__)
 /* Operations on vectors of floats, NEON. */
+#include "../lb_ahead.h"
 #include "../lb_kernel_names.h"
 #include "lb_v_neon.h"
 

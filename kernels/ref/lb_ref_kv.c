@@ -16,12 +16,12 @@ static void lb_ref_kv_product(const lb_kv_matrix *w, const lb_input *x, float *y
         for (size_t row = 0; row < w->n_tiles * LB_TILE_ROWS; row++) {
             const size_t i = row / LB_TILE_ROWS;
             float acc = 0.0f;
-            for (size_t g = 0; g < w->k / LB_GROUP; g++) {
+            for (size_t g = 0; g * LB_KV_GROUP < w->k; g++) {
                 int32_t isum = 0;
-                for (size_t c = g * LB_GROUP; c < (g + 1) * LB_GROUP; c++) {
-                    isum += lb_ref_kv_weight(w->codes + i * w->tile_bytes, bits, row % LB_TILE_ROWS, c) * x->q[t * x->q_stride + c];
+                for (size_t c = g * LB_KV_GROUP; c < (g + 1) * LB_KV_GROUP && c < w->k; c++) {
+                    isum += lb_ref_kv_weight(w->codes + i * w->tile_bytes, bits, row % LB_TILE_ROWS, c) * x->q[t / 4 * 4 * x->q_stride + c / 4 * 16 + t % 4 * 4 + c % 4];
                 }
-                acc = lb_fma(x->scale[t * x->group_stride + g], (float)isum, acc);
+                acc = lb_fma(x->scale[t / 4 * 4 * x->group_stride + 4 * g + t % 4], (float)isum, acc);
             }
             if (w->row_scale) {
                 acc = lb_fma(acc, lb_bf16_to_f32(w->row_scale[row]), w->base[t * w->base_stride + i / 4]);
@@ -60,9 +60,31 @@ void lb_kv_means_ref(const uint16_t *means, size_t w, const float *x, size_t n, 
     }
 }
 
-void lb_mul_bf16_ref(float *y, const float *x, const uint16_t *w, size_t n)
+void lb_kv_quantize_ref(const float *x, size_t stride, size_t n_rows, const uint16_t *w, size_t n, const lb_kv_codes *to, lb_fetch *fetch)
 {
-    for (size_t i = 0; i < n; i++) {
-        y[i] = x[i] * lb_bf16_to_f32(w[i]);
+    (void)fetch;
+    for (size_t r = 0; r < n_rows; r++, x += stride) {
+        for (size_t g = 0; g < n / LB_KV_GROUP; g++) {
+            float y[LB_KV_GROUP];
+            uint32_t amax_bits = 0;
+            for (size_t i = 0; i < LB_KV_GROUP; i++) {
+                const size_t at = g * LB_KV_GROUP + i;
+                y[i] = w ? x[at] * lb_bf16_to_f32(w[at]) : x[at];
+                const uint32_t bits = lb_f32_bits(y[i]) & 0x7fffffff;
+                amax_bits = bits > amax_bits ? bits : amax_bits;
+            }
+            const float amax = lb_bits_f32(amax_bits);
+            const bool finite = amax_bits < 0x7f800000, any = finite && amax >= LB_A8_TINY;
+            int8_t *q = to->q + r / 4 * 4 * to->q_stride + g * LB_KV_GROUP * 4 + r % 4 * 4;
+            const size_t to_group = r / 4 * 4 * to->group_stride + 4 * g + r % 4;
+            int32_t sum = 0;
+            for (size_t i = 0; i < LB_KV_GROUP; i++) {
+                const int32_t code = any ? (int32_t)rintf(y[i] * (127.0f / amax)) : 0;
+                q[i / 4 * 16 + i % 4] = (int8_t)code;
+                sum += code;
+            }
+            to->scale[to_group] = any ? amax * (1.0f / 127.0f) : finite ? 0.0f : lb_bits_f32(0x7fc00000);
+            to->sum[to_group] = sum;
+        }
     }
 }

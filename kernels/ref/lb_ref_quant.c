@@ -2,7 +2,7 @@
 #include "../lb_kernel_names.h"
 #include "../lb_math.h"
 
-void lb_quantize_a8_ref(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum)
+void lb_quantize_a8_ref(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum, int32_t *start)
 {
     const size_t k_pad = (k + LB_K_ALIGN - 1) / LB_K_ALIGN * LB_K_ALIGN;
     for (size_t g = 0; g < k_pad / LB_GROUP; g++) {
@@ -16,14 +16,15 @@ void lb_quantize_a8_ref(const float *x, size_t k, int8_t *q, float *scale, int32
         const float amax = lb_bits_f32(amax_bits);
         const bool finite = amax_bits < 0x7f800000;
         const bool zero = !finite || amax < LB_A8_TINY;
-        const float inverse = zero ? 0.0f : 127.0f / amax;
-        scale[g] = !finite ? lb_bits_f32(0x7fc00000) : zero ? 0.0f : amax / 127.0f;
+        scale[g] = !finite ? lb_bits_f32(0x7fc00000) : zero ? LB_A8_ZERO_SCALE : lb_a8_scale(amax);
+        const float inverse = 1.0f / scale[g];
         sum[g] = 0;
         for (size_t i = 0; i < LB_GROUP; i++) {
             int32_t code = zero ? 0 : (int32_t)rintf(v[i] * inverse);
             q[g * LB_GROUP + i] = (int8_t)code;
             sum[g] += code;
         }
+        start[g] = -128 * sum[g];
     }
 }
 

@@ -59,7 +59,7 @@ LB_T_TARGET void LB_N(lb_gemv_)(const void *w, size_t tile_bytes, size_t n_tiles
 LB_T_TARGET static void LB_N(lb_t_few_)(const uint8_t *w, size_t tile_bytes, size_t n_tiles, size_t k, const lb_input *x, float *y,
                                         size_t y_stride, bool add)
 {
-    const uint8_t *ahead = x->ahead ? *x->ahead : w + 4096;
+    const uint8_t *ahead = x->fetch ? x->fetch->at : w + 4096;
     for (size_t i = 0; i < n_tiles; i += LB_T_GTILES) {
         const size_t second = LB_T_GTILES == 2 && i + 1 < n_tiles;
         const LB_T_WTYPE *tile[2] = {(const LB_T_WTYPE *)(const void *)(w + i * tile_bytes),
@@ -109,8 +109,8 @@ LB_T_TARGET static void LB_N(lb_t_few_)(const uint8_t *w, size_t tile_bytes, siz
             }
         }
     }
-    if (x->ahead) {
-        *x->ahead = ahead;
+    if (x->fetch) {
+        x->fetch->at = ahead;
     }
 }
 #endif

@@ -10,6 +10,7 @@
  *     LB_T_TCQ     1: with the trellis formats, lb_t_tcq.h
  *     LB_T_BYTES   1 or 2: with lookups in tables of bytes, lb_t_bytes.h; LB_T_BYTE_TABLES 1: and with what makes these
  *     LB_T_OWN_TILE  defined: lb_t_own_tile_LEVEL and lb_t_int8_one_tile_LEVEL are there already (GTILES is 1)
+ *     LB_T_EIGHTHS  1: two tiles and many tokens without products of scales, lb_t_eighths.h
  *     LB_T_AHEAD   bytes of software prefetch in gemv. The prefetch runs through tiles linearly, planes and all, at the
  *                  pace of the codes and this far ahead of them (lb_ahead.h)
  *     LB_T_BITS_AHEAD  the same for the formats of lb_t_bits.h; LB_T_AHEAD if it is not defined
@@ -27,7 +28,8 @@
  * (f32 acc[token][16]) wait in `scratch` between chunks.
  * Behind each block of tokens the next tiles are fetched, a few lines at a time, so that no chunk waits for memory.
  * On Zen 5 the inner loop of AVX-512 VNNI (2 tiles x 6 tokens) takes 62 to 64 cycles per group of 32 columns: 96 dot products, and 12
- * multiplications and 12 fused multiply-adds by scales share two units, which makes 60; without the multiplications (tcq) it takes 56.
+ * multiplications and 12 fused multiply-adds by scales share two units, which makes 60; without the multiplications (tcq) it takes 56. That is
+ * why many tokens go through lb_t_eighths.h there.
  */
 #define LB_V(op) LB_CAT4(lb_v_, LB_TV, _, op)
 #define LB_D(op) LB_CAT4(lb_v_, LB_TD, _, op)
@@ -39,6 +41,9 @@
 #ifndef LB_T_BITS_AHEAD
 #define LB_T_BITS_AHEAD LB_T_AHEAD
 #endif
+#ifndef LB_T_EIGHTHS
+#define LB_T_EIGHTHS 0
+#endif
 
 #ifndef LB_PANEL_GROUPS
 #define LB_PANEL_GROUPS ((size_t)16)
@@ -48,6 +53,7 @@ typedef struct lb_panel { /* of one or two tiles */
     float scale[2 * LB_PANEL_GROUPS * LB_TILE_ROWS];
     int32_t zero[LB_PANEL_GROUPS * LB_TILE_ROWS];
     float acc[2 * LB_MM_MAX_N * LB_TILE_ROWS];
+    float eighths[2 * LB_PANEL_GROUPS * 8 * LB_TILE_ROWS]; /* of lb_t_eighths.h */
     size_t at[2]; /* of masked: values used so far */
 } lb_panel;
 _Static_assert(sizeof(lb_panel) <= LB_MM_SCRATCH, "LB_MM_SCRATCH is too small");
@@ -132,16 +138,13 @@ LB_T_TARGET void LB_N(lb_gemv_q8_)(const void *w, size_t tile_bytes, size_t n_ti
         LB_F acc = LB_V(set1)(0.0f);
         for (size_t g = 0; g < n_groups; g++) {
             lb_ahead_step(&ahead, step, 8);
-            LB_I a = LB_V(set1_i)(0), b = a;
+            LB_I a = LB_V(set1_i)(LB_T_BIAS ? x->start[g] : 0), b = LB_V(set1_i)(0);
             LB_UNROLL
             for (size_t j = 0; j < 8; j += 2) {
                 a = LB_D(dot)(a, LB_V(load_b)(codes + 64 * j), LB_V(quad)(q + 4 * j));
                 b = LB_D(dot)(b, LB_V(load_b)(codes + 64 * j + 64), LB_V(quad)(q + 4 * j + 4));
             }
             a = LB_V(add_i)(a, b);
-            if (LB_T_BIAS) { /* |LB_T_BIAS * sum| < 2^20 */
-                a = LB_V(sub_i)(a, LB_V(set1_i)(LB_T_BIAS * x->sum[g]));
-            }
             const LB_F s = LB_V(mul)(LB_N(lb_t_mini_)(scales + g * 16), LB_V(set1)(x->scale[g]));
             acc = LB_V(fma)(s, LB_V(to_float)(a), acc);
             codes += 512;
@@ -161,10 +164,10 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, size_t
                                                     size_t n_groups, size_t first, const lb_input *x, size_t token,
                                                     float *acc, const size_t tiles, const size_t tokens)
 {
-    _Static_assert(LB_T_BIAS == 0 || LB_T_BIAS == 1 << 7, "sums of activations are shifted by 7");
+    _Static_assert(LB_T_BIAS == 0 || LB_T_BIAS == 128, "lb_input.start");
     const bool scaled = scales != NULL; /* a constant */
     const float *s0 = x->scale + token * x->group_stride + first, *s3 = s0 + 3 * x->group_stride;
-    const int32_t *m0 = x->sum + token * x->group_stride + first, *m3 = m0 + 3 * x->group_stride;
+    const int32_t *m0 = x->start + token * x->group_stride + first, *m3 = m0 + 3 * x->group_stride; /* |start| < 2^20 */
     const int8_t *q = x->q + token * x->q_stride + first * LB_GROUP;
     const int8_t *q0 = q, *q3 = q + 3 * x->q_stride;
     LB_F f[2][LB_T_TOKENS];
@@ -191,11 +194,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_panel_)(const uint8_t *codes, size_t
         LB_I a[2][LB_T_TOKENS];
         LB_UNROLL
         for (size_t t = 0; t < tokens; t++) {
-            a[0][t] = LB_V(set1_i)(0);
-            if (LB_T_BIAS) { /* vectors, as units that shift and add have time */
-                a[0][t] = LB_V(sub_i)(a[0][t], LB_V(sll_i)(LB_V(set1_i)((t < 3 ? m0 : m3)[t % 3 * group_stride + g]), 7));
-            }
-            a[1][t] = a[0][t];
+            a[0][t] = a[1][t] = LB_V(set1_i)(LB_T_BIAS ? (t < 3 ? m0 : m3)[t % 3 * group_stride + g] : 0);
         }
         LB_UNROLL
         for (size_t j = 0; j < 8; j++) {
@@ -246,6 +245,10 @@ static LB_SHARED LB_T_TARGET void LB_N(lb_t_finish_some_)(lb_tile_job *job, cons
     }
 }
 
+#if LB_T_EIGHTHS
+#include "lb_t_eighths.h"
+#endif
+
 #define LB_T_RUN(N)                                                                                                   \
     for (; t + N <= x->n; t += N) {                                                                                   \
         LB_N(lb_t_panel_)(codes, code_stride, scales, n_groups, first, x, t, acc + t * LB_TILE_ROWS, LB_T_RUN_TILES, N); \
@@ -284,10 +287,17 @@ static LB_T_TARGET void LB_N(lb_t_one_tile_)(const uint8_t *codes, size_t code_s
 
 #if LB_T_GTILES == 2
 /* ... of two tiles: each broadcast of activations serves both */
-static LB_SHARED LB_T_TARGET void LB_N(lb_t_two_tiles_)(const uint8_t *codes, size_t code_stride, const float *scales, size_t n_groups,
-                                                        size_t first, const lb_input *x, float *acc, lb_tile_job *job)
+static LB_SHARED LB_T_TARGET void LB_N(lb_t_two_tiles_)(const uint8_t *codes, size_t code_stride, lb_panel *panel, size_t n_groups,
+                                                        size_t first, const lb_input *x, lb_tile_job *job)
 {
+    const float *scales = panel->scale;
+    float *acc = panel->acc;
     size_t t = 0;
+#if LB_T_EIGHTHS
+    if (x->n >= LB_EIGHTHS_FROM) {
+        t = LB_N(lb_t_eighths_blocks_)(codes, code_stride, panel, n_groups, first, x, job);
+    }
+#endif
 #define LB_T_RUN_TILES 2
     LB_T_RUN(LB_T_TOKENS)
     LB_T_RUN(4)
@@ -398,7 +408,7 @@ static LB_SHARED LB_T_TARGET void LB_N(lb_t_gemm_)(
                 continue;
             }
             if (tiles == 2) {
-                LB_N(lb_t_two_tiles_)(c.codes, c.code_stride, panel->scale, n, g, x, panel->acc, &job);
+                LB_N(lb_t_two_tiles_)(c.codes, c.code_stride, panel, n, g, x, &job);
                 continue;
             }
 #endif
@@ -555,6 +565,7 @@ static LB_SHARED void LB_N(lb_t_direct_)(lb_matmul_fn *gemv, const void *w, size
                                   .q = x->q + t * x->q_stride,
                                   .scale = x->scale + t * x->group_stride,
                                   .sum = x->sum + t * x->group_stride,
+                                  .start = x->start + t * x->group_stride,
                                   .lut = x->lut ? x->lut + t * x->lut_stride : NULL};
             gemv((const uint8_t *)w + i * tile_bytes, tile_bytes, 1, k, &one, y + t * y_stride + i * LB_TILE_ROWS, y_stride,
                  add, NULL);
@@ -606,4 +617,5 @@ LB_T_TARGET void LB_N(lb_gemm_q4_)(const void *w, size_t tile_bytes, size_t n_ti
 #undef LB_T_SMALL_TOKENS
 #undef LB_T_AHEAD
 #undef LB_T_BITS_AHEAD
+#undef LB_T_EIGHTHS
 #undef LB_T_DIRECT

@@ -4,11 +4,21 @@
  *     LB_T_TILES   tiles (1 or 2) x
  *     LB_T_TOKENS  rows of x (4, 2 or 1) of the register block
  *     LB_T_CRUMB   a function (b, j): bits 2 j, 2 j + 1 of every byte, as bytes
+ *     LB_T_KEEP    a statement: keeps an accumulator in its register (gcc 12 copies them all in every turn of a loop)
  *     LB_T_AHEAD   bytes of software prefetch
+ *     LB_T_OWN_QUANTIZE  defined where kv_quantize is not from here
+ *     LB_T_IN_PLACE  1 if small_dot has no bounds and takes bytes of any size: then the high ones of two codes of 4 bits are not shifted
+ *                  down, and their sums are 16 times as large
  *
  * A b vector is a quad of columns of 16 rows, as in lb_t_int.h. All query heads of a KV head are rows of x, so that codes are
- * unpacked once for all of them. Sums of q4 and q2 codes go to two accumulators of at most 4 quads a group each (small_dot's limit is 8).
+ * unpacked once for all of them. Sums of q4 and q2 codes are those of 8 quads, small_dot's limit, before they are widened.
  */
+#ifndef LB_KV_ONES
+#define LB_KV_ONES
+static const uint16_t lb_kv_ones[16] = {0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80,
+                                        0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80};
+#endif
+
 #define LB_V(op) LB_CAT4(lb_v_, LB_TV, _, op)
 #define LB_D(op) LB_CAT4(lb_v_, LB_TD, _, op)
 #define LB_N(name) LB_CAT2(name, LB_T)
@@ -16,148 +26,143 @@
 #define LB_I LB_V(i)
 #define LB_B LB_V(b)
 
-LB_ALWAYS_INLINE LB_T_TARGET LB_I LB_N(lb_t_kv_affine_)(LB_I dot, int32_t zero, int32_t sum)
+/*
+ * `tiles` tiles from tile i on (where only one is left it takes the second's place too) for rows t .. of x; bits, tiles and tokens are
+ * constants. zero and scale: what q's codes are worth that were taken from unsigned ones, and the factors; numbers of four rows side by side.
+ */
+LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_block_)(const lb_kv_matrix *w, size_t i, const lb_input *x, size_t t, const int32_t *zero,
+                                                       const float *scale, float *y, size_t y_stride, bool add, const int bits,
+                                                       const size_t tiles, const size_t tokens)
 {
-    return LB_V(sub_i)(LB_V(add_i)(dot, dot), LB_V(set1_i)(zero * sum)); /* |zero * sum| <= 15 * 32 * 127 */
-}
-
-/* `tiles` tiles from tile i on for `tokens` rows of x from t on; bits, tiles and tokens are constants */
-LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_block_)(const lb_kv_matrix *w, size_t i, const lb_input *x, size_t t, float *y,
-                                                       size_t y_stride, bool add, const int bits, const size_t tiles,
-                                                       const size_t tokens)
-{
-    const size_t group_bytes = LB_GROUP * LB_TILE_ROWS * (size_t)bits / 8, n_groups = w->k / LB_GROUP;
-    const uint8_t *codes = w->codes + i * w->tile_bytes, *ahead = x->ahead ? *x->ahead : codes + LB_T_AHEAD;
-    const int8_t *q = x->q + t * x->q_stride;
-    const float *xscale = x->scale + t * x->group_stride;
-    const int32_t *xsum = x->sum + t * x->group_stride;
+    const size_t half_bytes = LB_GROUP * LB_TILE_ROWS * (size_t)bits / 8, quads = 8 / (size_t)bits; /* of a vector */
+    const size_t second = tiles == 2 && i + 1 < w->n_tiles, gap = second ? w->tile_bytes : 0;
+    const bool in_place = LB_T_IN_PLACE && bits != 2;
+    const uint8_t *codes = w->codes + i * w->tile_bytes, *ahead = x->fetch ? x->fetch->at : codes + LB_T_AHEAD;
+    const size_t line = t ? 0 : 64; /* later rows find the codes in the cache */
+    const int8_t *q = x->q + t / 4 * 4 * x->q_stride + t % 4 * 4;
     LB_F f[2][4];
     LB_UNROLL
-    for (size_t a = 0; a < tiles; a++) {
+    for (size_t b = 0; b < tokens; b++) {
+        f[0][b] = f[1][b] = LB_V(set1)(0.0f);
+    }
+    for (size_t left = w->k * LB_TILE_ROWS * (size_t)bits / 8, bytes; left > 0; left -= bytes, zero += 4, scale += 4) {
+        LB_I sum[2][4];
+        LB_D(small) few[2][4];
+        bytes = left < 2 * half_bytes ? left : 2 * half_bytes;
         LB_UNROLL
         for (size_t b = 0; b < tokens; b++) {
-            f[a][b] = LB_V(set1)(0.0f);
+            sum[0][b] = sum[1][b] = LB_V(set1_i)(zero[b]);
+            few[0][b] = few[1][b] = LB_D(small_zero)();
         }
-    }
-    for (size_t g = 0; g < n_groups; g++) {
-        LB_I sum[2][4];
-        if (t == 0) { /* in the order of memory, as lb_ahead.h wants it: what is read here in two places is fetched in one */
-            LB_UNROLL
-            for (size_t j = 0; j < tiles * group_bytes / 2; j += 64) {
-                LB_PREFETCH(ahead + j);
+        const size_t piece = LB_T_IN_PLACE ? bytes : half_bytes;
+        for (size_t done = 0; done < bytes; done += piece) {
+            LB_ROLL
+            for (size_t j = 0; j < piece; j += 128, codes += 128, q += 32 * quads) {
+                LB_UNROLL
+                for (size_t a = 0; a < tiles; a++) { /* half of what is read, as lb_attention.c knows */
+                    LB_PREFETCH(ahead);
+                    ahead += line;
+                }
+                LB_UNROLL
+                for (size_t v = 0; v < 2; v++) {
+                    LB_UNROLL
+                    for (size_t p = 0; p < quads; p++) {
+                        LB_B c[2];
+                        LB_UNROLL
+                        for (size_t a = 0; a < tiles; a++) {
+                            c[a] = LB_V(load_b)(codes + 64 * v + a * gap);
+                            if (bits == 2) {
+                                c[a] = p == 0 ? LB_T_CRUMB(c[a], 0) : p == 1 ? LB_T_CRUMB(c[a], 1) : p == 2 ? LB_T_CRUMB(c[a], 2) : LB_T_CRUMB(c[a], 3);
+                            } else if (bits == 4) {
+                                c[a] = p == 0 ? LB_V(low_nibbles)(c[a]) : in_place ? LB_V(and_b)(c[a], LB_V(set1_b)(0xf0)) : LB_V(high_nibbles)(c[a]);
+                            }
+                        }
+                        LB_UNROLL
+                        for (size_t b = 0; b < tokens; b++) {
+                            const LB_B u = LB_V(quad)(q + 16 * (v * quads + p) + 4 * b);
+                            LB_UNROLL
+                            for (size_t a = 0; a < tiles; a++) {
+                                if (in_place ? v * (bits == 8) + p == 1 : bits == 8) {
+                                    sum[a][b] = LB_D(dot)(sum[a][b], c[a], u);
+                                    LB_T_KEEP(sum[a][b]);
+                                } else {
+                                    few[a][b] = LB_D(small_dot)(few[a][b], c[a], u);
+                                    LB_T_KEEP(few[a][b]);
+                                }
+                            }
+                        }
+                    }
+                }
             }
-            ahead += tiles * group_bytes / 2;
-        }
-        if (bits == 8) {
             LB_UNROLL
             for (size_t b = 0; b < tokens; b++) {
-                sum[0][b] = LB_V(set1_i)(-LB_T_BIAS * xsum[b * x->group_stride + g]); /* below 2^20 */
-                sum[1][b] = sum[0][b];
-            }
-            LB_UNROLL
-            for (size_t j = 0; j < 8; j++) {
-                LB_B c[2];
                 LB_UNROLL
                 for (size_t a = 0; a < tiles; a++) {
-                    c[a] = LB_V(load_b)(codes + a * w->tile_bytes + 64 * j);
-                }
-                LB_UNROLL
-                for (size_t b = 0; b < tokens; b++) {
-                    const LB_B v = LB_V(quad)(q + b * x->q_stride + 4 * j);
-                    LB_UNROLL
-                    for (size_t a = 0; a < tiles; a++) {
-                        sum[a][b] = LB_D(dot)(sum[a][b], c[a], v);
+                    const LB_I v = LB_D(small_sum)(few[a][b], LB_D(small_zero)());
+                    if (in_place) { /* codes of 4 bits: those of the high ones count 16 times */
+                        sum[a][b] = LB_V(add_i)(sum[a][b], bits == 4 ? LB_V(sll_i)(v, 4) : v);
+                    } else if (bits < 8) {
+                        sum[a][b] = LB_V(add_i)(sum[a][b], LB_V(add_i)(v, v));
                     }
-                }
-            }
-        } else {
-            LB_D(small) lo[2][4], hi[2][4];
-            LB_UNROLL
-            for (size_t a = 0; a < tiles; a++) {
-                LB_UNROLL
-                for (size_t b = 0; b < tokens; b++) {
-                    lo[a][b] = LB_D(small_zero)();
-                    hi[a][b] = LB_D(small_zero)();
-                }
-            }
-            LB_UNROLL
-            for (size_t j = 0; j < 4; j++) { /* quads 2 j and 2 j + 1 */
-                LB_B c[2], d[2];
-                LB_UNROLL
-                for (size_t a = 0; a < tiles; a++) {
-                    const uint8_t *from = codes + a * w->tile_bytes;
-                    if (bits == 4) {
-                        const LB_B v = LB_V(load_b)(from + 64 * j);
-                        c[a] = LB_V(low_nibbles)(v);
-                        d[a] = LB_V(high_nibbles)(v);
-                    } else {
-                        const LB_B v = LB_V(load_b)(from + j / 2 * 64);
-                        c[a] = j % 2 ? LB_T_CRUMB(v, 2) : LB_T_CRUMB(v, 0);
-                        d[a] = j % 2 ? LB_T_CRUMB(v, 3) : LB_T_CRUMB(v, 1);
-                    }
-                }
-                LB_UNROLL
-                for (size_t b = 0; b < tokens; b++) {
-                    const LB_B even = LB_V(quad)(q + b * x->q_stride + 8 * j), odd = LB_V(quad)(q + b * x->q_stride + 8 * j + 4);
-                    LB_UNROLL
-                    for (size_t a = 0; a < tiles; a++) {
-                        lo[a][b] = LB_D(small_dot)(lo[a][b], c[a], even);
-                        hi[a][b] = LB_D(small_dot)(hi[a][b], d[a], odd);
-                    }
-                }
-            }
-            LB_UNROLL
-            for (size_t a = 0; a < tiles; a++) {
-                LB_UNROLL
-                for (size_t b = 0; b < tokens; b++) {
-                    sum[a][b] = LB_N(lb_t_kv_affine_)(LB_D(small_sum)(lo[a][b], hi[a][b]), bits == 4 ? 15 : 3,
-                                                      xsum[b * x->group_stride + g]);
+                    few[a][b] = LB_D(small_zero)();
                 }
             }
         }
         LB_UNROLL
         for (size_t b = 0; b < tokens; b++) {
-            const LB_F s = LB_V(set1)(xscale[b * x->group_stride + g]);
+            const LB_F s = LB_V(set1)(scale[b]);
             LB_UNROLL
             for (size_t a = 0; a < tiles; a++) {
                 f[a][b] = LB_V(fma)(s, LB_V(to_float)(sum[a][b]), f[a][b]);
             }
         }
-        codes += group_bytes;
-        q += LB_GROUP;
     }
-    if (t == 0 && x->ahead) {
-        *x->ahead = ahead;
+    if (t == 0 && x->fetch) {
+        x->fetch->at = ahead;
     }
-    LB_UNROLL
-    for (size_t a = 0; a < tiles; a++) {
+    if (w->row_scale) {
+        const size_t at[2] = {i, i + second};
         LB_UNROLL
-        for (size_t b = 0; b < tokens; b++) {
-            float *to = y + (t + b) * y_stride + (i + a) * LB_TILE_ROWS;
-            LB_F v = f[a][b];
-            if (w->row_scale) {
-                v = LB_V(fma)(v, LB_V(load_bf16)(w->row_scale + (i + a) * LB_TILE_ROWS),
-                              LB_V(set1)(w->base[(t + b) * w->base_stride + (i + a) / 4]));
+        for (size_t a = 0; a < tiles; a++) {
+            const LB_F r = LB_V(load_bf16)(w->row_scale + at[a] * LB_TILE_ROWS);
+            const float *base = w->base + t * w->base_stride + at[a] / 4;
+            LB_UNROLL
+            for (size_t b = 0; b < tokens; b++) {
+                f[a][b] = LB_V(fma)(f[a][b], r, LB_V(set1)(base[(t + b < x->n ? b : 0) * w->base_stride]));
             }
-            LB_V(store)(to, add ? LB_V(add)(LB_V(load)(to), v) : v);
+        }
+    }
+    float *to = y + t * y_stride + i * LB_TILE_ROWS;
+    LB_UNROLL
+    for (size_t b = 0; b < tokens; b++, to += y_stride) {
+        if (t + b >= x->n) {
+            break;
+        }
+        LB_V(store)(to, add ? LB_V(add)(LB_V(load)(to), f[0][b]) : f[0][b]);
+        if (tiles == 2 && second) {
+            LB_V(store)(to + LB_TILE_ROWS, add ? LB_V(add)(LB_V(load)(to + LB_TILE_ROWS), f[1][b]) : f[1][b]);
         }
     }
 }
 
-/* Blocks of tiles and tokens; what is left over goes one by one, which is no slower than memory, and so does q2, for the library's size. */
+/* Rows that are not there are computed nevertheless, which is no slower than memory. q2 goes row by row, for the library's size. */
 LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_all_)(const lb_kv_matrix *w, const lb_input *x, float *y, size_t y_stride,
                                                      bool add, const int bits)
 {
-    for (size_t i = 0, tiles; i < w->n_tiles; i += tiles) {
-        size_t t = 0;
-        tiles = i + LB_T_TILES <= w->n_tiles ? LB_T_TILES : 1;
-        for (; LB_T_TOKENS > 1 && bits > 2 && tiles == LB_T_TILES && t + LB_T_TOKENS <= x->n; t += LB_T_TOKENS) {
-            LB_N(lb_t_kv_block_)(w, i, x, t, y, y_stride, add, bits, LB_T_TILES, LB_T_TOKENS);
-        }
-        for (; t < x->n; t++) {
-            for (size_t a = 0; a < tiles; a++) {
-                LB_N(lb_t_kv_block_)(w, i + a, x, t, y, y_stride, add, bits, 1, 1);
+    const size_t tiles = bits == 2 ? 1 : LB_T_TILES, tokens = bits == 2 ? 1 : LB_T_TOKENS;
+    const int32_t bias = bits == 8 ? LB_T_BIAS : bits == 2 ? 3 : LB_T_IN_PLACE ? 8 * 15 : 15;
+    int32_t zero[LB_KV_MAX_K / LB_KV_GROUP * 4];
+    float scale[LB_KV_MAX_K / LB_KV_GROUP * 4];
+    for (size_t t = 0; t < x->n; t += tokens) {
+        if (t % 4 == 0) {
+            LB_ROLL
+            for (size_t g = 0, at = t * x->group_stride; g < (w->k + LB_KV_GROUP - 1) / LB_KV_GROUP * 4; g++, at++) {
+                zero[g] = (int32_t)(0u - (uint32_t)bias * (uint32_t)x->sum[at]); /* |bias * sum| <= 128 * 64 * 127 if there is such a row */
+                scale[g] = x->scale[at] * (LB_T_IN_PLACE && bits == 4 ? 0.125f : 1.0f);
             }
+        }
+        for (size_t i = 0; i < w->n_tiles; i += tiles) {
+            LB_N(lb_t_kv_block_)(w, i, x, t, zero + t % 4, scale + t % 4, y, y_stride, add, bits, tiles, tokens);
         }
     }
 }
@@ -192,16 +197,49 @@ LB_T_TARGET void LB_N(lb_kv_means_)(const uint16_t *means, size_t w, const float
     }
 }
 
-LB_T_TARGET void LB_N(lb_mul_bf16_)(float *y, const float *x, const uint16_t *w, size_t n)
+#if !defined(LB_T_OWN_QUANTIZE)
+LB_T_TARGET void LB_N(lb_kv_quantize_)(const float *x, size_t stride, size_t n_rows, const uint16_t *w, size_t n, const lb_kv_codes *to,
+                                       lb_fetch *fetch)
 {
-    size_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        LB_V(store)(y + i, LB_V(mul)(LB_V(load)(x + i), LB_V(load_bf16)(w + i)));
-    }
-    for (; i < n; i++) {
-        y[i] = x[i] * lb_bf16_to_f32(w[i]);
+    const LB_I magnitude = LB_V(set1_i)(0x7fffffff);
+    for (size_t r = 0; r < n_rows; r++, x += stride) {
+        int8_t *q = to->q + r / 4 * 4 * to->q_stride + r % 4 * 4;
+        float *scale = to->scale + r / 4 * 4 * to->group_stride + r % 4;
+        int32_t *sum = to->sum + (scale - to->scale);
+        const uint16_t *factor = w ? w : lb_kv_ones;
+        lb_fetch_piece(fetch);
+        for (size_t i = 0; i < n; i += LB_KV_GROUP, scale += 4, sum += 4, q += 4 * LB_KV_GROUP) {
+            LB_F v[4];
+            LB_I m = LB_V(set1_i)(0), total = m;
+            LB_UNROLL
+            for (size_t j = 0; j < 4; j++) {
+                v[j] = LB_V(mul)(LB_V(load)(x + i + 16 * j), LB_V(load_bf16)(factor));
+                factor += w ? 16 : 0;
+                m = LB_V(max_i)(m, LB_V(and_i)(LB_V(bits)(v[j]), magnitude));
+            }
+            const uint32_t amax_bits = (uint32_t)LB_V(max_all_i)(m);
+            const float amax = lb_bits_f32(amax_bits);
+            float inverse = 127.0f / amax, unit = amax * (1.0f / 127.0f);
+            if (LB_UNLIKELY(!(amax >= LB_A8_TINY && amax_bits < 0x7f800000))) {
+                unit = amax_bits < 0x7f800000 ? 0.0f : lb_bits_f32(0x7fc00000);
+                inverse = 0.0f;
+                LB_UNROLL
+                for (size_t j = 0; j < 4; j++) {
+                    v[j] = LB_V(set1)(0.0f);
+                }
+            }
+            LB_UNROLL
+            for (size_t j = 0; j < 4; j++) {
+                const LB_I c = LB_V(to_int)(LB_V(mul)(v[j], LB_V(set1)(inverse)));
+                LB_V(store_quads)(q + 64 * j, c);
+                total = LB_V(add_i)(total, c);
+            }
+            *scale = unit;
+            *sum = LB_V(sum_i)(total);
+        }
     }
 }
+#endif
 
 #undef LB_V
 #undef LB_D
@@ -217,4 +255,7 @@ LB_T_TARGET void LB_N(lb_mul_bf16_)(float *y, const float *x, const uint16_t *w,
 #undef LB_T_TILES
 #undef LB_T_TOKENS
 #undef LB_T_CRUMB
+#undef LB_T_KEEP
+#undef LB_T_IN_PLACE
+#undef LB_T_OWN_QUANTIZE
 #undef LB_T_AHEAD

@@ -46,7 +46,7 @@ LB_T_TARGET void LB_N(lb_masked_with_)(lb_masked_expand_fn *expand, const void *
             }
 #if LB_T_GTILES == 2
             if (tiles == 2) {
-                LB_N(lb_t_two_tiles_)(panel->code, LB_PANEL_BYTES, panel->scale, n, g, x, panel->acc, &job);
+                LB_N(lb_t_two_tiles_)(panel->code, LB_PANEL_BYTES, panel, n, g, x, &job);
                 continue;
             }
 #endif

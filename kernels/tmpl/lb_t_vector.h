@@ -27,7 +27,20 @@ LB_T_EXP LB_T_TARGET LB_F LB_N(lb_t_exp_)(LB_F x)
     return LB_V(zero_if_less)(x, LB_V(set1)(LB_EXP_LO), LB_V(mul)(p, LB_V(from_bits)(e)));
 }
 
-LB_T_TARGET void LB_N(lb_quantize_a8_)(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum)
+LB_T_EXP LB_T_TARGET LB_F LB_N(lb_t_exp_down_)(LB_F x)
+{
+    const LB_F log2e = LB_V(set1)(LB_EXP_LOG2E), t = LB_V(fma)(x, log2e, LB_V(set1)(LB_EXP2_MAGIC));
+    const LB_F minus_n = LB_V(sub)(LB_V(set1)(LB_EXP2_MAGIC), t);
+    const LB_F r = LB_V(fma)(x, LB_V(set1)(LB_EXP2_LOG2E_LO), LB_V(fma)(x, log2e, minus_n));
+    LB_F p = LB_V(fma)(LB_V(set1)(LB_EXP2_C5), r, LB_V(set1)(LB_EXP2_C4));
+    p = LB_V(fma)(p, r, LB_V(set1)(LB_EXP2_C3));
+    p = LB_V(fma)(p, r, LB_V(set1)(LB_EXP2_C2));
+    p = LB_V(fma)(p, r, LB_V(set1)(LB_EXP2_C1));
+    p = LB_V(fma)(p, r, LB_V(set1)(1.0f));
+    return LB_V(zero_if_less)(x, LB_V(set1)(LB_EXP_LO), LB_V(mul)(p, LB_V(from_bits)(LB_V(sll_i)(LB_V(bits)(t), 23))));
+}
+
+LB_T_TARGET void LB_N(lb_quantize_a8_)(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum, int32_t *start)
 {
     const size_t n_groups = (k + LB_K_ALIGN - 1) / LB_K_ALIGN * (LB_K_ALIGN / LB_GROUP);
     const LB_I magnitude = LB_V(set1_i)(0x7fffffff);
@@ -45,18 +58,17 @@ LB_T_TARGET void LB_N(lb_quantize_a8_)(const float *x, size_t k, int8_t *q, floa
         LB_I m = LB_V(max_i)(LB_V(and_i)(LB_V(bits)(a), magnitude), LB_V(and_i)(LB_V(bits)(b), magnitude));
         const uint32_t amax_bits = (uint32_t)LB_V(max_all_i)(m);
         const float amax = lb_bits_f32(amax_bits);
-        float inverse = 127.0f / amax;
-        scale[g] = amax / 127.0f;
+        scale[g] = lb_a8_scale(amax);
         if (LB_UNLIKELY(!(amax >= LB_A8_TINY && amax_bits < 0x7f800000))) {
-            scale[g] = amax_bits < 0x7f800000 ? 0.0f : lb_bits_f32(0x7fc00000);
-            inverse = 0.0f;
+            scale[g] = amax_bits < 0x7f800000 ? LB_A8_ZERO_SCALE : lb_bits_f32(0x7fc00000);
             a = b = LB_V(set1)(0.0f);
         }
-        const LB_F f = LB_V(set1)(inverse);
+        const LB_F f = LB_V(set1)(amax_bits < 0x7f800000 ? 1.0f / scale[g] : 0.0f);
         LB_I ca = LB_V(to_int)(LB_V(mul)(a, f)), cb = LB_V(to_int)(LB_V(mul)(b, f));
         LB_V(store_s8)(q + at, ca);
         LB_V(store_s8)(q + at + 16, cb);
         sum[g] = LB_V(sum_i)(LB_V(add_i)(ca, cb));
+        start[g] = -128 * sum[g];
     }
 }
 
@@ -207,38 +219,38 @@ LB_T_TARGET void LB_N(lb_rope_)(float *x, const float *cs, size_t n_heads, size_
     }
 }
 
-LB_T_TARGET void LB_N(lb_softmax_chunk_)(float *p, size_t n, float *max, float *sum)
+/* First all maxima, then all exponentials: what a row waits for is hidden by the others. */
+LB_T_TARGET void LB_N(lb_softmax_chunk_)(float *p, size_t stride, size_t n_rows, size_t n, float *max, float *sum, lb_fetch *fetch)
 {
-    const LB_F lowest = LB_V(set1)(-INFINITY);
-    LB_F m = lowest;
-    size_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        m = LB_V(max)(LB_V(load)(p + i), m);
-    }
-    float tail[16];
-    const size_t rest = n - i;
-    if (rest) {
-        for (size_t j = 0; j < 16; j++) {
-            tail[j] = j < rest ? p[i + j] : -INFINITY;
+    const size_t end = (n + 15) / 16 * 16;
+    for (size_t r = 0; r < n_rows; r++) {
+        float *s = p + r * stride;
+        LB_F m = LB_V(set1)(-INFINITY);
+        LB_ROLL
+        for (size_t i = n; i < end; i++) {
+            s[i] = -INFINITY;
         }
-        m = LB_V(max)(LB_V(load)(tail), m);
+        for (size_t i = 0; i < end; i += 16) {
+            m = LB_V(max)(LB_V(load)(s + i), m);
+        }
+        max[r] = LB_V(max_all)(m);
     }
-    const float all = LB_V(max_all)(m);
-    const LB_F top = LB_V(set1)(all);
-    LB_F lane = LB_V(set1)(0.0f);
-    for (i = 0; i + 16 <= n; i += 16) {
-        LB_F e = LB_N(lb_t_exp_)(LB_V(sub)(LB_V(load)(p + i), top));
-        LB_V(store)(p + i, e);
-        lane = LB_V(add)(lane, e);
+    for (size_t r = 0; r < n_rows; r++) {
+        float *s = p + r * stride;
+        const LB_F top = LB_V(set1)(max[r]);
+        LB_F lane = LB_V(set1)(0.0f);
+        lb_fetch_piece(fetch);
+        for (size_t i = 0; i < end; i += 16) {
+            LB_F e = LB_N(lb_t_exp_down_)(LB_V(sub)(LB_V(load)(s + i), top));
+            LB_V(store)(s + i, e);
+            lane = LB_V(add)(lane, e);
+        }
+        sum[r] = LB_V(sum)(lane);
+        LB_ROLL
+        for (size_t i = n; i < end; i++) { /* not 0 yet if the maximum is -inf: then the sum is NaN in any case */
+            s[i] = 0.0f;
+        }
     }
-    if (rest) {
-        LB_V(store)(tail, LB_N(lb_t_exp_)(LB_V(sub)(LB_V(load)(tail), top)));
-        LB_F e = LB_V(load_n)(tail, rest);
-        LB_V(store)(p + i, e);
-        lane = LB_V(add)(lane, e);
-    }
-    *max = all;
-    *sum = LB_V(sum)(lane);
 }
 
 LB_T_TARGET void LB_N(lb_f32_to_f16_)(uint16_t *y, const float *x, size_t n)

@@ -25,6 +25,7 @@ LB_DECLARE_TCQ(avx512vnni);
 #define LB_T_DIRECT 3
 #define LB_T_AHEAD 2048
 #define LB_T_BITS_AHEAD 8192 /* Zen 5, one thread: q2 1.2, q6 1.1 times as fast as with 2048; q8 would be 3 to 8 % slower, q4 the same */
+#define LB_T_EIGHTHS 1
 #define LB_T_TCQ 1
 #define LB_T_SHARE 0
 #define LB_T_BYTES 1

@@ -1,5 +1,6 @@
 #if defined(__x86_64__)
 /* Operations on vectors of floats, AVX2. */
+#include "../lb_ahead.h"
 #include "../lb_kernel_names.h"
 #include "lb_v_avx2.h"
 

@@ -1,5 +1,6 @@
 #if defined(__x86_64__)
 /* Operations on vectors of floats, AVX-512. */
+#include "../lb_ahead.h"
 #include "../lb_kernel_names.h"
 #include "lb_v_avx512.h"
 

@@ -1,5 +1,6 @@
 #if defined(__x86_64__) || defined(__wasm_simd128__)
 /* Operations on vectors of floats, SSE4.1. */
+#include "../lb_ahead.h"
 #include "../lb_kernel_names.h"
 #include "lb_v_sse.h"
 

@@ -23,21 +23,26 @@ static size_t padded(size_t width)
     return lb_round_up(width, LB_TILE_ROWS);
 }
 
+static size_t query_codes(size_t width)
+{
+    return lb_round_up(width, LB_KV_GROUP);
+}
+
 LB_NOINLINE lb_attn_queries lb_attn_queries_take(lb_arena *a, size_t width, size_t rows)
 {
-    const size_t codes = lb_round_up(width, LB_K_ALIGN);
+    const size_t codes = query_codes(width);
     lb_attn_queries q;
-    q.f32 = (float *)lb_arena_take(a, rows * padded(width), sizeof(float));
-    q.q = (int8_t *)lb_arena_take(a, rows, codes);
-    q.scale = (float *)lb_arena_take(a, rows * (codes / LB_GROUP), sizeof(float));
-    q.sum = (int32_t *)lb_arena_take(a, rows * (codes / LB_GROUP), sizeof(int32_t));
+    q.f32 = (float *)lb_arena_take(a, rows * codes, sizeof(float));
+    q.q = (int8_t *)lb_arena_take(a, 4 * rows, codes);
+    q.scale = (float *)lb_arena_take(a, 4 * rows * (codes / LB_KV_GROUP), sizeof(float));
+    q.sum = (int32_t *)lb_arena_take(a, 4 * rows * (codes / LB_KV_GROUP), sizeof(int32_t));
     q.lanes = (float *)lb_arena_take(a, rows * padded(width), 4 * sizeof(float));
     return q;
 }
 
 static LB_NOINLINE void attn_layout(lb_attn_scratch *s, lb_arena *a, const lbrt_model *m, size_t rows)
 {
-    const size_t vp = padded(m->v_width), p_groups = LB_KV_CHUNK / LB_GROUP;
+    const size_t vp = padded(m->v_width), p_groups = LB_KV_CHUNK / LB_KV_GROUP;
     s->q = lb_attn_queries_take(a, m->hparams.head_dim, rows);
     s->scores = (float *)lb_arena_take(a, rows * LB_KV_CHUNK, sizeof(float));
     s->chunk_out = (float *)lb_arena_take(a, rows * vp, sizeof(float));
@@ -46,7 +51,7 @@ static LB_NOINLINE void attn_layout(lb_attn_scratch *s, lb_arena *a, const lbrt_
     s->sum = (float *)lb_arena_take(a, rows, sizeof(float));
     s->parts = (float *)lb_arena_take(a, rows * lb_attn_part(m->v_width), sizeof(float));
     s->base = (float *)lb_arena_take(a, rows * LB_KV_CHUNK_BLOCKS, sizeof(float));
-    s->weighed = (float *)lb_arena_take(a, rows * LB_KV_CHUNK, sizeof(float));
+    rows = lb_round_up(rows, 4);
     s->p8 = (int8_t *)lb_arena_take(a, rows, LB_KV_CHUNK);
     s->p8_scale = (float *)lb_arena_take(a, rows * p_groups, sizeof(float));
     s->p8_sum = (int32_t *)lb_arena_take(a, rows * p_groups, sizeof(int32_t));
@@ -70,15 +75,20 @@ LB_NOINLINE lb_attn_scratch lb_attn_scratch_of(const lbrt_session *s, unsigned t
 
 typedef float four_floats LB_VECTOR(16);
 
+/* Where a row's codes are: fours begin with a KV head. */
+static size_t code_row(const lb_attn_queries *q, size_t row)
+{
+    return row / q->per_head * lb_round_up(q->per_head, 4) + row % q->per_head;
+}
+
 void lb_attn_query(const lbrt_session *s, lb_attn_queries *to, size_t row, const float *q)
 {
     const lb_kv_side *side = &s->kv.side[LB_KV_KEY];
-    const size_t width = side->width, stride = padded(width), codes = lb_round_up(width, LB_K_ALIGN), groups = codes / LB_GROUP;
-    float *f = to->f32 + row * stride;
+    const size_t width = side->width, stride = padded(width), codes = query_codes(width);
+    float *f = to->f32 + row * codes;
     memcpy(f, q, width * sizeof *q);
-    memset(f + width, 0, (stride - width) * sizeof *q);
+    memset(f + width, 0, (codes - width) * sizeof *q);
     if (side->room->bits) {
-        s->exec.k->quantize_a8(q, width, to->q + row * codes, to->scale + row * groups, to->sum + row * groups);
         for (size_t j = 0; j < 4; j++) { /* column c of quarter j: four times, for four blocks */
             float *lanes = to->lanes + 4 * row * stride + 4 * j;
             for (size_t c = 0; c < stride / 4; c++, f++, lanes += LB_TILE_ROWS) {
@@ -89,12 +99,24 @@ void lb_attn_query(const lbrt_session *s, lb_attn_queries *to, size_t row, const
     }
 }
 
-/* Rows from.. of prepared queries */
+void lb_attn_queries_ready(const lbrt_session *s, lb_attn_queries *to, size_t rows, size_t heads)
+{
+    const size_t codes = query_codes(s->kv.side[LB_KV_KEY].width), groups = codes / LB_KV_GROUP;
+    to->per_head = rows / heads;
+    for (size_t row = 0; s->kv.side[LB_KV_KEY].room->bits && row < rows; row += to->per_head) {
+        const size_t at = code_row(to, row);
+        const lb_kv_codes c8 = { .q = to->q + at * codes, .q_stride = codes, .scale = to->scale + at * groups, .sum = to->sum + at * groups,
+                                 .group_stride = groups };
+        s->exec.k->kv_quantize(to->f32 + row * codes, codes, to->per_head, NULL, codes, &c8, NULL);
+    }
+}
+
+/* Rows from.. of prepared queries, those of a KV head */
 static lb_input query_rows(const lb_kv_side *side, const lb_attn_queries *q, size_t from, size_t n)
 {
-    const size_t stride = padded(side->width), codes = lb_round_up(side->width, LB_K_ALIGN), groups = codes / LB_GROUP;
-    return (lb_input){ .n = n, .f32 = q->f32 + from * stride, .f32_stride = stride, .q = q->q + from * codes, .q_stride = codes,
-                       .scale = q->scale + from * groups, .sum = q->sum + from * groups, .group_stride = groups };
+    const size_t codes = query_codes(side->width), groups = codes / LB_KV_GROUP, at = code_row(q, from);
+    return (lb_input){ .n = n, .f32 = q->f32 + from * codes, .f32_stride = codes, .q = q->q + at * codes, .q_stride = codes,
+                       .scale = q->scale + at * groups, .sum = q->sum + at * groups, .group_stride = groups };
 }
 
 /* A running softmax: maximum, sum of exponentials, and the output so far (not yet divided). */
@@ -113,22 +135,14 @@ static void join_running(const lb_kernels *k, float *out, float *max, float *sum
  * Decoding reads memory at the bus's speed only if it asks for it all the time, not just while products run. So while a unit of KV heads is
  * computed the next one is prefetched, in order and at an even pace: by the products as they go on, and by the rest between them.
  */
-static void fetch_piece(const lb_attn_rows *rows)
-{
-    if (rows->ahead) {
-        for (const unsigned char *end = *rows->ahead + rows->piece; *rows->ahead < end; *rows->ahead += 64) {
-            LB_PREFETCH(*rows->ahead);
-        }
-    }
-}
 
-/* What the product of a chunk prefetches meanwhile (lb_input.ahead) */
+/* What the product of a chunk prefetches meanwhile (lb_input.fetch) */
 static size_t product_fetches(const lb_kv_side *side)
 {
     return side->room->bits ? side->code_tiles * side->code_tile_bytes / 2 : side->block_bytes / 8 * 7;
 }
 
-/* What is left for each of the calls of fetch_piece that go with a unit */
+/* What is left for each row of the softmax, and of probabilities that are quantized */
 static size_t piece_of(const lb_kv *kv, const lb_kv_layer *l, size_t rows)
 {
     const lb_kv_side *key = &kv->side[LB_KV_KEY], *value = &kv->side[LB_KV_VALUE];
@@ -190,10 +204,11 @@ static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *r
     const lb_kv *kv = &s->kv;
     const lb_kv_side *side = lb_kv_side_of(kv, LB_KV_VALUE, c);
     const lb_kernels *k = s->exec.k;
-    const size_t vp = padded(side->width), n_tiles = vp / LB_TILE_ROWS, groups = LB_KV_CHUNK / LB_GROUP;
+    const size_t vp = padded(side->width), n_tiles = vp / LB_TILE_ROWS, groups = LB_KV_CHUNK / LB_KV_GROUP;
     lb_matmul_fn *numbers = product_of(k, side, n_rows);
     lb_input p = { .n = n_rows, .f32 = probabilities, .f32_stride = LB_KV_CHUNK, .q = a->p8, .q_stride = LB_KV_CHUNK,
-                   .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups, .ahead = rows->ahead };
+                   .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups, .fetch = rows->fetch };
+    const lb_kv_codes p8 = { .q = a->p8, .q_stride = LB_KV_CHUNK, .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups };
     const unsigned char *chunk = lb_kv_chunk(kv, LB_KV_VALUE, rows->layer, head, c);
     if (!side->room->bits) {
         numbers(chunk, side->tile_bytes, n_tiles, most, &p, out, vp, false, scratch);
@@ -212,11 +227,7 @@ static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *r
         }
         const uint16_t *scale = (const uint16_t *)(const void *)chunk + at;
         const size_t positions = n * LB_KV_BLOCK;
-        for (size_t r = 0; r < n_rows; r++) {
-            fetch_piece(rows);
-            k->mul_bf16(a->weighed, probabilities + r * LB_KV_CHUNK + at, scale, positions);
-            k->quantize_a8(a->weighed, positions, a->p8 + r * LB_KV_CHUNK, a->p8_scale + r * groups, a->p8_sum + r * groups);
-        }
+        k->kv_quantize(probabilities + at, LB_KV_CHUNK, n_rows, scale, positions, &p8, rows->fetch);
         const lb_kv_matrix w = { .codes = chunk + side->codes_at + (b - first) * (side->code_tile_bytes / LB_KV_CHUNK_BLOCKS),
                                  .tile_bytes = side->code_tile_bytes,
                                  .n_tiles = n_tiles,
@@ -256,12 +267,12 @@ static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *
     const size_t vp = padded(s->kv.side[LB_KV_VALUE].width), at = c * LB_KV_CHUNK;
     const size_t most = lb_min(rows->position + rows->tokens - at, LB_KV_CHUNK);
     lb_attn_scores(s, rows, c, most, a, scratch);
-    for (size_t r = 0; r < rows->n; r++) {
-        fetch_piece(rows);
+    for (size_t r = 0, n; r < rows->n; r += n) {
         const size_t position = rows->position + r % rows->tokens, limit = lb_min(position + 1 - at, LB_KV_CHUNK);
         const lb_seen seen = seen_by(s, rows->layer, position);
         const size_t begin = seen.begin > at ? lb_min(seen.begin - at, LB_KV_CHUNK) : 0, sinks = c == 0 ? lb_min(seen.sinks, begin) : 0;
         float *p = a->scores + r * LB_KV_CHUNK;
+        n = rows->tokens == 1 && begin == 0 ? rows->n : 1;
         if (begin >= limit && sinks == 0) {
             memset(p, 0, most * sizeof(float));
             a->max[r] = -INFINITY;
@@ -271,7 +282,7 @@ static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *
         for (size_t i = sinks; i < lb_min(begin, limit); i++) {
             p[i] = -INFINITY;
         }
-        k->softmax_chunk(p, limit, &a->max[r], &a->sum[r]);
+        k->softmax_chunk(p, LB_KV_CHUNK, n, limit, &a->max[r], &a->sum[r], rows->fetch);
         if (limit < most) { /* a later token of the batch sees more: this one gives it no weight */
             memset(p + limit, 0, (most - limit) * sizeof(float));
         }
@@ -296,8 +307,8 @@ void lb_attn_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t c, s
     for (uint32_t i = 0; i < heads; i++) {
         const size_t from = rows->q_from + i * per_head;
         lb_input q = query_rows(&s->kv.side[LB_KV_KEY], &rows->q, from, per_head);
-        q.ahead = rows->ahead;
-        head_scores(s, rows, (size_t)rows->unit * heads + i, c, most, &q, rows->q.lanes + 4 * from * q.f32_stride,
+        q.fetch = rows->fetch;
+        head_scores(s, rows, (size_t)rows->unit * heads + i, c, most, &q, rows->q.lanes + 4 * from * padded(s->kv.side[LB_KV_KEY].width),
                     a->scores + i * per_head * LB_KV_CHUNK, a, scratch);
     }
 }
@@ -336,7 +347,7 @@ static LB_NOINLINE void join_group(const lb_kernels *k, const float *part, size_
     if (!any) {
         return;
     }
-    k->softmax_chunk(weight, hi - lo, &top, &all);
+    k->softmax_chunk(weight, 0, 1, hi - lo, &top, &all, NULL);
     const lb_input x = { .n = 1, .f32 = weight, .f32_stride = LB_ATTN_GROUP };
     k->gemv[LB_W_F32](part + lo * LB_TILE_ROWS, LB_ATTN_GROUP * LB_TILE_ROWS * sizeof(float), vp / LB_TILE_ROWS + 1, hi - lo, &x, temp, 0, false,
                       scratch);
@@ -383,6 +394,7 @@ static void attention_item(void *context, size_t item, unsigned thread)
     for (size_t r = 0; r < n; r++) {
         lb_attn_query(s, &a.q, r, job->q + (token + r % tokens) * s->q_stride + (unit * job->group + r / tokens) * kw);
     }
+    lb_attn_queries_ready(s, &a.q, n, s->kv.layers[job->layer].heads[LB_KV_KEY]);
     const lb_attn_rows rows = { .layer = job->layer, .unit = (uint32_t)unit, .tokens = tokens, .n = n, .position = from,
                                 .own = from / LB_KV_BLOCK, .q = a.q };
     float max[LB_MM_MAX_N], sum[LB_MM_MAX_N] = { 0 }, temp[1024 + LB_TILE_ROWS];
@@ -441,14 +453,14 @@ static void attention_run_item(void *context, size_t item, unsigned thread)
     const lb_kv_layer *l = &kv->layers[job->layer];
     const size_t vp = padded(kv->side[LB_KV_VALUE].width), pairs = job->n_chunks * job->units;
     lb_attn_scratch a = lb_attn_scratch_of(s, thread);
-    const unsigned char *ahead;
+    lb_fetch fetch = { .piece = piece_of(kv, l, job->group) };
     lb_attn_rows rows = { .layer = job->layer, .tokens = 1, .n = job->group, .position = job->first, .own = job->first / LB_KV_BLOCK,
-                          .q = s->head_q, .ahead = &ahead, .piece = piece_of(kv, l, job->group) };
+                          .q = s->head_q, .fetch = &fetch };
     const size_t end = lb_min((item + 1) * job->run, pairs);
     for (size_t i = item * job->run; i < end; i++) {
         const size_t unit = i % job->units, c = chunk_of(job, i), other = i + 1;
         const size_t next = other < pairs ? other : i;
-        ahead = lb_kv_chunk(kv, LB_KV_KEY, job->layer, next % job->units * l->heads[LB_KV_KEY], chunk_of(job, next));
+        fetch.at = lb_kv_chunk(kv, LB_KV_KEY, job->layer, next % job->units * l->heads[LB_KV_KEY], chunk_of(job, next));
         rows.unit = (uint32_t)unit;
         rows.q_from = unit * job->group;
         attend_chunk(s, &rows, c, &a, lb_exec_scratch(&s->exec, thread));
@@ -500,6 +512,7 @@ void lb_attention(lbrt_session *s, uint32_t layer, const float *q, size_t n, siz
         for (uint32_t h = 0; h < n_heads; h++) {
             lb_attn_query(s, &s->head_q, h, q + h * s->kv.side[LB_KV_KEY].width);
         }
+        lb_attn_queries_ready(s, &s->head_q, n_heads, lb_kv_heads(&s->kv, LB_KV_KEY, layer));
         lb_pool_run(s->exec.pool, attention_run_item, &job, (pairs + job.run - 1) / job.run);
         lb_pool_run(s->exec.pool, attention_join_item, &job, n_heads);
         return;

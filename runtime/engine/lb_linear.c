@@ -19,15 +19,30 @@ bool lb_needs_join(lb_needs *needs, const lb_needs *more)
            needs->rotation.n == more->rotation.n;
 }
 
+static lb_codes codes_take(lb_arena *a, size_t n_max, size_t q_stride)
+{
+    const size_t groups = q_stride / LB_GROUP;
+    lb_codes c;
+    c.q = (int8_t *)lb_arena_take(a, n_max, q_stride);
+    c.scale = (float *)lb_arena_take(a, n_max, groups * sizeof(float));
+    c.sum = (int32_t *)lb_arena_take(a, n_max, groups * sizeof(int32_t));
+    c.start = (int32_t *)lb_arena_take(a, n_max, groups * sizeof(int32_t));
+    return c;
+}
+
+static void codes_of_token(const lb_exec *e, const lb_codes *c, size_t q_stride, size_t t, const float *x, size_t k)
+{
+    const size_t at = t * (q_stride / LB_GROUP);
+    e->k->quantize_a8(x, k, c->q + t * q_stride, c->scale + at, c->sum + at, c->start + at);
+}
+
 void lb_prep_layout(lb_prep *p, lb_arena *a, size_t n_max, size_t k_max, const lb_needs *needs)
 {
     p->k_max = lb_round_up(k_max, LB_K_ALIGN);
     p->q_stride = p->k_max | LB_K_ALIGN;
     size_t groups = p->q_stride / LB_GROUP;
     if (needs->plain & LB_READS_BIT(LB_READS_A8)) {
-        p->q = (int8_t *)lb_arena_take(a, n_max, p->q_stride);
-        p->scale = (float *)lb_arena_take(a, n_max, groups * sizeof(float));
-        p->sum = (int32_t *)lb_arena_take(a, n_max, groups * sizeof(int32_t));
+        p->codes = codes_take(a, n_max, p->q_stride);
     }
     if (needs->plain & LB_READS_BIT(LB_READS_LUT)) {
         p->lut_stride = p->q_stride / LB_GROUP * LB_LUT_GROUP_BYTES;
@@ -48,9 +63,7 @@ void lb_prep_layout(lb_prep *p, lb_arena *a, size_t n_max, size_t k_max, const l
     }
     if (needs->rotated) {
         p->rotated = (float *)lb_arena_take(a, n_max, p->k_max * sizeof(float));
-        p->rotated_q = (int8_t *)lb_arena_take(a, n_max, p->q_stride);
-        p->rotated_scale = (float *)lb_arena_take(a, n_max, groups * sizeof(float));
-        p->rotated_sum = (int32_t *)lb_arena_take(a, n_max, groups * sizeof(int32_t));
+        p->rotated_codes = codes_take(a, n_max, p->q_stride);
     }
     if (needs->split) {
         p->rest = (float *)lb_arena_take(a, n_max, p->k_max * sizeof(float));
@@ -58,9 +71,7 @@ void lb_prep_layout(lb_prep *p, lb_arena *a, size_t n_max, size_t k_max, const l
         p->outlier = (uint32_t *)lb_arena_take(a, n_max, p->k_max * sizeof(uint32_t));
     }
     if (needs->split & LB_READS_BIT(LB_READS_A8)) {
-        p->split_q = (int8_t *)lb_arena_take(a, n_max, p->q_stride);
-        p->split_scale = (float *)lb_arena_take(a, n_max, groups * sizeof(float));
-        p->split_sum = (int32_t *)lb_arena_take(a, n_max, groups * sizeof(int32_t));
+        p->split_codes = codes_take(a, n_max, p->q_stride);
     }
     if (needs->split & LB_READS_BIT(LB_READS_A8_TOKEN)) {
         p->split_tq = (int8_t *)lb_arena_take(a, n_max, p->q_stride);
@@ -89,7 +100,7 @@ static void split_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, 
     }
     p->n_outliers[t] = n;
     if (needs->split & LB_READS_BIT(LB_READS_A8)) {
-        e->k->quantize_a8(rest, k, p->split_q + t * p->q_stride, p->split_scale + t * groups, p->split_sum + t * groups);
+        codes_of_token(e, &p->split_codes, p->q_stride, t, rest, k);
     }
     if (needs->split & LB_READS_BIT(LB_READS_A8_TOKEN)) {
         e->k->quantize_a8_token(rest, k, p->split_tq + t * p->q_stride, p->split_token_scale + t, p->split_token_sum + t);
@@ -104,10 +115,10 @@ void lb_prep_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_
 {
     size_t groups = p->q_stride / LB_GROUP;
     if (needs->plain & LB_READS_BIT(LB_READS_A8)) {
-        e->k->quantize_a8(x, k, p->q + t * p->q_stride, p->scale + t * groups, p->sum + t * groups);
+        codes_of_token(e, &p->codes, p->q_stride, t, x, k);
     }
     if (needs->plain & LB_READS_BIT(LB_READS_LUT) && t < LB_LUT_TOKENS) {
-        e->k->lut_tables(p->q + t * p->q_stride, lb_round_up(k, LB_K_ALIGN), p->lut + t * p->lut_stride);
+        e->k->lut_tables(p->codes.q + t * p->q_stride, lb_round_up(k, LB_K_ALIGN), p->lut + t * p->lut_stride);
     }
     if (needs->plain & LB_READS_BIT(LB_READS_BYTES)) {
         e->k->byte_tables(x, k, p->bytes + t * p->bytes_stride, p->bytes_scale + t * groups, p->bytes_sum + t * groups);
@@ -124,7 +135,7 @@ void lb_prep_token(const lb_exec *e, lb_prep *p, size_t t, const float *x, size_
         memcpy(y, x, k * sizeof(float));
         memset(y + k, 0, (r->n - k) * sizeof(float));
         e->k->hadamard(y, y, r->signs, r->n, r->block);
-        e->k->quantize_a8(y, r->n, p->rotated_q + t * p->q_stride, p->rotated_scale + t * groups, p->rotated_sum + t * groups);
+        codes_of_token(e, &p->rotated_codes, p->q_stride, t, y, r->n);
     }
 }
 
@@ -140,6 +151,7 @@ static lb_input input_slice(const lb_input *x, size_t first, size_t n, size_t co
         in.q += first * x->q_stride + col;
         in.scale += first * x->group_stride + col / LB_GROUP;
         in.sum += first * x->group_stride + col / LB_GROUP;
+        in.start += first * x->group_stride + col / LB_GROUP;
     }
     if (x->lut) { /* they end with the first tokens */
         in.lut = first + n > LB_LUT_TOKENS ? NULL : in.lut + first * x->lut_stride + col / LB_GROUP * LB_LUT_GROUP_BYTES;
@@ -163,10 +175,11 @@ lb_prepared lb_prep_input(const lb_prep *p, size_t n, const float *x, size_t str
     return (lb_prepared){ .plain = { .n = n,
                                      .f32 = x,
                                      .f32_stride = stride,
-                                     .q = p->q,
+                                     .q = p->codes.q,
                                      .q_stride = p->q_stride,
-                                     .scale = p->scale,
-                                     .sum = p->sum,
+                                     .scale = p->codes.scale,
+                                     .sum = p->codes.sum,
+                                     .start = p->codes.start,
                                      .group_stride = groups,
                                      .tq = p->tq,
                                      .tq_stride = p->q_stride,
@@ -181,16 +194,18 @@ lb_prepared lb_prep_input(const lb_prep *p, size_t n, const float *x, size_t str
                           .rotated = { .n = n,
                                        .f32 = p->rotated,
                                        .f32_stride = p->k_max,
-                                       .q = p->rotated_q,
+                                       .q = p->rotated_codes.q,
                                        .q_stride = p->q_stride,
-                                       .scale = p->rotated_scale,
-                                       .sum = p->rotated_sum,
+                                       .scale = p->rotated_codes.scale,
+                                       .sum = p->rotated_codes.sum,
+                                       .start = p->rotated_codes.start,
                                        .group_stride = groups },
                           .split = { .n = n,
-                                     .q = p->split_q,
+                                     .q = p->split_codes.q,
                                      .q_stride = p->q_stride,
-                                     .scale = p->split_scale,
-                                     .sum = p->split_sum,
+                                     .scale = p->split_codes.scale,
+                                     .sum = p->split_codes.sum,
+                                     .start = p->split_codes.start,
                                      .group_stride = groups,
                                      .tq = p->split_tq,
                                      .tq_stride = p->q_stride,

@@ -93,6 +93,13 @@ static inline void *lb_exec_scratch(const lb_exec *e, unsigned thread)
     return e->scratch + e->scratch_stride * thread;
 }
 
+/* Codes of tokens by groups of 32 columns, as lb_kernels.quantize_a8 makes them; rows as in lb_input */
+typedef struct lb_codes {
+    int8_t *q;
+    float *scale;
+    int32_t *sum, *start;
+} lb_codes;
+
 /*
  * Activations of up to n_max tokens and k_max columns in the representations that a model's linear layers read: int8 in
  * groups of 32 columns, tables made of these, int8 by token; f32 stay where they are. One preparation serves all layers with the same input.
@@ -100,9 +107,7 @@ static inline void *lb_exec_scratch(const lb_exec *e, unsigned thread)
 typedef struct lb_prep {
     size_t k_max;
     size_t q_stride; /* an odd multiple of 64, so that tokens do not share the same cache sets */
-    int8_t *q;
-    float *scale;
-    int32_t *sum;
+    lb_codes codes;
     int8_t *tq;
     float *token_scale;
     int32_t *token_sum;
@@ -113,13 +118,12 @@ typedef struct lb_prep {
     float *bytes_scale, *split_bytes_scale;
     int32_t *bytes_sum, *split_bytes_sum;
     float *rotated; /* [n_max][k_max] */
-    int8_t *rotated_q;
-    float *rotated_scale;
-    int32_t *rotated_sum;
+    lb_codes rotated_codes;
     float *rest; /* [n_max][k_max]: the input without its outliers */
-    int8_t *split_q, *split_tq;
-    float *split_scale, *split_token_scale;
-    int32_t *split_sum, *split_token_sum;
+    lb_codes split_codes;
+    int8_t *split_tq;
+    float *split_token_scale;
+    int32_t *split_token_sum;
     uint32_t *n_outliers, *outlier; /* [n_max]; [n_max][k_max] columns, rising */
 } lb_prep;
 

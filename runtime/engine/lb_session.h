@@ -17,10 +17,11 @@ enum { LB_ATTN_GROUP = 16 };
 
 /* Queries ready for attention. */
 typedef struct lb_attn_queries {
-    float *f32;    /* [rows][width of keys rounded up to 16], zero behind the width */
+    float *f32;    /* [rows][width of keys rounded up to LB_KV_GROUP], zero behind the width */
     /* For keys in codes */
-    int8_t *q;     /* [rows][width rounded up to 64] */
-    float *scale;  /* a number per group of 32 */
+    size_t per_head; /* rows that go with a KV head */
+    int8_t *q;     /* as lb_kernels.kv_quantize orders them: rows of a KV head, rounded up to fours */
+    float *scale;  /* a number per group */
     int32_t *sum;
     float *lanes;  /* [rows][width of keys rounded up to 16 / 4][16] for lb_kernels.kv_means */
 } lb_attn_queries;
@@ -32,7 +33,7 @@ typedef struct lb_attn_scratch {
     float *max, *sum;                /* [rows] */
     float *parts;                    /* [rows][lb_attn_part floats]: what chunks of a group have given */
     /* For a cache of codes: weighted probabilities as int8, what the blocks' means give */
-    float *base, *weighed;           /* [rows][4], [rows][256] */
+    float *base;                     /* [rows][4] */
     int8_t *p8;                      /* [rows][256] */
     float *p8_scale;
     int32_t *p8_sum;
@@ -144,8 +145,9 @@ lb_attn_scratch lb_attn_scratch_of(const lbrt_session *s, unsigned thread);
 size_t lb_attn_scratch_bytes(const lbrt_model *m, size_t rows);
 lb_attn_queries lb_attn_queries_take(lb_arena *a, size_t width, size_t rows);
 
-/* Prepares a query, rotated as the format of keys wants it, as row `row`. */
+/* Prepares a query, rotated as the format of keys wants it, as row `row`; and when all rows are there, for all KV heads. */
 void lb_attn_query(const lbrt_session *s, lb_attn_queries *to, size_t row, const float *q);
+void lb_attn_queries_ready(const lbrt_session *s, lb_attn_queries *to, size_t rows, size_t heads);
 
 /* Queries of one unit of KV heads: its query heads one after the other, of each the tokens at position .., all of the same block. */
 typedef struct lb_attn_rows {
@@ -154,9 +156,8 @@ typedef struct lb_attn_rows {
     size_t position, own; /* own: the tokens' block */
     lb_attn_queries q;
     size_t q_from; /* row 0 among q */
-    /* Decoding: memory that the thread will read next, moved on as it is prefetched, and how much to fetch in one go; else NULL */
-    const unsigned char **ahead;
-    size_t piece;
+    /* Decoding: memory that the thread will read next; else NULL */
+    lb_fetch *fetch;
 } lb_attn_rows;
 
 /* Scores of the first `most` positions of chunk c, to a->scores. */

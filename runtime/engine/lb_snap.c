@@ -17,7 +17,7 @@ static LB_NOINLINE void whole_softmax(const lbrt_session *s, const lb_attn_rows 
         lb_attn_scores(s, rows, at / LB_KV_CHUNK, lb_min(LB_KV_CHUNK, end - at), a, scratch);
         for (size_t r = 0; r < rows->n; r++) {
             float m, e;
-            s->exec.k->softmax_chunk(a->scores + r * LB_KV_CHUNK, lb_min(LB_KV_CHUNK, rows->position + r % rows->tokens + 1 - at), &m, &e);
+            s->exec.k->softmax_chunk(a->scores + r * LB_KV_CHUNK, 0, 1, lb_min(LB_KV_CHUNK, rows->position + r % rows->tokens + 1 - at), &m, &e, NULL);
             const float top = at == 0 || m > max[r] ? m : max[r];
             sum[r] = at == 0 ? e : lb_fma(e, lb_exp(m - top), sum[r] * lb_exp(max[r] - top));
             max[r] = top;
@@ -36,7 +36,7 @@ static void add_votes(const lbrt_session *s, const lb_attn_rows *rows, lb_attn_s
         for (size_t r = 0; r < rows->n; r++) {
             const size_t limit = lb_min(LB_KV_CHUNK, rows->position + r % rows->tokens + 1 - at);
             float *p = a->scores + r * LB_KV_CHUNK, m, e;
-            s->exec.k->softmax_chunk(p, limit, &m, &e);
+            s->exec.k->softmax_chunk(p, 0, 1, limit, &m, &e, NULL);
             s->exec.k->axpby(vote + at, p, 1.0f, lb_exp(m - max[r]) / sum[r], limit);
         }
     }
@@ -119,6 +119,7 @@ static void snap_item(void *context, size_t unit, unsigned thread)
         for (size_t r = 0; r < tokens * job->group; r++) {
             lb_attn_query(s, &a.q, r, s->q + (t + r % tokens) * s->q_stride + (unit * job->group + r / tokens) * width);
         }
+        lb_attn_queries_ready(s, &a.q, tokens * job->group, s->kv.layers[job->layer].heads[LB_KV_KEY]);
         const lb_attn_rows rows = { .layer = job->layer, .unit = (uint32_t)unit, .tokens = tokens, .n = tokens * job->group,
                                     .position = job->first + t, .own = (job->first + t) / LB_KV_BLOCK, .q = a.q };
         add_votes(s, &rows, &a, vote, lb_exec_scratch(&s->exec, thread));
