@@ -13,18 +13,18 @@
  * A b vector is a quad of columns of 16 rows, as in lb_t_int.h. All query heads of a KV head are rows of x, so that codes are
  * unpacked once for all of them. Sums of q4 and q2 codes are those of 8 quads, small_dot's limit, before they are widened.
  */
-#ifndef LB_KV_ONES
-#define LB_KV_ONES
-static const uint16_t lb_kv_ones[16] = {0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80,
-                                        0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80};
-#endif
-
 #define LB_V(op) LB_CAT4(lb_v_, LB_TV, _, op)
 #define LB_D(op) LB_CAT4(lb_v_, LB_TD, _, op)
 #define LB_N(name) LB_CAT2(name, LB_T)
 #define LB_F LB_V(f)
 #define LB_I LB_V(i)
 #define LB_B LB_V(b)
+
+#ifndef LB_KV_ONES
+#define LB_KV_ONES
+static const uint16_t lb_kv_ones[16] = {0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80,
+                                        0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80, 0x3f80};
+#endif
 
 /*
  * `tiles` tiles from tile i on (where only one is left it takes the second's place too) for rows t .. of x; bits, tiles and tokens are
