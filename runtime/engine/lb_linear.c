@@ -27,6 +27,8 @@ static lb_codes codes_take(lb_arena *a, size_t n_max, size_t q_stride)
     c.scale = (float *)lb_arena_take(a, n_max, groups * sizeof(float));
     c.sum = (int32_t *)lb_arena_take(a, n_max, groups * sizeof(int32_t));
     c.start = (int32_t *)lb_arena_take(a, n_max, groups * sizeof(int32_t));
+    /* To whole pages: without it all that follows lies 2 KB further on for 5632 columns, and q4 decodes 4 % slower (Zen 5, cause not found). */
+    lb_arena_take(a, 1, (0 - n_max * groups * sizeof(int32_t)) % 4096);
     return c;
 }
 
