@@ -132,15 +132,6 @@ LB_VOP void lb_v_neon_store_s8(int8_t *p, lb_v_neon_i x)
     const int16x8_t hi = vcombine_s16(vmovn_s32(x.v[2]), vmovn_s32(x.v[3]));
     vst1q_s8(p, vcombine_s8(vmovn_s16(lo), vmovn_s16(hi)));
 }
-LB_VOP void lb_v_neon_store_quads(int8_t *p, lb_v_neon_i x)
-{
-    int32_t q[4];
-    lb_v_neon_store_s8((int8_t *)q, x);
-    LB_UNROLL
-    for (size_t i = 0; i < 4; i++) {
-        memcpy(p + 16 * i, q + i, sizeof *q);
-    }
-}
 #define lb_v_neon_sll_i(x, n)                                                                                         \
     ((lb_v_neon_i){{vshlq_n_s32((x).v[0], n), vshlq_n_s32((x).v[1], n), vshlq_n_s32((x).v[2], n),                     \
                     vshlq_n_s32((x).v[3], n)}})

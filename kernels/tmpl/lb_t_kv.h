@@ -231,7 +231,12 @@ LB_T_TARGET void LB_N(lb_kv_quantize_)(const float *x, size_t stride, size_t n_r
             LB_UNROLL
             for (size_t j = 0; j < 4; j++) {
                 const LB_I c = LB_V(to_int)(LB_V(mul)(v[j], LB_V(set1)(inverse)));
-                LB_V(store_quads)(q + 64 * j, c);
+                int32_t quad[4]; /* of 4 codes each; those of other rows lie between */
+                LB_V(store_s8)((int8_t *)quad, c);
+                LB_UNROLL
+                for (size_t k = 0; k < 4; k++) {
+                    memcpy(q + 64 * j + 16 * k, &quad[k], sizeof quad[k]);
+                }
                 total = LB_V(add_i)(total, c);
             }
             *scale = unit;

@@ -125,15 +125,6 @@ LB_VOP void lb_v_avx2_store_s8(int8_t *p, lb_v_avx2_i v)
     const __m256i w = _mm256_permute4x64_epi64(_mm256_packs_epi32(v.a, v.b), 0xd8);
     _mm_storeu_si128((__m128i *)(void *)p, _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1)));
 }
-LB_VOP void lb_v_avx2_store_quads(int8_t *p, lb_v_avx2_i v)
-{
-    int32_t q[4];
-    lb_v_avx2_store_s8((int8_t *)q, v);
-    LB_UNROLL
-    for (size_t i = 0; i < 4; i++) {
-        memcpy(p + 16 * i, q + i, sizeof *q);
-    }
-}
 #define lb_v_avx2_sll_i(v, n) ((lb_v_avx2_i){_mm256_slli_epi32((v).a, n), _mm256_slli_epi32((v).b, n)})
 LB_VOP lb_v_avx2_i lb_v_avx2_sll_by(lb_v_avx2_i v, int n)
 {

@@ -55,11 +55,6 @@ LB_VOP void lb_v_avx512_store_s8(int8_t *p, __m512i v)
 {
     _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(v));
 }
-LB_VOP void lb_v_avx512_store_quads(int8_t *p, __m512i v)
-{
-    const __m128i low = _mm_setr_epi8(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-    _mm512_mask_storeu_epi32(p, 0x1111, _mm512_shuffle_epi8(v, _mm512_broadcast_i32x4(low)));
-}
 LB_VOP __m512i lb_v_avx512_add_i(__m512i a, __m512i b) { return _mm512_add_epi32(a, b); }
 LB_VOP __m512i lb_v_avx512_sub_i(__m512i a, __m512i b) { return _mm512_sub_epi32(a, b); }
 LB_VOP __m512i lb_v_avx512_and_i(__m512i a, __m512i b) { return _mm512_and_si512(a, b); }

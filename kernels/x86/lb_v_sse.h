@@ -165,15 +165,6 @@ LB_VOP void lb_v_sse_store_s8(int8_t *p, lb_v_sse_i x)
     _mm_storeu_si128((__m128i *)(void *)p,
                      _mm_packs_epi16(_mm_packs_epi32(x.v[0], x.v[1]), _mm_packs_epi32(x.v[2], x.v[3])));
 }
-LB_VOP void lb_v_sse_store_quads(int8_t *p, lb_v_sse_i x)
-{
-    int32_t q[4];
-    lb_v_sse_store_s8((int8_t *)q, x);
-    LB_UNROLL
-    for (size_t i = 0; i < 4; i++) {
-        memcpy(p + 16 * i, q + i, sizeof *q);
-    }
-}
 #define lb_v_sse_sll_i(x, n)                                                                                          \
     ((lb_v_sse_i){{_mm_slli_epi32((x).v[0], n), _mm_slli_epi32((x).v[1], n), _mm_slli_epi32((x).v[2], n),             \
                    _mm_slli_epi32((x).v[3], n)}})
