@@ -251,8 +251,8 @@ typedef struct lb_kernels {
      * x[0..k-1] to int8 groups of 32: amax = max |x| (as integers, so that a NaN counts as larger than everything);
      * if amax is not finite: scale = NaN, codes 0; if amax < 1e-30: scale = 2^-107, codes 0; else scale = amax * (1 / 127) rounded up to 4
      * significant bits, and code = round_half_even(x * (1 / scale)). Writes k_pad = k rounded up to 64 codes, k_pad / 32 scales, sums, and sums times -128.
-     * So few bits make products of scales exact, and let a kernel have them without multiplying (lb_t_int.h). They add 10 % to the
-     * squared error of activations, which is a tenth of q8's KL divergence and nothing in other formats.
+     * So few bits make products of scales exact, and let a kernel have them without multiplying (lb_t_eighths.h). They add 10 % to the
+     * squared error of activations, which is a tenth of q8's KL divergence and less of formats with fewer bits.
      */
     void (*quantize_a8)(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum, int32_t *start);
 

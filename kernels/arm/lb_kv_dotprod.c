@@ -24,7 +24,6 @@ LB_ALWAYS_INLINE LB_TARGET_DOTPROD lb_v_neon_b lb_kv_crumb_dotprod(lb_v_neon_b v
 #define LB_T_TILES 1
 #define LB_T_TOKENS 4
 #define LB_T_CRUMB lb_kv_crumb_dotprod
-#define LB_T_KEEP(x) ((void)0)
 #define LB_T_AHEAD 2048
 #define LB_T_IN_PLACE 0
 #include "../tmpl/lb_t_kv.h"

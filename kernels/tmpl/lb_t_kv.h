@@ -4,7 +4,6 @@
  *     LB_T_TILES   tiles (1 or 2) x
  *     LB_T_TOKENS  rows of x (4, 2 or 1) of the register block
  *     LB_T_CRUMB   a function (b, j): bits 2 j, 2 j + 1 of every byte, as bytes
- *     LB_T_KEEP    a statement: keeps an accumulator in its register (gcc 12 copies them all in every turn of a loop)
  *     LB_T_AHEAD   bytes of software prefetch
  *     LB_T_OWN_QUANTIZE  defined where kv_quantize is not from here
  *     LB_T_IN_PLACE  1 if small_dot has no bounds and takes bytes of any size: then the high ones of two codes of 4 bits are not shifted
@@ -84,10 +83,8 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_block_)(const lb_kv_matrix *w, si
                             for (size_t a = 0; a < tiles; a++) {
                                 if (in_place ? v * (bits == 8) + p == 1 : bits == 8) {
                                     sum[a][b] = LB_D(dot)(sum[a][b], c[a], u);
-                                    LB_T_KEEP(sum[a][b]);
                                 } else {
                                     few[a][b] = LB_D(small_dot)(few[a][b], c[a], u);
-                                    LB_T_KEEP(few[a][b]);
                                 }
                             }
                         }
@@ -260,7 +257,6 @@ LB_T_TARGET void LB_N(lb_kv_quantize_)(const float *x, size_t stride, size_t n_r
 #undef LB_T_TILES
 #undef LB_T_TOKENS
 #undef LB_T_CRUMB
-#undef LB_T_KEEP
 #undef LB_T_IN_PLACE
 #undef LB_T_OWN_QUANTIZE
 #undef LB_T_AHEAD

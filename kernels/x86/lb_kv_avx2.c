@@ -16,7 +16,6 @@ LB_DECLARE_KV(avx2);
 #define LB_T_TILES 1
 #define LB_T_TOKENS 2
 #define LB_T_CRUMB LB_KV_CRUMB_avx2
-#define LB_T_KEEP(x) ((void)0)
 #define LB_T_AHEAD 4096
 #define LB_T_IN_PLACE 0
 #include "../tmpl/lb_t_kv.h"

@@ -16,7 +16,6 @@ LB_DECLARE_KV(avx512vnni);
 #define LB_T_TILES 2
 #define LB_T_TOKENS 4
 #define LB_T_CRUMB LB_KV_CRUMB_avx512vnni
-#define LB_T_KEEP(x) LB_KEEP_ORDER("+v", x)
 #define LB_T_AHEAD 4096
 #define LB_T_IN_PLACE 1
 #define LB_T_OWN_QUANTIZE

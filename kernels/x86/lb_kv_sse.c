@@ -23,7 +23,6 @@ LB_ALWAYS_INLINE LB_TARGET_SSE lb_v_sse_b lb_kv_crumb_sse(lb_v_sse_b v, const in
 #define LB_T_TILES 1
 #define LB_T_TOKENS 1
 #define LB_T_CRUMB lb_kv_crumb_sse
-#define LB_T_KEEP(x) ((void)0)
 #define LB_T_AHEAD 2048
 #pragma push_macro("LB_UNROLL") /* four registers a vector: nothing is won by unrolling */
 #undef LB_UNROLL
