@@ -58,7 +58,9 @@ typedef void lb_masked_with_fn(lb_masked_expand_fn *expand, const void *w, size_
     LB_LINK lb_kv_product_fn lb_kv_product_q8_##s, lb_kv_product_q4_##s, lb_kv_product_q2_##s;                        \
     LB_LINK void lb_kv_means_##s(const uint16_t *means, size_t w, const float *x, size_t n, float *base);             \
     LB_LINK void lb_kv_quantize_##s(const float *x, size_t stride, size_t n_rows, const uint16_t *w, size_t n,        \
-                                    const lb_kv_codes *to, lb_fetch *fetch)
+                                    const lb_kv_codes *to, lb_fetch *fetch);                                          \
+    LB_LINK void lb_kv_softmax_##s(float *s, size_t stride, size_t n_rows, const uint16_t *w, const lb_kv_codes *to,  \
+                                   float *max, float *sum, lb_fetch *fetch)
 
 #define LB_DECLARE_VECTOR(s)                                                                                          \
     LB_LINK void lb_quantize_a8_##s(const float *x, size_t k, int8_t *q, float *scale, int32_t *sum, int32_t *start); \

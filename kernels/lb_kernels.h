@@ -345,6 +345,12 @@ typedef struct lb_kernels {
      * Groups of y, in the order that products want (above), are quantized as by quantize_a8, but scale = amax * (1 / 127). fetch may be NULL.
      */
     void (*kv_quantize)(const float *x, size_t stride, size_t n_rows, const uint16_t *w, size_t n, const lb_kv_codes *to, lb_fetch *fetch);
+
+    /*
+     * softmax_chunk and kv_quantize of a whole chunk in one: n_rows rows of LB_KV_CHUNK scores, `stride` floats apart. m = a row's maximum, p_i = lb_exp_code(s_i - m);
+     * max and sum have m and the lane sum of p, `to` the codes of p_i * w_i; w_i has no sign. Afterwards what is in s is undefined. fetch may be NULL.
+     */
+    void (*kv_softmax)(float *s, size_t stride, size_t n_rows, const uint16_t *w, const lb_kv_codes *to, float *max, float *sum, lb_fetch *fetch);
 } lb_kernels;
 
 /*

@@ -36,7 +36,8 @@
     k->kv_product[LB_KV_PRODUCT_Q4] = lb_kv_product_q4_##s;                                                           \
     k->kv_product[LB_KV_PRODUCT_Q2] = lb_kv_product_q2_##s;                                                           \
     k->kv_means = lb_kv_means_##s;                                                                                    \
-    k->kv_quantize = lb_kv_quantize_##s;
+    k->kv_quantize = lb_kv_quantize_##s;                                                                              \
+    k->kv_softmax = lb_kv_softmax_##s;
 #define LB_USE_VECTOR(s)                                                                                              \
     k->quantize_a8 = lb_quantize_a8_##s;                                                                              \
     k->quantize_a8_token = lb_quantize_a8_token_##s;                                                                  \

@@ -1,4 +1,6 @@
 /* Products over a quantized KV cache: every level against the scalar reference, bit for bit, with guard pages. */
+#include <stdio.h>
+
 #include "test_kernels.h"
 
 void test_kernels_kv(void);
@@ -84,6 +86,23 @@ static void check_kv(const lb_kernels *ref, const lb_kernels *k, size_t format, 
     lb_test_guard_free(y);
 }
 
+/* Columns and groups of `rows` rows of codes */
+static void check_codes(const lb_kv_codes *got, const lb_kv_codes *want, size_t rows, size_t n, const char *what)
+{
+    for (size_t t = 0; t < rows; t++) {
+        for (size_t c = 0; c < n; c++) {
+            const size_t i = code_at(t, c, got->q_stride);
+            LB_CHECK(got->q[i] == want->q[i], "%s, %zu rows of %zu: column %zu of row %zu: %d, reference %d", what, rows, n, c, t, got->q[i], want->q[i]);
+        }
+        for (size_t g = 0; g < n / LB_KV_GROUP; g++) {
+            const size_t i = t / 4 * 4 * got->group_stride + 4 * g + t % 4;
+            LB_CHECK(got->sum[i] == want->sum[i] && test_same(got->scale[i], want->scale[i]),
+                     "%s, %zu rows of %zu: group %zu of row %zu: %a, %d, reference %a, %d", what, rows, n, g, t, (double)got->scale[i], got->sum[i],
+                     (double)want->scale[i], want->sum[i]);
+        }
+    }
+}
+
 /* kind: 0 ordinary, 1 anything, 2 tiny, 3 zeros */
 static void check_quantize(const lb_kernels *ref, const lb_kernels *k, size_t rows, size_t n, bool weighed, size_t kind, bool at_start)
 {
@@ -105,17 +124,9 @@ static void check_quantize(const lb_kernels *ref, const lb_kernels *k, size_t ro
     const lb_kv_codes want_to = {want_q, want_scale, want_sum, q_stride, group_stride}, to = {q, scale, sum, q_stride, group_stride};
     ref->kv_quantize(x, stride, rows, weighed ? w : NULL, n, &want_to, NULL);
     k->kv_quantize(x, stride, rows, weighed ? w : NULL, n, &to, test_below(2) ? &fetch : NULL);
-    for (size_t t = 0; t < rows; t++) {
-        for (size_t c = 0; c < n; c++) {
-            const size_t i = code_at(t, c, q_stride);
-            LB_CHECK(q[i] == want_q[i], "%zu rows of %zu, kind %zu: column %zu of row %zu: %d, reference %d", rows, n, kind, c, t, q[i], want_q[i]);
-        }
-        for (size_t g = 0; g < groups; g++) {
-            const size_t i = t / 4 * 4 * group_stride + 4 * g + t % 4;
-            LB_CHECK(sum[i] == want_sum[i] && test_same(scale[i], want_scale[i]), "%zu rows of %zu, kind %zu: group %zu of row %zu: %a, %d, reference %a, %d",
-                     rows, n, kind, g, t, (double)scale[i], sum[i], (double)want_scale[i], want_sum[i]);
-        }
-    }
+    char what[16];
+    snprintf(what, sizeof what, "kind %zu", kind);
+    check_codes(&to, &want_to, rows, n, what);
     free(want_q);
     free(want_scale);
     free(want_sum);
@@ -124,6 +135,47 @@ static void check_quantize(const lb_kernels *ref, const lb_kernels *k, size_t ro
     lb_test_guard_free(q);
     lb_test_guard_free(scale);
     lb_test_guard_free(sum);
+}
+
+/* As a session has them, with positions that are not seen; anything; far below the largest; nothing seen */
+static const char *const score_kinds[] = {"scores", "anything", "far apart", "nothing seen"};
+
+static void check_softmax(const lb_kernels *ref, const lb_kernels *k, size_t rows, size_t kind, bool at_start)
+{
+    const size_t n = LB_KV_CHUNK, stride = n + test_below(2) * 16, fours = (rows + 3) / 4 * 4, groups = n / LB_KV_GROUP;
+    const size_t q_stride = n + test_below(2) * 64, group_stride = groups + test_below(2);
+    const size_t n_s = (rows - 1) * stride + n, n_q = (fours - 4) * q_stride + 4 * n, n_scale = (fours - 4) * group_stride + 4 * groups;
+    float *s = test_floats(n_s, at_start, kind == 1), *want_s = malloc(n_s * sizeof *want_s);
+    float *max = lb_test_guard(rows * sizeof *max, at_start), *sum = lb_test_guard(rows * sizeof *sum, at_start), want_max[16], want_sum[16];
+    uint16_t *w = lb_test_guard(n * sizeof *w, at_start);
+    int8_t *q = lb_test_guard(n_q, at_start), *want_q = malloc(n_q);
+    float *scale = lb_test_guard(n_scale * sizeof *scale, at_start), *want_scale = malloc(n_scale * sizeof *scale);
+    int32_t *code_sum = lb_test_guard(n_scale * sizeof *code_sum, at_start), *want_code_sum = malloc(n_scale * sizeof *code_sum);
+    for (size_t i = 0; i < n_s && kind != 1; i++) {
+        s[i] = kind == 3 || test_below(20) == 0 ? -INFINITY : lb_test_gauss() * (kind == 2 ? 100.0f : 3.0f);
+    }
+    for (size_t i = 0; i < n; i++) {
+        w[i] = kind == 1 && test_below(50) == 0 ? (uint16_t)(lb_test_random() & 0x7fff) : lb_f32_to_bf16(fabsf(lb_test_gauss()));
+    }
+    memcpy(want_s, s, n_s * sizeof *s);
+    lb_fetch fetch = {.at = (const uint8_t *)s, .piece = 64};
+    const lb_kv_codes want_to = {want_q, want_scale, want_code_sum, q_stride, group_stride}, to = {q, scale, code_sum, q_stride, group_stride};
+    ref->kv_softmax(want_s, stride, rows, w, &want_to, want_max, want_sum, NULL);
+    k->kv_softmax(s, stride, rows, w, &to, max, sum, test_below(2) ? &fetch : NULL);
+    LB_CHECK(test_differ(max, want_max, rows) == rows && test_differ(sum, want_sum, rows) == rows, "%s, %zu rows: %a %a, reference %a %a",
+             score_kinds[kind], rows, (double)max[0], (double)sum[0], (double)want_max[0], (double)want_sum[0]);
+    check_codes(&to, &want_to, rows, n, score_kinds[kind]);
+    free(want_s);
+    free(want_q);
+    free(want_scale);
+    free(want_code_sum);
+    lb_test_guard_free(s);
+    lb_test_guard_free(max);
+    lb_test_guard_free(sum);
+    lb_test_guard_free(w);
+    lb_test_guard_free(q);
+    lb_test_guard_free(scale);
+    lb_test_guard_free(code_sum);
 }
 
 static void check_means(const lb_kernels *ref, const lb_kernels *k, size_t w, size_t n, bool at_start)
@@ -160,6 +212,12 @@ static void kv_level(const lb_kernels *ref, const lb_kernels *k)
     for (size_t rows = 1; rows < 14; rows++) {
         for (size_t kind = 0; kind < 4; kind++) {
             check_quantize(ref, k, rows, LB_KV_GROUP * (1 + test_below(5)), rows % 2 != kind % 2, kind, test_below(2));
+        }
+    }
+    lb_test_case("%s kv_softmax", k->isa);
+    for (size_t rows = 1; rows < 14; rows++) {
+        for (size_t kind = 0; kind < 4; kind++) {
+            check_softmax(ref, k, rows, kind, test_below(2));
         }
     }
 }
@@ -218,6 +276,35 @@ static void quantize_reference(void)
     LB_CHECK(sum[0] == 0 && sum[1] == 125 && sum[5] == -127, "%d %d", sum[1], sum[5]);
 }
 
+/* The softmax of a chunk against exp; half of the positions are not seen. */
+static void softmax_reference(void)
+{
+    lb_test_case("probabilities as codes: within half a code of softmax times scales");
+    float s[LB_KV_CHUNK], exact[LB_KV_CHUNK], scale[16], max, sum;
+    int8_t q[4 * LB_KV_CHUNK];
+    int32_t code_sum[16];
+    uint16_t w[LB_KV_CHUNK];
+    double top = -INFINITY, total = 0.0;
+    for (size_t i = 0; i < LB_KV_CHUNK; i++) {
+        s[i] = i / LB_KV_GROUP == 1 || i % 2 ? -INFINITY : 20.0f + 3.0f * lb_test_gauss();
+        top = s[i] > top ? s[i] : top;
+        w[i] = lb_f32_to_bf16(0.01f + fabsf(lb_test_gauss()));
+    }
+    for (size_t i = 0; i < LB_KV_CHUNK; i++) {
+        const double p = exp((double)s[i] - top);
+        total += p;
+        exact[i] = (float)(p * (double)lb_bf16_to_f32(w[i]));
+    }
+    const lb_kv_codes to = {q, scale, code_sum, LB_KV_CHUNK, LB_KV_CHUNK / LB_KV_GROUP};
+    lb_kernels_for("scalar")->kv_softmax(s, LB_KV_CHUNK, 1, w, &to, &max, &sum, NULL);
+    LB_CHECK(max == (float)top && fabs((double)sum / total - 1.0) < 1.1e-4, "%g %g, not %g %g", (double)max, (double)sum, top, total);
+    for (size_t i = 0; i < LB_KV_CHUNK; i++) {
+        const float got = scale[i / LB_KV_GROUP * 4] * (float)q[code_at(0, i, LB_KV_CHUNK)];
+        LB_CHECK(fabsf(got - exact[i]) <= 0.501f * scale[i / LB_KV_GROUP * 4] + 1.2e-4f * exact[i], "%zu: %g, not %g", i, (double)got, (double)exact[i]);
+    }
+    LB_CHECK(scale[4] == 0.0f && code_sum[4] == 0, "positions that are not seen have weight %g", (double)scale[4]);
+}
+
 static void means_reference(void)
 {
     lb_test_case("the means of hand-made numbers");
@@ -237,6 +324,7 @@ void test_kernels_kv(void)
 {
     kv_reference();
     quantize_reference();
+    softmax_reference();
     means_reference();
     test_each_level("KV products", kv_level);
 }

@@ -88,3 +88,21 @@ void lb_kv_quantize_ref(const float *x, size_t stride, size_t n_rows, const uint
         }
     }
 }
+
+void lb_kv_softmax_ref(float *s, size_t stride, size_t n_rows, const uint16_t *w, const lb_kv_codes *to, float *max, float *sum, lb_fetch *fetch)
+{
+    for (size_t r = 0; r < n_rows; r++) {
+        float *p = s + r * stride, lane[16] = {0};
+        float m = -INFINITY;
+        for (size_t i = 0; i < LB_KV_CHUNK; i++) {
+            m = p[i] > m ? p[i] : m;
+        }
+        for (size_t i = 0; i < LB_KV_CHUNK; i++) {
+            p[i] = lb_exp_code(p[i] - m);
+            lane[i % 16] += p[i];
+        }
+        max[r] = m;
+        sum[r] = lb_lane_sum(lane);
+    }
+    lb_kv_quantize_ref(s, stride, n_rows, w, LB_KV_CHUNK, to, fetch);
+}

@@ -5,7 +5,7 @@
  *     LB_T_TOKENS  rows of x (4, 2 or 1) of the register block
  *     LB_T_CRUMB   a function (b, j): bits 2 j, 2 j + 1 of every byte, as bytes
  *     LB_T_AHEAD   bytes of software prefetch
- *     LB_T_OWN_QUANTIZE  defined where kv_quantize is not from here
+ *     LB_T_OWN_SOFTMAX  defined where kv_softmax is not from here
  *     LB_T_IN_PLACE  1 if small_dot has no bounds and takes bytes of any size: then the high ones of two codes of 4 bits are not shifted
  *                  down, and their sums are 16 times as large
  *
@@ -58,7 +58,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_block_)(const lb_kv_matrix *w, si
             LB_ROLL
             for (size_t j = 0; j < piece; j += 128, codes += 128, q += 32 * quads) {
                 LB_UNROLL
-                for (size_t a = 0; a < tiles; a++) { /* half of what is read, as lb_attention.c knows */
+                for (size_t a = 0; a < 3; a++) { /* half of what is read, as lb_attention.c knows */
                     LB_PREFETCH(ahead);
                     ahead += line;
                 }
@@ -117,27 +117,32 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_block_)(const lb_kv_matrix *w, si
     if (t == 0 && x->fetch) {
         x->fetch->at = ahead;
     }
+    const size_t last = x->n - t - 1; /* rows that are not there take the place of the last one, and leave it to that */
     if (w->row_scale) {
-        const size_t at[2] = {i, i + second};
         LB_UNROLL
         for (size_t a = 0; a < tiles; a++) {
-            const LB_F r = LB_V(load_bf16)(w->row_scale + at[a] * LB_TILE_ROWS);
-            const float *base = w->base + t * w->base_stride + at[a] / 4;
+            const size_t at = i + a * second;
+            const LB_F r = LB_V(load_bf16)(w->row_scale + at * LB_TILE_ROWS);
+            const float *base = w->base + t * w->base_stride + at / 4;
             LB_UNROLL
             for (size_t b = 0; b < tokens; b++) {
-                f[a][b] = LB_V(fma)(f[a][b], r, LB_V(set1)(base[(t + b < x->n ? b : 0) * w->base_stride]));
+                f[a][b] = LB_V(fma)(f[a][b], r, LB_V(set1)(base[(b < last ? b : last) * w->base_stride]));
             }
         }
     }
-    float *to = y + t * y_stride + i * LB_TILE_ROWS;
     LB_UNROLL
-    for (size_t b = 0; b < tokens; b++, to += y_stride) {
-        if (t + b >= x->n) {
+    for (size_t a = 0; a < tiles; a++) {
+        float *to = y + t * y_stride + (i + a) * LB_TILE_ROWS;
+        if (a && !second) {
             break;
         }
-        LB_V(store)(to, add ? LB_V(add)(LB_V(load)(to), f[0][b]) : f[0][b]);
-        if (tiles == 2 && second) {
-            LB_V(store)(to + LB_TILE_ROWS, add ? LB_V(add)(LB_V(load)(to + LB_TILE_ROWS), f[1][b]) : f[1][b]);
+        LB_UNROLL
+        for (size_t b = 0; b < tokens && add; b++) {
+            f[a][b] = LB_V(add)(LB_V(load)(to + (b < last ? b : last) * y_stride), f[a][b]);
+        }
+        LB_UNROLL
+        for (size_t b = tokens; b-- > 0;) {
+            LB_V(store)(to + (b < last ? b : last) * y_stride, f[a][b]);
         }
     }
 }
@@ -194,7 +199,6 @@ LB_T_TARGET void LB_N(lb_kv_means_)(const uint16_t *means, size_t w, const float
     }
 }
 
-#if !defined(LB_T_OWN_QUANTIZE)
 LB_T_TARGET void LB_N(lb_kv_quantize_)(const float *x, size_t stride, size_t n_rows, const uint16_t *w, size_t n, const lb_kv_codes *to,
                                        lb_fetch *fetch)
 {
@@ -241,6 +245,37 @@ LB_T_TARGET void LB_N(lb_kv_quantize_)(const float *x, size_t stride, size_t n_r
         }
     }
 }
+
+#if !defined(LB_T_OWN_SOFTMAX)
+LB_T_TARGET void LB_N(lb_kv_softmax_)(float *s, size_t stride, size_t n_rows, const uint16_t *w, const lb_kv_codes *to, float *max, float *sum,
+                                      lb_fetch *fetch)
+{
+    const LB_F log2e = LB_V(set1)(LB_EXP_LOG2E), magic = LB_V(set1)(LB_EXP2_MAGIC);
+    for (size_t r = 0; r < n_rows; r++) {
+        float *row = s + r * stride;
+        LB_F m = LB_V(set1)(-INFINITY), lane = LB_V(set1)(0.0f);
+        LB_ROLL
+        for (size_t i = 0; i < LB_KV_CHUNK; i += 16) {
+            m = LB_V(max)(LB_V(load)(row + i), m);
+        }
+        max[r] = LB_V(max_all)(m);
+        m = LB_V(set1)(max[r]);
+        lb_fetch_piece(fetch);
+        LB_ROLL
+        for (size_t i = 0; i < LB_KV_CHUNK; i += 16) {
+            const LB_F x = LB_V(max)(LB_V(set1)(LB_EXP_LO), LB_V(sub)(LB_V(load)(row + i), m)), t = LB_V(fma)(x, log2e, magic);
+            const LB_F f = LB_V(fma)(x, log2e, LB_V(sub)(magic, t));
+            LB_F p = LB_V(fma)(LB_V(set1)(LB_EXP_CODE_C3), f, LB_V(set1)(LB_EXP_CODE_C2));
+            p = LB_V(fma)(p, f, LB_V(set1)(LB_EXP_CODE_C1));
+            p = LB_V(fma)(p, f, LB_V(set1)(1.0f));
+            p = LB_V(mul)(p, LB_V(from_bits)(LB_V(sll_i)(LB_V(bits)(t), 23)));
+            LB_V(store)(row + i, p);
+            lane = LB_V(add)(lane, p);
+        }
+        sum[r] = LB_V(sum)(lane);
+    }
+    LB_N(lb_kv_quantize_)(s, stride, n_rows, w, LB_KV_CHUNK, to, fetch);
+}
 #endif
 
 #undef LB_V
@@ -258,5 +293,5 @@ LB_T_TARGET void LB_N(lb_kv_quantize_)(const float *x, size_t stride, size_t n_r
 #undef LB_T_TOKENS
 #undef LB_T_CRUMB
 #undef LB_T_IN_PLACE
-#undef LB_T_OWN_QUANTIZE
+#undef LB_T_OWN_SOFTMAX
 #undef LB_T_AHEAD

@@ -139,7 +139,7 @@ static void join_running(const lb_kernels *k, float *out, float *max, float *sum
 /* What the product of a chunk prefetches meanwhile (lb_input.fetch) */
 static size_t product_fetches(const lb_kv_side *side)
 {
-    return side->room->bits ? side->code_tiles * side->code_tile_bytes / 2 : side->block_bytes / 8 * 7;
+    return side->room->bits ? side->code_tiles * side->code_tile_bytes / 4 * 3 : side->block_bytes / 8 * 7;
 }
 
 /* What is left for each row of the softmax, and of probabilities that are quantized */
@@ -259,6 +259,28 @@ static LB_NOINLINE size_t first_chunk(const lbrt_session *s, uint32_t layer, siz
     return c;
 }
 
+/* Whether rows see all of a chunk's values as codes, and so of no position more than another. */
+static bool all_coded(const lbrt_session *s, const lb_attn_rows *rows, size_t c)
+{
+    return s->kv.side[LB_KV_VALUE].room->bits && c > 0 && (c + 1) * LB_KV_CHUNK_BLOCKS <= rows->own;
+}
+
+/* The softmax of n rows of one value head in such a chunk, and the values weighted with it. */
+static LB_NOINLINE void head_coded(const lbrt_session *s, const lb_attn_rows *rows, size_t head, size_t c, float *scores, size_t n, float *max, float *sum,
+                                   float *out, const lb_attn_scratch *a)
+{
+    const lb_kv_side *side = lb_kv_side_of(&s->kv, LB_KV_VALUE, c);
+    const lb_kernels *k = s->exec.k;
+    const size_t vp = padded(side->width), groups = LB_KV_CHUNK / LB_KV_GROUP;
+    const lb_kv_codes p8 = { .q = a->p8, .q_stride = LB_KV_CHUNK, .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups };
+    const lb_input p = { .n = n, .q = a->p8, .q_stride = LB_KV_CHUNK, .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups,
+                         .fetch = rows->fetch };
+    const unsigned char *chunk = lb_kv_chunk(&s->kv, LB_KV_VALUE, rows->layer, head, c);
+    const lb_kv_matrix w = { .codes = chunk + side->codes_at, .tile_bytes = side->code_tile_bytes, .n_tiles = vp / LB_TILE_ROWS, .k = LB_KV_CHUNK };
+    k->kv_softmax(scores, LB_KV_CHUNK, n, (const uint16_t *)(const void *)chunk, &p8, max, sum, rows->fetch);
+    k->kv_product[side->room->product](&w, &p, out, vp, false);
+}
+
 /* Chunk c, for rows that are tokens `position` on: fills max, sum and out; -inf, 0 and 0 where a row sees nothing of it. */
 static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *rows, size_t c, const lb_attn_scratch *a, void *scratch)
 {
@@ -266,6 +288,7 @@ static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *
     const lb_kv_layer *l = &s->kv.layers[rows->layer];
     const size_t vp = padded(s->kv.side[LB_KV_VALUE].width), at = c * LB_KV_CHUNK;
     const size_t most = lb_min(rows->position + rows->tokens - at, LB_KV_CHUNK);
+    const bool coded = all_coded(s, rows, c);
     lb_attn_scores(s, rows, c, most, a, scratch);
     for (size_t r = 0, n; r < rows->n; r += n) {
         const size_t position = rows->position + r % rows->tokens, limit = lb_min(position + 1 - at, LB_KV_CHUNK);
@@ -273,14 +296,17 @@ static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *
         const size_t begin = seen.begin > at ? lb_min(seen.begin - at, LB_KV_CHUNK) : 0, sinks = c == 0 ? lb_min(seen.sinks, begin) : 0;
         float *p = a->scores + r * LB_KV_CHUNK;
         n = rows->tokens == 1 && begin == 0 ? rows->n : 1;
+        for (size_t i = sinks; i < lb_min(begin, limit); i++) {
+            p[i] = -INFINITY;
+        }
+        if (coded) {
+            continue;
+        }
         if (begin >= limit && sinks == 0) {
             memset(p, 0, most * sizeof(float));
             a->max[r] = -INFINITY;
             a->sum[r] = 0;
             continue;
-        }
-        for (size_t i = sinks; i < lb_min(begin, limit); i++) {
-            p[i] = -INFINITY;
         }
         k->softmax_chunk(p, LB_KV_CHUNK, n, limit, &a->max[r], &a->sum[r], rows->fetch);
         if (limit < most) { /* a later token of the batch sees more: this one gives it no weight */
@@ -290,12 +316,19 @@ static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *
     const uint32_t heads = l->heads[LB_KV_VALUE];
     const size_t per_head = rows->n / heads;
     for (uint32_t i = 0; i < heads; i++) {
-        head_values(s, rows, (size_t)rows->unit * heads + i, c, most, a->scores + i * per_head * LB_KV_CHUNK, per_head,
-                    a->chunk_out + i * per_head * vp, a, scratch);
+        const size_t head = (size_t)rows->unit * heads + i, r = i * per_head;
+        float *scores = a->scores + r * LB_KV_CHUNK, *out = a->chunk_out + r * vp;
+        if (coded) {
+            head_coded(s, rows, head, c, scores, per_head, a->max + r, a->sum + r, out, a);
+        } else {
+            head_values(s, rows, head, c, most, scores, per_head, out, a, scratch);
+        }
     }
     for (size_t r = 0; r < rows->n; r++) {
         if (a->max[r] == -INFINITY) { /* what 0 times a number that is not finite would leave */
             memset(a->chunk_out + r * vp, 0, vp * sizeof(float));
+            const size_t begin = coded ? seen_by(s, rows->layer, rows->position + r % rows->tokens).begin : 0;
+            a->sum[r] = begin >= at + LB_KV_CHUNK ? 0.0f : a->sum[r]; /* else there was no finite score: NaN */
         }
     }
 }
