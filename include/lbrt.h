@@ -325,7 +325,7 @@ typedef struct lbrt_session_options {
 
 /*
  * The exact number of bytes that a session of these options allocates (thread stacks aside). For n_context n, a multiple of 4096, without
- * a window it is A + n * (B + 4 + 3/16 + heads * (width + 16) / 64): A depends on the other options and the model, heads are the query heads, width
+ * a window it is A + n * (B + 4 + 3/16 + heads * (width + 2) / 64): A depends on the other options and the model, heads are the query heads, width
  * is that of a value head rounded up to 16, and B is the sum over layers and KV heads of the bytes per position that lbrt_kv_format lists for
  * a width w of 64, and which are for keys and values together f32 8 w, f16 4 w, and for b bits w b / 4 + 4 + w / 32 (w a multiple of 32). n_faint more tokens, a multiple of 4096, take as much with B for 2 bits.
  */

@@ -450,7 +450,7 @@ static void test_formula(const lbrt_model *m)
         o.n_context = (uint32_t)far;
         LB_CHECK(lbrt_session_bytes(m, &o, &b, NULL) == LBRT_OK, "far");
         const uint64_t bits = formats[i].bits, position = bits ? w * bits / 4 + 4 + w / 32 : formats[i].format == LBRT_KV_F32 ? 8 * w : 4 * w;
-        const uint64_t n = far - near, want = n * (h->n_layers * h->n_kv_heads * position + 4) + n * 3 / 16 + n * h->n_heads * (lb_round_up(w, 16) + 16) / 64;
+        const uint64_t n = far - near, want = n * (h->n_layers * h->n_kv_heads * position + 4) + n * 3 / 16 + n * h->n_heads * (lb_round_up(w, 16) + 2) / 64;
         LB_CHECK(w % 32 == 0 && b - a == want, "%zu bytes more for %llu tokens, not %llu", b - a, (unsigned long long)n, (unsigned long long)want);
     }
 }

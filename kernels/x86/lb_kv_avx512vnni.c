@@ -122,7 +122,8 @@ LB_TARGET_AVX512VNNI void lb_kv_softmax_avx512vnni(float *s, size_t stride, size
             if (g < LB_KV_CHUNK) {
                 __m512i m[4];
                 LB_UNROLL
-                for (size_t i = g; i < g + LB_KV_GROUP; i += 16) {
+                for (size_t j = 0; j < 4; j++) {
+                    const size_t i = g + 16 * j;
                     const __m512 factor = lb_v_avx512_load_bf16(w + i);
                     const size_t ahead = i + 16 < LB_KV_CHUNK ? i + 16 : i;
                     __m512 x[4], f1[4], t1[4], p[4], v[4];
@@ -149,7 +150,7 @@ LB_TARGET_AVX512VNNI void lb_kv_softmax_avx512vnni(float *s, size_t stride, size
                     LB_ROWS(b) lane[b] = _mm512_add_ps(lane[b], p[b]);
                     LB_STAGE(t);
                     LB_ROWS(b) _mm512_store_ps(&y[b][i], v[b]);
-                    LB_ROWS(b) m[b] = i == g ? _mm512_castps_si512(v[b]) : _mm512_max_epu32(m[b], _mm512_castps_si512(v[b]));
+                    LB_ROWS(b) m[b] = j == 0 ? _mm512_castps_si512(v[b]) : _mm512_max_epu32(m[b], _mm512_castps_si512(v[b]));
                 }
                 unsigned any;
                 const __m128 scale = lb_scales(lb_fold_max(m), &next, &any);

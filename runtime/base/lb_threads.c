@@ -284,7 +284,7 @@ void lb_pool_run(lb_pool *pool, lb_task_fn *fn, void *context, size_t n_items)
             continue;
         }
         pthread_mutex_lock(&pool->mutex);
-        atomic_store(&pool->caller_sleeping, true);
+        (void)atomic_exchange(&pool->caller_sleeping, true); /* as a store the load below passes it where qemu 7 emulates ARM */
         while (atomic_load(&pool->gate) & GATE_INSIDE) {
             pthread_cond_wait(&pool->done, &pool->mutex);
         }

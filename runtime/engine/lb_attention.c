@@ -45,7 +45,6 @@ static LB_NOINLINE void attn_layout(lb_attn_scratch *s, lb_arena *a, const lbrt_
     const size_t vp = padded(m->v_width), p_groups = LB_KV_CHUNK / LB_KV_GROUP;
     s->q = lb_attn_queries_take(a, m->hparams.head_dim, rows);
     s->scores = (float *)lb_arena_take(a, rows * LB_KV_CHUNK, sizeof(float));
-    s->chunk_out = (float *)lb_arena_take(a, rows * vp, sizeof(float));
     s->out = (float *)lb_arena_take(a, rows * vp, sizeof(float));
     s->max = (float *)lb_arena_take(a, rows, sizeof(float));
     s->sum = (float *)lb_arena_take(a, rows, sizeof(float));
@@ -129,6 +128,51 @@ static void join_running(const lb_kernels *k, float *out, float *max, float *sum
     *max = m;
 }
 
+/* ---- groups of chunks ---- */
+
+/* What a group's chunks have given to a head: out[16][padded width], max[16], sum[16] */
+static float *part_max(float *part, size_t vp)
+{
+    return part + LB_ATTN_GROUP * vp;
+}
+
+/* Nothing was given by chunk c. */
+static void no_part(float *part, size_t vp, size_t c)
+{
+    float *max = part_max(part, vp) + c % LB_ATTN_GROUP;
+    memset(part + c % LB_ATTN_GROUP * vp, 0, vp * sizeof(float));
+    max[0] = -INFINITY;
+    max[LB_ATTN_GROUP] = 0.0f;
+}
+
+/* A head's parts of chunks lo..hi-1 of a group, joined and added to out, *max and *sum (a first group: *sum is 0). vp floats in temp. */
+static LB_NOINLINE void join_group(const lb_kernels *k, float *part, size_t vp, size_t lo, size_t hi, float *out, float *max, float *sum, float *temp)
+{
+    float weight[LB_ATTN_GROUP], top, all, total = 0.0f;
+    const float *marks = part_max(part, vp);
+    bool any = false;
+    for (size_t c = lo; c < hi; c++) {
+        weight[c - lo] = marks[c];
+        any = any || !(marks[c] == -INFINITY);
+    }
+    if (!any) {
+        return;
+    }
+    k->softmax_chunk(weight, 0, 1, hi - lo, &top, &all, NULL);
+    memset(temp, 0, vp * sizeof(float));
+    for (size_t c = lo; c < hi; c++) {
+        k->axpby(temp, part + c * vp, 1.0f, weight[c - lo], vp);
+        total = lb_fma(marks[LB_ATTN_GROUP + c], weight[c - lo], total);
+    }
+    if (*sum == 0.0f) {
+        memcpy(out, temp, vp * sizeof(float));
+        *max = top;
+        *sum = total;
+    } else {
+        join_running(k, out, max, sum, temp, top, total, vp);
+    }
+}
+
 /* ---- memory ahead ---- */
 
 /*
@@ -162,15 +206,14 @@ static size_t next_blocks(size_t b, size_t own, size_t end, bool *coded)
     return *coded ? lb_min(end, own) - b : 1;
 }
 
-/* Scores of the first `most` positions of chunk c, for rows of one key head */
-static LB_NOINLINE void head_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t head, size_t c, size_t most, const lb_input *q,
-                        const float *lanes, float *scores, const lb_attn_scratch *a, void *scratch)
+/* Scores of the first `most` positions of chunk c, for rows of one key head, whose part of it is at `chunk` */
+static LB_NOINLINE void head_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t head, size_t c, unsigned char *chunk, size_t most,
+                                    const lb_input *q, const float *lanes, float *scores, const lb_attn_scratch *a, void *scratch)
 {
     const lb_kv *kv = &s->kv;
     const lb_kv_side *side = lb_kv_side_of(kv, LB_KV_KEY, c);
     const lb_kernels *k = s->exec.k;
     lb_matmul_fn *numbers = product_of(k, side, q->n);
-    unsigned char *chunk = lb_kv_chunk(kv, LB_KV_KEY, rows->layer, head, c);
     if (!side->room->bits) {
         numbers(chunk, side->tile_bytes, (most + LB_TILE_ROWS - 1) / LB_TILE_ROWS, side->width, q, scores, LB_KV_CHUNK, false, scratch);
         return;
@@ -197,9 +240,9 @@ static LB_NOINLINE void head_scores(const lbrt_session *s, const lb_attn_rows *r
     }
 }
 
-/* The values of chunk c, weighted with `p` (n rows of probabilities), for rows of one value head */
-static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *rows, size_t head, size_t c, size_t most, float *probabilities, size_t n_rows,
-                        float *out, const lb_attn_scratch *a, void *scratch)
+/* The values of chunk c, weighted with `p` (n rows of probabilities), for rows of one value head, whose part of it is at `chunk` */
+static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *rows, size_t head, size_t c, const unsigned char *chunk, size_t most,
+                                    float *probabilities, size_t n_rows, float *out, size_t stride, const lb_attn_scratch *a, void *scratch)
 {
     const lb_kv *kv = &s->kv;
     const lb_kv_side *side = lb_kv_side_of(kv, LB_KV_VALUE, c);
@@ -209,9 +252,8 @@ static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *r
     lb_input p = { .n = n_rows, .f32 = probabilities, .f32_stride = LB_KV_CHUNK, .q = a->p8, .q_stride = LB_KV_CHUNK,
                    .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups, .fetch = rows->fetch };
     const lb_kv_codes p8 = { .q = a->p8, .q_stride = LB_KV_CHUNK, .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups };
-    const unsigned char *chunk = lb_kv_chunk(kv, LB_KV_VALUE, rows->layer, head, c);
     if (!side->room->bits) {
-        numbers(chunk, side->tile_bytes, n_tiles, most, &p, out, vp, false, scratch);
+        numbers(chunk, side->tile_bytes, n_tiles, most, &p, out, stride, false, scratch);
         return;
     }
     const size_t first = c * LB_KV_CHUNK_BLOCKS, end = lb_min(first + LB_KV_CHUNK_BLOCKS, rows->own + 1);
@@ -221,8 +263,8 @@ static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *r
         const size_t at = (b - first) * LB_KV_BLOCK;
         if (!coded) {
             p.f32 = probabilities + at;
-            numbers(lb_kv_block(kv, LB_KV_VALUE, rows->layer, head, b), side->tile_bytes, n_tiles, lb_min(LB_KV_BLOCK, most - at), &p, out, vp,
-                    b > first, scratch);
+            numbers(lb_kv_block(kv, LB_KV_VALUE, rows->layer, head, b), side->tile_bytes, n_tiles, lb_min(LB_KV_BLOCK, most - at), &p, out,
+                    stride, b > first, scratch);
             continue;
         }
         const uint16_t *scale = (const uint16_t *)(const void *)chunk + at;
@@ -232,7 +274,7 @@ static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *r
                                  .tile_bytes = side->code_tile_bytes,
                                  .n_tiles = n_tiles,
                                  .k = positions };
-        k->kv_product[side->room->product](&w, &p, out, vp, b > first);
+        k->kv_product[side->room->product](&w, &p, out, stride, b > first);
     }
 }
 
@@ -266,8 +308,8 @@ static bool all_coded(const lbrt_session *s, const lb_attn_rows *rows, size_t c)
 }
 
 /* The softmax of n rows of one value head in such a chunk, and the values weighted with it. */
-static LB_NOINLINE void head_coded(const lbrt_session *s, const lb_attn_rows *rows, size_t head, size_t c, float *scores, size_t n, float *max, float *sum,
-                                   float *out, const lb_attn_scratch *a)
+static LB_NOINLINE void head_coded(const lbrt_session *s, const lb_attn_rows *rows, size_t c, const unsigned char *chunk, float *scores, size_t n,
+                                   float *max, float *sum, float *out, size_t stride, const lb_attn_scratch *a)
 {
     const lb_kv_side *side = lb_kv_side_of(&s->kv, LB_KV_VALUE, c);
     const lb_kernels *k = s->exec.k;
@@ -275,18 +317,22 @@ static LB_NOINLINE void head_coded(const lbrt_session *s, const lb_attn_rows *ro
     const lb_kv_codes p8 = { .q = a->p8, .q_stride = LB_KV_CHUNK, .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups };
     const lb_input p = { .n = n, .q = a->p8, .q_stride = LB_KV_CHUNK, .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups,
                          .fetch = rows->fetch };
-    const unsigned char *chunk = lb_kv_chunk(&s->kv, LB_KV_VALUE, rows->layer, head, c);
     const lb_kv_matrix w = { .codes = chunk + side->codes_at, .tile_bytes = side->code_tile_bytes, .n_tiles = vp / LB_TILE_ROWS, .k = LB_KV_CHUNK };
     k->kv_softmax(scores, LB_KV_CHUNK, n, (const uint16_t *)(const void *)chunk, &p8, max, sum, rows->fetch);
-    k->kv_product[side->room->product](&w, &p, out, vp, false);
+    k->kv_product[side->room->product](&w, &p, out, stride, false);
 }
 
-/* Chunk c, for rows that are tokens `position` on: fills max, sum and out; -inf, 0 and 0 where a row sees nothing of it. */
-static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *rows, size_t c, const lb_attn_scratch *a, void *scratch)
+/*
+ * Chunk c, for rows that are tokens `position` on: fills its place in the parts of its group, that of row 0 and others `stride` floats on.
+ * Where a row sees nothing of it these are -inf, 0 and 0.
+ */
+static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *rows, size_t c, float *part, size_t stride, const lb_attn_scratch *a,
+                                     void *scratch)
 {
     const lb_kernels *k = s->exec.k;
-    const lb_kv_layer *l = &s->kv.layers[rows->layer];
-    const size_t vp = padded(s->kv.side[LB_KV_VALUE].width), at = c * LB_KV_CHUNK;
+    const lb_kv *kv = &s->kv;
+    const lb_kv_layer *l = &kv->layers[rows->layer];
+    const size_t vp = padded(kv->side[LB_KV_VALUE].width), at = c * LB_KV_CHUNK;
     const size_t most = lb_min(rows->position + rows->tokens - at, LB_KV_CHUNK);
     const bool coded = all_coded(s, rows, c);
     lb_attn_scores(s, rows, c, most, a, scratch);
@@ -313,83 +359,37 @@ static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *
             memset(p + limit, 0, (most - limit) * sizeof(float));
         }
     }
-    const uint32_t heads = l->heads[LB_KV_VALUE];
-    const size_t per_head = rows->n / heads;
-    for (uint32_t i = 0; i < heads; i++) {
-        const size_t head = (size_t)rows->unit * heads + i, r = i * per_head;
-        float *scores = a->scores + r * LB_KV_CHUNK, *out = a->chunk_out + r * vp;
+    const size_t heads = l->heads[LB_KV_VALUE], per_head = rows->n / heads;
+    const unsigned char *chunk = lb_kv_unit(kv, rows->layer, rows->unit, c) + l->heads[LB_KV_KEY] * lb_kv_side_of(kv, LB_KV_KEY, c)->chunk_bytes;
+    float *out = part + c % LB_ATTN_GROUP * vp, *mark = part_max(part, vp) + c % LB_ATTN_GROUP;
+    for (size_t i = 0, r = 0; i < heads; i++, r += per_head, chunk += lb_kv_side_of(kv, LB_KV_VALUE, c)->chunk_bytes) {
+        float *scores = a->scores + r * LB_KV_CHUNK;
         if (coded) {
-            head_coded(s, rows, head, c, scores, per_head, a->max + r, a->sum + r, out, a);
+            head_coded(s, rows, c, chunk, scores, per_head, a->max + r, a->sum + r, out + r * stride, stride, a);
         } else {
-            head_values(s, rows, head, c, most, scores, per_head, out, a, scratch);
+            head_values(s, rows, rows->unit * heads + i, c, chunk, most, scores, per_head, out + r * stride, stride, a, scratch);
         }
     }
-    for (size_t r = 0; r < rows->n; r++) {
+    for (size_t r = 0; r < rows->n; r++, out += stride, mark += stride) {
         if (a->max[r] == -INFINITY) { /* what 0 times a number that is not finite would leave */
-            memset(a->chunk_out + r * vp, 0, vp * sizeof(float));
+            memset(out, 0, vp * sizeof(float));
             const size_t begin = coded ? seen_by(s, rows->layer, rows->position + r % rows->tokens).begin : 0;
             a->sum[r] = begin >= at + LB_KV_CHUNK ? 0.0f : a->sum[r]; /* else there was no finite score: NaN */
         }
+        mark[0] = a->max[r];
+        mark[LB_ATTN_GROUP] = a->sum[r];
     }
 }
 
 void lb_attn_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t c, size_t most, const lb_attn_scratch *a, void *scratch)
 {
-    const uint32_t heads = s->kv.layers[rows->layer].heads[LB_KV_KEY];
-    const size_t per_head = rows->n / heads;
-    for (uint32_t i = 0; i < heads; i++) {
-        const size_t from = rows->q_from + i * per_head;
-        lb_input q = query_rows(&s->kv.side[LB_KV_KEY], &rows->q, from, per_head);
+    const size_t heads = s->kv.layers[rows->layer].heads[LB_KV_KEY], per_head = rows->n / heads;
+    const size_t lanes = 4 * padded(s->kv.side[LB_KV_KEY].width);
+    unsigned char *chunk = lb_kv_unit(&s->kv, rows->layer, rows->unit, c);
+    for (size_t i = 0, r = 0; i < heads; i++, r += per_head, chunk += lb_kv_side_of(&s->kv, LB_KV_KEY, c)->chunk_bytes) {
+        lb_input q = query_rows(&s->kv.side[LB_KV_KEY], &rows->q, rows->q_from + r, per_head);
         q.fetch = rows->fetch;
-        head_scores(s, rows, (size_t)rows->unit * heads + i, c, most, &q, rows->q.lanes + 4 * from * padded(s->kv.side[LB_KV_KEY].width),
-                    a->scores + i * per_head * LB_KV_CHUNK, a, scratch);
-    }
-}
-
-/* ---- groups of chunks ---- */
-
-/* Puts what a chunk gave into its place among a group's parts. NULL: nothing. */
-static LB_NOINLINE void put_part(float *part, size_t vp, size_t c, const float *out, float max, float sum)
-{
-    float *to = part + c % LB_ATTN_GROUP * LB_TILE_ROWS;
-    for (size_t d = 0; d < vp; d += LB_TILE_ROWS, to += LB_ATTN_GROUP * LB_TILE_ROWS) {
-        if (out) {
-            memcpy(to, out + d, LB_TILE_ROWS * sizeof(float));
-        } else {
-            memset(to, 0, LB_TILE_ROWS * sizeof(float));
-        }
-    }
-    memset(to, 0, LB_TILE_ROWS * sizeof(float));
-    to[0] = out ? sum : 0.0f;
-    to[1] = out ? max : -INFINITY;
-}
-
-/* A head's parts of chunks lo..hi-1 of a group, joined and added to out, *max and *sum (a first group: *sum is 0). vp + 16 floats in temp. */
-static LB_NOINLINE void join_group(const lb_kernels *k, const float *part, size_t vp, size_t lo, size_t hi, float *out, float *max, float *sum, float *temp,
-                       void *scratch)
-{
-    float weight[LB_ATTN_GROUP], top, all;
-    const float *marks = part + vp * LB_ATTN_GROUP;
-    for (size_t c = lo; c < hi; c++) {
-        weight[c - lo] = marks[c * LB_TILE_ROWS + 1];
-    }
-    bool any = false;
-    for (size_t i = 0; i < hi - lo; i++) {
-        any = any || !(weight[i] == -INFINITY);
-    }
-    if (!any) {
-        return;
-    }
-    k->softmax_chunk(weight, 0, 1, hi - lo, &top, &all, NULL);
-    const lb_input x = { .n = 1, .f32 = weight, .f32_stride = LB_ATTN_GROUP };
-    k->gemv[LB_W_F32](part + lo * LB_TILE_ROWS, LB_ATTN_GROUP * LB_TILE_ROWS * sizeof(float), vp / LB_TILE_ROWS + 1, hi - lo, &x, temp, 0, false,
-                      scratch);
-    if (*sum == 0.0f) {
-        memcpy(out, temp, vp * sizeof(float));
-        *max = top;
-        *sum = temp[vp];
-    } else {
-        join_running(k, out, max, sum, temp, top, temp[vp], vp);
+        head_scores(s, rows, rows->unit * heads + i, c, chunk, most, &q, rows->q.lanes + (rows->q_from + r) * lanes, a->scores + r * LB_KV_CHUNK, a, scratch);
     }
 }
 
@@ -430,21 +430,20 @@ static void attention_item(void *context, size_t item, unsigned thread)
     lb_attn_queries_ready(s, &a.q, n, s->kv.layers[job->layer].heads[LB_KV_KEY]);
     const lb_attn_rows rows = { .layer = job->layer, .unit = (uint32_t)unit, .tokens = tokens, .n = n, .position = from,
                                 .own = from / LB_KV_BLOCK, .q = a.q };
-    float max[LB_MM_MAX_N], sum[LB_MM_MAX_N] = { 0 }, temp[1024 + LB_TILE_ROWS];
+    float max[LB_MM_MAX_N], sum[LB_MM_MAX_N] = { 0 }, temp[1024];
     bool sinks;
     const size_t begin = first_chunk(s, job->layer, from, end - 1, &sinks), last = (end - 1) / LB_KV_CHUNK;
     for (size_t c = sinks ? 0 : begin, lo = c, next; c <= last; c = next) {
         next = c + 1 < begin ? begin : c + 1;
-        attend_chunk(s, &rows, c, &a, scratch);
-        for (size_t r = 0; r < n; r++) {
-            put_part(a.parts + r * part, vp, c, a.chunk_out + r * vp, a.max[r], a.sum[r]);
-            for (size_t gap = c + 1; gap < next && gap % LB_ATTN_GROUP; gap++) {
-                put_part(a.parts + r * part, vp, gap, NULL, 0, 0);
+        attend_chunk(s, &rows, c, a.parts, part, &a, scratch);
+        for (size_t gap = c + 1; gap < next && gap % LB_ATTN_GROUP; gap++) {
+            for (size_t r = 0; r < n; r++) {
+                no_part(a.parts + r * part, vp, gap);
             }
         }
         if (c / LB_ATTN_GROUP != next / LB_ATTN_GROUP || next > last) {
             for (size_t r = 0; r < n; r++) {
-                join_group(k, a.parts + r * part, vp, lo % LB_ATTN_GROUP, c % LB_ATTN_GROUP + 1, a.out + r * vp, &max[r], &sum[r], temp, scratch);
+                join_group(k, a.parts + r * part, vp, lo % LB_ATTN_GROUP, c % LB_ATTN_GROUP + 1, a.out + r * vp, &max[r], &sum[r], temp);
             }
             lo = next;
         }
@@ -484,7 +483,7 @@ static void attention_run_item(void *context, size_t item, unsigned thread)
     lbrt_session *s = job->s;
     const lb_kv *kv = &s->kv;
     const lb_kv_layer *l = &kv->layers[job->layer];
-    const size_t vp = padded(kv->side[LB_KV_VALUE].width), pairs = job->n_chunks * job->units;
+    const size_t pairs = job->n_chunks * job->units;
     lb_attn_scratch a = lb_attn_scratch_of(s, thread);
     lb_fetch fetch = { .piece = piece_of(kv, l, job->group) };
     lb_attn_rows rows = { .layer = job->layer, .tokens = 1, .n = job->group, .position = job->first, .own = job->first / LB_KV_BLOCK,
@@ -493,23 +492,22 @@ static void attention_run_item(void *context, size_t item, unsigned thread)
     for (size_t i = item * job->run; i < end; i++) {
         const size_t unit = i % job->units, c = chunk_of(job, i), other = i + 1;
         const size_t next = other < pairs ? other : i;
-        fetch.at = lb_kv_chunk(kv, LB_KV_KEY, job->layer, next % job->units * l->heads[LB_KV_KEY], chunk_of(job, next));
+        fetch.at = lb_kv_unit(kv, job->layer, next % job->units, chunk_of(job, next));
         rows.unit = (uint32_t)unit;
         rows.q_from = unit * job->group;
-        attend_chunk(s, &rows, c, &a, lb_exec_scratch(&s->exec, thread));
-        for (size_t r = 0; r < job->group; r++) {
-            put_part(decode_part(job, unit * job->group + r, c), vp, c, a.chunk_out + r * vp, a.max[r], a.sum[r]);
-        }
+        attend_chunk(s, &rows, c, decode_part(job, rows.q_from, c), s->n_parts * lb_attn_part(kv->side[LB_KV_VALUE].width), &a,
+                     lb_exec_scratch(&s->exec, thread));
     }
 }
 
 /* Decoding: a head's parts joined. */
 static void attention_join_item(void *context, size_t head, unsigned thread)
 {
+    (void)thread;
     const attention_job *job = (const attention_job *)context;
     lbrt_session *s = job->s;
     const size_t vw = s->kv.side[LB_KV_VALUE].width, vp = padded(vw), last = job->first / LB_KV_CHUNK;
-    float out[1024], temp[1024 + LB_TILE_ROWS], max = 0, sum = 0;
+    float out[1024], temp[1024], max = 0, sum = 0;
     for (size_t c = job->sinks ? 0 : job->chunk0, end; c <= last; c = end) {
         end = lb_min(last + 1, lb_round_up(c + 1, LB_ATTN_GROUP));
         float *part = decode_part(job, head, c);
@@ -520,10 +518,10 @@ static void attention_join_item(void *context, size_t head, unsigned thread)
                 end = job->chunk0;
             }
             for (size_t gap = 1; gap < lb_min(job->chunk0, hi); gap++) {
-                put_part(part, vp, gap, NULL, 0, 0);
+                no_part(part, vp, gap);
             }
         }
-        join_group(s->exec.k, part, vp, c % LB_ATTN_GROUP, (hi - 1) % LB_ATTN_GROUP + 1, out, &max, &sum, temp, lb_exec_scratch(&s->exec, thread));
+        join_group(s->exec.k, part, vp, c % LB_ATTN_GROUP, (hi - 1) % LB_ATTN_GROUP + 1, out, &max, &sum, temp);
     }
     if (sum == 0.0f) { /* no finite score: no finite result */
         memset(out, 0, sizeof out);

@@ -154,8 +154,7 @@ unsigned char *lb_kv_chunk(const lb_kv *kv, unsigned side, uint32_t layer, size_
 {
     const lb_kv_layer *l = &kv->layers[layer];
     const size_t unit = head / l->heads[side], in_unit = head % l->heads[side];
-    const unsigned f = lb_kv_is_faint(kv, chunk);
-    return kv->pages[lb_kv_page_of(kv, chunk)]->data + l->at[f] + unit * l->unit_bytes[f] + in_unit * lb_kv_side_of(kv, side, chunk)->chunk_bytes +
+    return lb_kv_unit(kv, layer, unit, chunk) + in_unit * lb_kv_side_of(kv, side, chunk)->chunk_bytes +
            (side == LB_KV_VALUE ? l->heads[LB_KV_KEY] * lb_kv_side_of(kv, LB_KV_KEY, chunk)->chunk_bytes : 0);
 }
 

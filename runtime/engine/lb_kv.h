@@ -196,7 +196,13 @@ static inline size_t lb_kv_page_of(const lb_kv *kv, size_t chunk)
     return chunk < kv->n_chunks ? chunk : 1 + (chunk - 1) % (kv->n_chunks - 1);
 }
 
-/* A head's part of a chunk */
+/* A unit's part of a chunk, and in it a head's */
+static inline unsigned char *lb_kv_unit(const lb_kv *kv, uint32_t layer, size_t unit, size_t chunk)
+{
+    const lb_kv_layer *l = &kv->layers[layer];
+    const unsigned f = lb_kv_is_faint(kv, chunk);
+    return kv->pages[lb_kv_page_of(kv, chunk)]->data + l->at[f] + unit * l->unit_bytes[f];
+}
 unsigned char *lb_kv_chunk(const lb_kv *kv, unsigned side, uint32_t layer, size_t head, size_t chunk);
 
 /* The numbers of a block: the first, or one at or after the batch's first. */

@@ -29,7 +29,7 @@ typedef struct lb_attn_queries {
 /* Per-thread room for attention, behind the kernels' scratch. */
 typedef struct lb_attn_scratch {
     lb_attn_queries q;
-    float *scores, *chunk_out, *out; /* [rows][256], [rows][value width padded] twice */
+    float *scores, *out;             /* [rows][256], [rows][value width padded] */
     float *max, *sum;                /* [rows] */
     float *parts;                    /* [rows][lb_attn_part floats]: what chunks of a group have given */
     /* For a cache of codes: weighted probabilities as int8, what the blocks' means give */
@@ -163,10 +163,10 @@ typedef struct lb_attn_rows {
 /* Scores of the first `most` positions of chunk c, to a->scores. */
 void lb_attn_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t c, size_t most, const lb_attn_scratch *a, void *scratch);
 
-/* Floats of what the chunks of a group have given to a head: tiles [16 chunks][16], the values, then sum and maximum. */
+/* Floats of what the chunks of a group have given to a head: values [16 chunks][width rounded up to 16], maxima [16], sums [16] */
 static inline size_t lb_attn_part(size_t value_width)
 {
-    return (lb_round_up(value_width, LB_TILE_ROWS) + LB_TILE_ROWS) * LB_ATTN_GROUP;
+    return (lb_round_up(value_width, LB_TILE_ROWS) + 2) * LB_ATTN_GROUP;
 }
 
 /*
