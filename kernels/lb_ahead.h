@@ -21,12 +21,17 @@
 #define LB_PREFETCH(p) __builtin_prefetch(p)
 #endif
 
+LB_ALWAYS_INLINE void lb_fetch_until(lb_fetch *f, const uint8_t *end)
+{
+    for (; f->at < end; f->at += 64) {
+        LB_PREFETCH(f->at);
+    }
+}
+
 LB_ALWAYS_INLINE void lb_fetch_piece(lb_fetch *f)
 {
     if (f) {
-        for (const uint8_t *end = f->at + f->piece; f->at < end; f->at += 64) {
-            LB_PREFETCH(f->at);
-        }
+        lb_fetch_until(f, f->at + f->piece);
     }
 }
 

@@ -74,6 +74,7 @@ typedef void lb_masked_with_fn(lb_masked_expand_fn *expand, const void *w, size_
     LB_LINK void lb_softmax_chunk_##s(float *p, size_t stride, size_t n_rows, size_t n, float *max, float *sum,       \
                                       lb_fetch *fetch);                                                               \
     LB_LINK void lb_axpby_##s(float *o, const float *c, float a, float b, size_t n);                                  \
+    LB_LINK void lb_weigh_##s(float *o, const float *x, size_t stride, const float *w, size_t n, size_t width);       \
     LB_LINK void lb_f32_to_f16_##s(uint16_t *y, const float *x, size_t n);                                            \
     LB_LINK void lb_f16_to_f32_##s(float *y, const uint16_t *x, size_t n);                                            \
     LB_LINK size_t lb_argmax_##s(const float *x, size_t n)

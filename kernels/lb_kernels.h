@@ -149,6 +149,7 @@ typedef struct lb_input {
 typedef struct lb_fetch {
     const uint8_t *at;
     size_t piece; /* bytes for a row of softmax_chunk or kv_quantize */
+    size_t lines; /* kv_product: of 64 bytes, for every 256 bytes of codes that are read */
 } lb_fetch;
 
 /*
@@ -316,6 +317,12 @@ typedef struct lb_kernels {
 
     /* o_i = fma(b, c_i, a * o_i): joins a chunk's output c to the running output o */
     void (*axpby)(float *o, const float *c, float a, float b, size_t n);
+
+    /*
+     * o_i = the sum of w_c * x[c * stride + i] over c = 0 .. n-1, i < width, which is a multiple of 16: acc = +0; for each c: acc = fma(w_c, x_ci, acc). Joins
+     * the outputs of n chunks.
+     */
+    void (*weigh)(float *o, const float *x, size_t stride, const float *w, size_t n, size_t width);
 
     /* IEEE conversions, round to nearest even */
     void (*f32_to_f16)(uint16_t *y, const float *x, size_t n);

@@ -49,6 +49,7 @@
     k->rope = lb_rope_##s;                                                                                            \
     k->softmax_chunk = lb_softmax_chunk_##s;                                                                          \
     k->axpby = lb_axpby_##s;                                                                                          \
+    k->weigh = lb_weigh_##s;                                                                                          \
     k->f32_to_f16 = lb_f32_to_f16_##s;                                                                                \
     k->f16_to_f32 = lb_f16_to_f32_##s;                                                                                \
     k->argmax = lb_argmax_##s;                                                                                        \

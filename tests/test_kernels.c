@@ -34,7 +34,7 @@ static void test_levels(void)
             LB_CHECK((k->gemv[f] != NULL) == known && (k->gemm[f] != NULL) == known, "%s format %zu", name, f);
         }
         LB_CHECK(k->quantize_a8 && k->rmsnorm && k->add && k->scale && k->silu_mul && k->relu2_mul && k->rope && k->softmax_chunk &&
-                     k->axpby && k->f32_to_f16 && k->f16_to_f32 && k->argmax,
+                     k->axpby && k->weigh && k->f32_to_f16 && k->f16_to_f32 && k->argmax,
                  "%s", name);
     }
 }

@@ -171,6 +171,21 @@ static void check_softmax(const lb_kernels *ref, const lb_kernels *k, size_t n, 
     lb_test_guard_free(s);
 }
 
+static void check_weigh(const lb_kernels *ref, const lb_kernels *k, size_t n, size_t width, bool wild, bool at_start)
+{
+    const size_t stride = width + test_below(3) * 16;
+    float *x = test_floats((n - 1) * stride + width, at_start, wild), *w = test_floats(n, at_start, wild);
+    float *o = lb_test_guard(width * sizeof *o, at_start), *want = malloc(width * sizeof *want);
+    ref->weigh(want, x, stride, w, n, width);
+    k->weigh(o, x, stride, w, n, width);
+    const size_t i = test_differ(o, want, width);
+    LB_CHECK(i == width, "%zu of %zu: at %zu: %a, reference %a", n, width, i, (double)o[i % width], (double)want[i % width]);
+    free(want);
+    lb_test_guard_free(x);
+    lb_test_guard_free(w);
+    lb_test_guard_free(o);
+}
+
 static void check_half(const lb_kernels *ref, const lb_kernels *k, size_t n, bool at_start)
 {
     float *x = test_floats(n, at_start, true), *back = lb_test_guard(n * sizeof(float), at_start);
@@ -263,6 +278,10 @@ static void test_level(const lb_kernels *ref, const lb_kernels *k)
     for (size_t n = 1; n <= LB_KV_CHUNK; n++) {
         check_softmax(ref, k, n, 1 + test_below(8), (int)(n % 6), n % 2 == 0);
         check_softmax(ref, k, n, 1, 0, n % 2 != 0);
+    }
+    lb_test_case("%s weigh", k->isa);
+    for (size_t n = 1; n <= 16; n++) {
+        check_weigh(ref, k, n, 16 * (1 + test_below(9)), n % 3 == 0, n % 2 == 0);
     }
     lb_test_case("%s f16 conversions", k->isa);
     for (size_t i = 0; i < 2 * N_LENGTHS; i++) {

@@ -49,3 +49,13 @@ void lb_axpby_ref(float *o, const float *c, float a, float b, size_t n)
         o[i] = lb_fma(b, c[i], a * o[i]);
     }
 }
+
+void lb_weigh_ref(float *o, const float *x, size_t stride, const float *w, size_t n, size_t width)
+{
+    for (size_t i = 0; i < width; i++) {
+        o[i] = 0.0f;
+        for (size_t c = 0; c < n; c++) {
+            o[i] = lb_fma(w[c], x[c * stride + i], o[i]);
+        }
+    }
+}

@@ -37,7 +37,7 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_block_)(const lb_kv_matrix *w, si
     const size_t second = tiles == 2 && i + 1 < w->n_tiles, gap = second ? w->tile_bytes : 0;
     const bool in_place = LB_T_IN_PLACE && bits != 2;
     const uint8_t *codes = w->codes + i * w->tile_bytes, *ahead = x->fetch ? x->fetch->at : codes + LB_T_AHEAD;
-    const size_t line = t ? 0 : 64; /* later rows find the codes in the cache */
+    const size_t lines = t ? 0 : x->fetch ? x->fetch->lines * tiles / 2 : tiles; /* of every 128 bytes of codes; later rows find them in the cache */
     const int8_t *q = x->q + t / 4 * 4 * x->q_stride + t % 4 * 4;
     LB_F f[2][4];
     LB_UNROLL
@@ -57,10 +57,9 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_block_)(const lb_kv_matrix *w, si
         for (size_t done = 0; done < bytes; done += piece) {
             LB_ROLL
             for (size_t j = 0; j < piece; j += 128, codes += 128, q += 32 * quads) {
-                LB_UNROLL
-                for (size_t a = 0; a < 3; a++) { /* half of what is read, as lb_attention.c knows */
+                LB_ROLL
+                for (size_t l = 0; l < lines; l++, ahead += 64) {
                     LB_PREFETCH(ahead);
-                    ahead += line;
                 }
                 LB_UNROLL
                 for (size_t v = 0; v < 2; v++) {

@@ -185,6 +185,17 @@ LB_T_TARGET void LB_N(lb_axpby_)(float *o, const float *c, float a, float b, siz
     }
 }
 
+LB_T_TARGET void LB_N(lb_weigh_)(float *o, const float *x, size_t stride, const float *w, size_t n, size_t width)
+{
+    for (size_t i = 0; i < width; i += 16) {
+        LB_F acc = LB_V(set1)(0.0f);
+        for (size_t c = 0; c < n; c++) {
+            acc = LB_V(fma)(LB_V(set1)(w[c]), LB_V(load)(x + c * stride + i), acc);
+        }
+        LB_V(store)(o + i, acc);
+    }
+}
+
 /* 16 pairs at a time; the rest one by one */
 LB_T_TARGET void LB_N(lb_rope_)(float *x, const float *cs, size_t n_heads, size_t head_dim, size_t rot_dim, bool interleaved)
 {

@@ -69,16 +69,13 @@ LB_NOINLINE lb_attn_scratch lb_attn_scratch_of(const lbrt_session *s, unsigned t
     lb_attn_scratch a;
     lb_arena arena = { .base = (unsigned char *)lb_exec_scratch(&s->exec, thread) + s->attn_scratch_at };
     attn_layout(&a, &arena, s->model, s->attn_rows);
+    a.key_input = (lb_input){ 0 };
+    a.value_input = (lb_input){ .f32_stride = LB_KV_CHUNK, .q = a.p8, .q_stride = LB_KV_CHUNK, .scale = a.p8_scale, .sum = a.p8_sum,
+                                .group_stride = LB_KV_CHUNK / LB_KV_GROUP };
     return a;
 }
 
 typedef float four_floats LB_VECTOR(16);
-
-/* Where a row's codes are: fours begin with a KV head. */
-static size_t code_row(const lb_attn_queries *q, size_t row)
-{
-    return row / q->per_head * lb_round_up(q->per_head, 4) + row % q->per_head;
-}
 
 void lb_attn_query(const lbrt_session *s, lb_attn_queries *to, size_t row, const float *q)
 {
@@ -102,20 +99,25 @@ void lb_attn_queries_ready(const lbrt_session *s, lb_attn_queries *to, size_t ro
 {
     const size_t codes = query_codes(s->kv.side[LB_KV_KEY].width), groups = codes / LB_KV_GROUP;
     to->per_head = rows / heads;
-    for (size_t row = 0; s->kv.side[LB_KV_KEY].room->bits && row < rows; row += to->per_head) {
-        const size_t at = code_row(to, row);
+    for (size_t i = 0; s->kv.side[LB_KV_KEY].room->bits && i < heads; i++) { /* fours begin with a head */
+        const size_t at = i * lb_round_up(to->per_head, 4);
         const lb_kv_codes c8 = { .q = to->q + at * codes, .q_stride = codes, .scale = to->scale + at * groups, .sum = to->sum + at * groups,
                                  .group_stride = groups };
-        s->exec.k->kv_quantize(to->f32 + row * codes, codes, to->per_head, NULL, codes, &c8, NULL);
+        s->exec.k->kv_quantize(to->f32 + i * to->per_head * codes, codes, to->per_head, NULL, codes, &c8, NULL);
     }
 }
 
-/* Rows from.. of prepared queries, those of a KV head */
-static lb_input query_rows(const lb_kv_side *side, const lb_attn_queries *q, size_t from, size_t n)
+/* The rows of prepared queries that go with a KV head; what x has besides stays. */
+static void query_rows(const lb_kv_side *side, const lb_attn_queries *q, size_t head, lb_input *x)
 {
-    const size_t codes = query_codes(side->width), groups = codes / LB_KV_GROUP, at = code_row(q, from);
-    return (lb_input){ .n = n, .f32 = q->f32 + from * codes, .f32_stride = codes, .q = q->q + at * codes, .q_stride = codes,
-                       .scale = q->scale + at * groups, .sum = q->sum + at * groups, .group_stride = groups };
+    const size_t codes = query_codes(side->width), groups = codes / LB_KV_GROUP, at = head * lb_round_up(q->per_head, 4);
+    x->n = q->per_head;
+    x->f32 = q->f32 + head * q->per_head * codes;
+    x->f32_stride = x->q_stride = codes;
+    x->q = q->q + at * codes;
+    x->scale = q->scale + at * groups;
+    x->sum = q->sum + at * groups;
+    x->group_stride = groups;
 }
 
 /* A running softmax: maximum, sum of exponentials, and the output so far (not yet divided). */
@@ -159,9 +161,8 @@ static LB_NOINLINE void join_group(const lb_kernels *k, float *part, size_t vp, 
         return;
     }
     k->softmax_chunk(weight, 0, 1, hi - lo, &top, &all, NULL);
-    memset(temp, 0, vp * sizeof(float));
+    k->weigh(temp, part + lo * vp, vp, weight, hi - lo, vp);
     for (size_t c = lo; c < hi; c++) {
-        k->axpby(temp, part + c * vp, 1.0f, weight[c - lo], vp);
         total = lb_fma(marks[LB_ATTN_GROUP + c], weight[c - lo], total);
     }
     if (*sum == 0.0f) {
@@ -177,21 +178,43 @@ static LB_NOINLINE void join_group(const lb_kernels *k, float *part, size_t vp, 
 
 /*
  * Decoding reads memory at the bus's speed only if it asks for it all the time, not just while products run. So while a unit of KV heads is
- * computed the next one is prefetched, in order and at an even pace: by the products as they go on, and by the rest between them.
+ * computed what comes next is prefetched, in order and at an even pace: by the products as they go on, and by the rest between them.
+ * Of caches of codes that is, while scores are computed, the unit's values, and then the keys of the next unit: half a unit, so that what is there
+ * but not yet used leaves room in the first-level cache. Of others it is the next unit (their products take most of the time).
  */
 
-/* What the product of a chunk prefetches meanwhile (lb_input.fetch) */
-static size_t product_fetches(const lb_kv_side *side)
+static bool fetches_halves(const lb_kv *kv)
 {
-    return side->room->bits ? side->code_tiles * side->code_tile_bytes / 4 * 3 : side->block_bytes / 8 * 7;
+    return kv->side[LB_KV_KEY].room->bits && kv->side[LB_KV_VALUE].room->bits;
+}
+
+static size_t half_bytes(const lb_kv *kv, const lb_kv_layer *l, unsigned side)
+{
+    return l->heads[side] * kv->side[side].chunk_bytes;
+}
+
+/* What the product with a unit's keys or values prefetches meanwhile (lb_input.fetch), `lines` of every four that it reads */
+static size_t product_fetches(const lb_kv *kv, const lb_kv_layer *l, unsigned side, size_t lines)
+{
+    const lb_kv_side *s = &kv->side[side];
+    return l->heads[side] * (s->room->bits ? s->code_tiles * s->code_tile_bytes / 4 * lines : s->block_bytes / 8 * 7);
+}
+
+/* Lines of every four that leave the product behind `most` bytes at most; the softmax of a chunk has time for a quarter of what is read. */
+static size_t lines_for(const lb_kv *kv, const lb_kv_layer *l, unsigned side, size_t lines, size_t most)
+{
+    while (lines > 1 && product_fetches(kv, l, side, lines) > most) {
+        lines--;
+    }
+    return lines;
 }
 
 /* What is left for each row of the softmax, and of probabilities that are quantized */
-static size_t piece_of(const lb_kv *kv, const lb_kv_layer *l, size_t rows)
+static size_t piece_of(const lb_kv *kv, const lb_kv_layer *l, size_t rows, const size_t lines[LB_KV_SIDES])
 {
-    const lb_kv_side *key = &kv->side[LB_KV_KEY], *value = &kv->side[LB_KV_VALUE];
-    const size_t own = l->heads[LB_KV_KEY] * product_fetches(key) + l->heads[LB_KV_VALUE] * product_fetches(value);
-    return lb_round_up((l->unit_bytes[0] - lb_min(own, l->unit_bytes[0])) / (rows * (value->room->bits ? 2 : 1)), 64);
+    const size_t key = product_fetches(kv, l, LB_KV_KEY, lines[LB_KV_KEY]), value = product_fetches(kv, l, LB_KV_VALUE, lines[LB_KV_VALUE]);
+    const size_t all = fetches_halves(kv) ? half_bytes(kv, l, LB_KV_KEY) : l->unit_bytes[0], own = fetches_halves(kv) ? value : key + value;
+    return lb_round_up((all - lb_min(own, all)) / (rows * (kv->side[LB_KV_VALUE].room->bits ? 2 : 1)), 64);
 }
 
 static lb_matmul_fn *product_of(const lb_kernels *k, const lb_kv_side *side, size_t rows)
@@ -242,18 +265,20 @@ static LB_NOINLINE void head_scores(const lbrt_session *s, const lb_attn_rows *r
 
 /* The values of chunk c, weighted with `p` (n rows of probabilities), for rows of one value head, whose part of it is at `chunk` */
 static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *rows, size_t head, size_t c, const unsigned char *chunk, size_t most,
-                                    float *probabilities, size_t n_rows, float *out, size_t stride, const lb_attn_scratch *a, void *scratch)
+                                    float *probabilities, size_t n_rows, float *out, size_t stride, lb_attn_scratch *a, void *scratch)
 {
     const lb_kv *kv = &s->kv;
     const lb_kv_side *side = lb_kv_side_of(kv, LB_KV_VALUE, c);
     const lb_kernels *k = s->exec.k;
     const size_t vp = padded(side->width), n_tiles = vp / LB_TILE_ROWS, groups = LB_KV_CHUNK / LB_KV_GROUP;
     lb_matmul_fn *numbers = product_of(k, side, n_rows);
-    lb_input p = { .n = n_rows, .f32 = probabilities, .f32_stride = LB_KV_CHUNK, .q = a->p8, .q_stride = LB_KV_CHUNK,
-                   .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups, .fetch = rows->fetch };
     const lb_kv_codes p8 = { .q = a->p8, .q_stride = LB_KV_CHUNK, .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups };
+    lb_input *p = &a->value_input;
+    p->n = n_rows;
+    p->f32 = probabilities;
+    p->fetch = rows->fetch;
     if (!side->room->bits) {
-        numbers(chunk, side->tile_bytes, n_tiles, most, &p, out, stride, false, scratch);
+        numbers(chunk, side->tile_bytes, n_tiles, most, p, out, stride, false, scratch);
         return;
     }
     const size_t first = c * LB_KV_CHUNK_BLOCKS, end = lb_min(first + LB_KV_CHUNK_BLOCKS, rows->own + 1);
@@ -262,8 +287,8 @@ static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *r
         n = next_blocks(b, rows->own, end, &coded);
         const size_t at = (b - first) * LB_KV_BLOCK;
         if (!coded) {
-            p.f32 = probabilities + at;
-            numbers(lb_kv_block(kv, LB_KV_VALUE, rows->layer, head, b), side->tile_bytes, n_tiles, lb_min(LB_KV_BLOCK, most - at), &p, out,
+            p->f32 = probabilities + at;
+            numbers(lb_kv_block(kv, LB_KV_VALUE, rows->layer, head, b), side->tile_bytes, n_tiles, lb_min(LB_KV_BLOCK, most - at), p, out,
                     stride, b > first, scratch);
             continue;
         }
@@ -274,7 +299,7 @@ static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *r
                                  .tile_bytes = side->code_tile_bytes,
                                  .n_tiles = n_tiles,
                                  .k = positions };
-        k->kv_product[side->room->product](&w, &p, out, stride, b > first);
+        k->kv_product[side->room->product](&w, p, out, stride, b > first);
     }
 }
 
@@ -309,24 +334,24 @@ static bool all_coded(const lbrt_session *s, const lb_attn_rows *rows, size_t c)
 
 /* The softmax of n rows of one value head in such a chunk, and the values weighted with it. */
 static LB_NOINLINE void head_coded(const lbrt_session *s, const lb_attn_rows *rows, size_t c, const unsigned char *chunk, float *scores, size_t n,
-                                   float *max, float *sum, float *out, size_t stride, const lb_attn_scratch *a)
+                                   float *max, float *sum, float *out, size_t stride, lb_attn_scratch *a)
 {
     const lb_kv_side *side = lb_kv_side_of(&s->kv, LB_KV_VALUE, c);
     const lb_kernels *k = s->exec.k;
     const size_t vp = padded(side->width), groups = LB_KV_CHUNK / LB_KV_GROUP;
     const lb_kv_codes p8 = { .q = a->p8, .q_stride = LB_KV_CHUNK, .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups };
-    const lb_input p = { .n = n, .q = a->p8, .q_stride = LB_KV_CHUNK, .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups,
-                         .fetch = rows->fetch };
     const lb_kv_matrix w = { .codes = chunk + side->codes_at, .tile_bytes = side->code_tile_bytes, .n_tiles = vp / LB_TILE_ROWS, .k = LB_KV_CHUNK };
     k->kv_softmax(scores, LB_KV_CHUNK, n, (const uint16_t *)(const void *)chunk, &p8, max, sum, rows->fetch);
-    k->kv_product[side->room->product](&w, &p, out, stride, false);
+    a->value_input.n = n;
+    a->value_input.fetch = rows->fetch;
+    k->kv_product[side->room->product](&w, &a->value_input, out, stride, false);
 }
 
 /*
  * Chunk c, for rows that are tokens `position` on: fills its place in the parts of its group, that of row 0 and others `stride` floats on.
  * Where a row sees nothing of it these are -inf, 0 and 0.
  */
-static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *rows, size_t c, float *part, size_t stride, const lb_attn_scratch *a,
+static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *rows, size_t c, float *part, size_t stride, lb_attn_scratch *a,
                                      void *scratch)
 {
     const lb_kernels *k = s->exec.k;
@@ -334,8 +359,21 @@ static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *
     const lb_kv_layer *l = &kv->layers[rows->layer];
     const size_t vp = padded(kv->side[LB_KV_VALUE].width), at = c * LB_KV_CHUNK;
     const size_t most = lb_min(rows->position + rows->tokens - at, LB_KV_CHUNK);
-    const bool coded = all_coded(s, rows, c);
+    const bool coded = all_coded(s, rows, c), halves = rows->fetch && fetches_halves(kv);
+    const unsigned char *chunk = lb_kv_unit(kv, rows->layer, rows->unit, c) + l->heads[LB_KV_KEY] * lb_kv_side_of(kv, LB_KV_KEY, c)->chunk_bytes;
+    if (halves) {
+        if ((uintptr_t)chunk - (uintptr_t)rows->fetch->at < half_bytes(kv, l, LB_KV_KEY)) { /* what is left of its keys; else it is a run's first unit */
+            lb_fetch_until(rows->fetch, chunk);
+        }
+        rows->fetch->at = chunk;
+        rows->fetch->lines = rows->lines[LB_KV_KEY];
+    }
     lb_attn_scores(s, rows, c, most, a, scratch);
+    if (halves) {
+        lb_fetch_until(rows->fetch, chunk + half_bytes(kv, l, LB_KV_VALUE));
+        rows->fetch->at = rows->next;
+        rows->fetch->lines = rows->lines[LB_KV_VALUE];
+    }
     for (size_t r = 0, n; r < rows->n; r += n) {
         const size_t position = rows->position + r % rows->tokens, limit = lb_min(position + 1 - at, LB_KV_CHUNK);
         const lb_seen seen = seen_by(s, rows->layer, position);
@@ -359,8 +397,7 @@ static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *
             memset(p + limit, 0, (most - limit) * sizeof(float));
         }
     }
-    const size_t heads = l->heads[LB_KV_VALUE], per_head = rows->n / heads;
-    const unsigned char *chunk = lb_kv_unit(kv, rows->layer, rows->unit, c) + l->heads[LB_KV_KEY] * lb_kv_side_of(kv, LB_KV_KEY, c)->chunk_bytes;
+    const size_t heads = l->heads[LB_KV_VALUE], per_head = heads == 1 ? rows->n : rows->n / heads;
     float *out = part + c % LB_ATTN_GROUP * vp, *mark = part_max(part, vp) + c % LB_ATTN_GROUP;
     for (size_t i = 0, r = 0; i < heads; i++, r += per_head, chunk += lb_kv_side_of(kv, LB_KV_VALUE, c)->chunk_bytes) {
         float *scores = a->scores + r * LB_KV_CHUNK;
@@ -381,15 +418,18 @@ static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *
     }
 }
 
-void lb_attn_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t c, size_t most, const lb_attn_scratch *a, void *scratch)
+void lb_attn_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t c, size_t most, lb_attn_scratch *a, void *scratch)
 {
-    const size_t heads = s->kv.layers[rows->layer].heads[LB_KV_KEY], per_head = rows->n / heads;
-    const size_t lanes = 4 * padded(s->kv.side[LB_KV_KEY].width);
-    unsigned char *chunk = lb_kv_unit(&s->kv, rows->layer, rows->unit, c);
-    for (size_t i = 0, r = 0; i < heads; i++, r += per_head, chunk += lb_kv_side_of(&s->kv, LB_KV_KEY, c)->chunk_bytes) {
-        lb_input q = query_rows(&s->kv.side[LB_KV_KEY], &rows->q, rows->q_from + r, per_head);
-        q.fetch = rows->fetch;
-        head_scores(s, rows, rows->unit * heads + i, c, chunk, most, &q, rows->q.lanes + (rows->q_from + r) * lanes, a->scores + r * LB_KV_CHUNK, a, scratch);
+    const lb_kv *kv = &s->kv;
+    const size_t heads = kv->layers[rows->layer].heads[LB_KV_KEY], per_head = rows->q.per_head, bytes = lb_kv_side_of(kv, LB_KV_KEY, c)->chunk_bytes;
+    const size_t lanes = 4 * padded(kv->side[LB_KV_KEY].width) * per_head;
+    unsigned char *chunk = lb_kv_unit(kv, rows->layer, rows->unit, c);
+    a->key_input.fetch = rows->fetch;
+    for (size_t i = 0; i < heads; i++, chunk += bytes) {
+        const size_t head = rows->q_head + i;
+        query_rows(&kv->side[LB_KV_KEY], &rows->q, head, &a->key_input);
+        head_scores(s, rows, rows->unit * heads + i, c, chunk, most, &a->key_input, rows->q.lanes + head * lanes, a->scores + i * per_head * LB_KV_CHUNK, a,
+                    scratch);
     }
 }
 
@@ -485,18 +525,23 @@ static void attention_run_item(void *context, size_t item, unsigned thread)
     const lb_kv_layer *l = &kv->layers[job->layer];
     const size_t pairs = job->n_chunks * job->units;
     lb_attn_scratch a = lb_attn_scratch_of(s, thread);
-    lb_fetch fetch = { .piece = piece_of(kv, l, job->group) };
+    const size_t lines[LB_KV_SIDES] = { lines_for(kv, l, LB_KV_KEY, 4, half_bytes(kv, l, LB_KV_VALUE)),
+                                        lines_for(kv, l, LB_KV_VALUE, 3, half_bytes(kv, l, LB_KV_KEY)) };
+    lb_fetch fetch = { .piece = piece_of(kv, l, job->group, lines), .lines = 2 };
     lb_attn_rows rows = { .layer = job->layer, .tokens = 1, .n = job->group, .position = job->first, .own = job->first / LB_KV_BLOCK,
-                          .q = s->head_q, .fetch = &fetch };
-    const size_t end = lb_min((item + 1) * job->run, pairs);
-    for (size_t i = item * job->run; i < end; i++) {
-        const size_t unit = i % job->units, c = chunk_of(job, i), other = i + 1;
-        const size_t next = other < pairs ? other : i;
-        fetch.at = lb_kv_unit(kv, job->layer, next % job->units, chunk_of(job, next));
+                          .q = s->head_q, .fetch = &fetch, .lines = { lines[LB_KV_KEY], lines[LB_KV_VALUE] } };
+    const size_t end = lb_min((item + 1) * job->run, pairs), stride = s->n_parts * lb_attn_part(kv->side[LB_KV_VALUE].width);
+    size_t i = item * job->run, unit = i % job->units, c = chunk_of(job, i);
+    for (bool first = true; i < end; i++, first = false) {
+        const bool last = unit + 1 == job->units;
+        const size_t next_unit = last ? 0 : unit + 1, next = last ? chunk_of(job, lb_min(i + 1, pairs - 1)) : c;
+        rows.next = lb_kv_unit(kv, job->layer, next_unit, next);
+        fetch.at = first || !fetches_halves(kv) ? rows.next : fetch.at;
         rows.unit = (uint32_t)unit;
-        rows.q_from = unit * job->group;
-        attend_chunk(s, &rows, c, decode_part(job, rows.q_from, c), s->n_parts * lb_attn_part(kv->side[LB_KV_VALUE].width), &a,
-                     lb_exec_scratch(&s->exec, thread));
+        rows.q_head = unit * l->heads[LB_KV_KEY];
+        attend_chunk(s, &rows, c, decode_part(job, unit * job->group, c), stride, &a, lb_exec_scratch(&s->exec, thread));
+        unit = next_unit;
+        c = next;
     }
 }
 

@@ -37,6 +37,7 @@ typedef struct lb_attn_scratch {
     int8_t *p8;                      /* [rows][256] */
     float *p8_scale;
     int32_t *p8_sum;
+    lb_input key_input, value_input; /* what products read, as far as it is the same for all heads (made once: it is large) */
 } lb_attn_scratch;
 
 /*
@@ -155,13 +156,15 @@ typedef struct lb_attn_rows {
     size_t tokens, n; /* n: tokens times heads */
     size_t position, own; /* own: the tokens' block */
     lb_attn_queries q;
-    size_t q_from; /* row 0 among q */
+    size_t q_head; /* the first of the unit's key heads among those of q */
     /* Decoding: memory that the thread will read next; else NULL */
     lb_fetch *fetch;
+    const unsigned char *next; /* the next unit; of a cache of codes `fetch` is at the unit's own memory or there */
+    size_t lines[LB_KV_SIDES]; /* lb_fetch.lines while the product with keys and values runs */
 } lb_attn_rows;
 
 /* Scores of the first `most` positions of chunk c, to a->scores. */
-void lb_attn_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t c, size_t most, const lb_attn_scratch *a, void *scratch);
+void lb_attn_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t c, size_t most, lb_attn_scratch *a, void *scratch);
 
 /* Floats of what the chunks of a group have given to a head: values [16 chunks][width rounded up to 16], maxima [16], sums [16] */
 static inline size_t lb_attn_part(size_t value_width)
