@@ -349,7 +349,7 @@ typedef struct lb_kernels {
 
     /*
      * n_rows rows of x, `stride` floats apart, each of n numbers (a multiple of LB_KV_GROUP), times those of w in bf16 if it is not NULL: y_i = x_i * w_i.
-     * Groups of y, in the order that products want (above), are quantized as by quantize_a8, but scale = amax * (1 / 127). fetch may be NULL.
+     * Groups of y, in the order that products want (above), are quantized as by quantize_a8, but scale = amax * (1 / 127), or 0 and zeros below LB_KV_TINY. fetch may be NULL.
      */
     void (*kv_quantize)(const float *x, size_t stride, size_t n_rows, const uint16_t *w, size_t n, const lb_kv_codes *to, lb_fetch *fetch);
 

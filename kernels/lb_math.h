@@ -98,16 +98,17 @@ LB_ALWAYS_INLINE float lb_exp_down(float x)
 }
 
 /*
- * The same where a probability becomes a code of 8 bits: a polynomial of degree 3, within 1.1e-4 of it; exactly 1 at 0. Below -87 it is as at -87,
- * 1.6e-38, which is nothing beside the 1 that every softmax has.
+ * The same where a probability becomes a code of 8 bits: a polynomial of degree 3, within 1.1e-4 of it; exactly 1 at 0. Below -64 it is as at -64,
+ * 1.6e-28, which is nothing beside the 1 that every softmax has, and still a normal number after it has been multiplied by a scale.
  */
+#define LB_EXP_CODE_LO -64.0f
 #define LB_EXP_CODE_C1 0.69328293f
 #define LB_EXP_CODE_C2 0.24221096f
 #define LB_EXP_CODE_C3 0.05500893f
 
 LB_ALWAYS_INLINE float lb_exp_code(float x)
 {
-    x = LB_EXP_LO > x ? LB_EXP_LO : x;
+    x = LB_EXP_CODE_LO > x ? LB_EXP_CODE_LO : x;
     const float t = lb_fma(x, LB_EXP_LOG2E, LB_EXP2_MAGIC), r = lb_fma(x, LB_EXP_LOG2E, LB_EXP2_MAGIC - t);
     float p = lb_fma(LB_EXP_CODE_C3, r, LB_EXP_CODE_C2);
     p = lb_fma(p, r, LB_EXP_CODE_C1);
@@ -147,6 +148,7 @@ LB_ALWAYS_INLINE float lb_lane_max(const float lane[16])
 
 #define LB_A8_TOKEN_MIN 1e-5f /* a token's largest magnitude counts as at least this (BitNet) */
 #define LB_A8_TINY 1e-30f /* groups of activations whose largest magnitude is below are zero */
+#define LB_KV_TINY 1e-20f /* the same for queries and probabilities that a KV cache is multiplied with */
 #define LB_A8_ZERO_SCALE 0x1p-107f /* what such a group has for a scale, which is a normal number like any other's */
 
 /* The scale of a group of activations, amax >= LB_A8_TINY: amax / 127, rounded up to one of eight significands, 8/8 .. 15/8 */

@@ -115,7 +115,7 @@ static void check_quantize(const lb_kernels *ref, const lb_kernels *k, size_t ro
     float *scale = lb_test_guard(n_scale * sizeof *scale, at_start), *want_scale = malloc(n_scale * sizeof *scale);
     int32_t *sum = lb_test_guard(n_scale * sizeof *sum, at_start), *want_sum = malloc(n_scale * sizeof *sum);
     for (size_t i = 0; i < n_x && kind > 1; i++) {
-        x[i] = kind == 3 ? 0.0f : x[i] * 1e-31f;
+        x[i] = kind == 3 ? 0.0f : x[i] * 1e-21f;
     }
     for (size_t i = 0; i < n; i++) {
         w[i] = kind == 1 && test_below(50) == 0 ? (uint16_t)lb_test_random() : lb_f32_to_bf16(lb_test_gauss());

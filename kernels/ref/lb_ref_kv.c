@@ -74,7 +74,7 @@ void lb_kv_quantize_ref(const float *x, size_t stride, size_t n_rows, const uint
                 amax_bits = bits > amax_bits ? bits : amax_bits;
             }
             const float amax = lb_bits_f32(amax_bits);
-            const bool finite = amax_bits < 0x7f800000, any = finite && amax >= LB_A8_TINY;
+            const bool finite = amax_bits < 0x7f800000, any = finite && amax >= LB_KV_TINY;
             int8_t *q = to->q + r / 4 * 4 * to->q_stride + g * LB_KV_GROUP * 4 + r % 4 * 4;
             const size_t to_group = r / 4 * 4 * to->group_stride + 4 * g + r % 4;
             int32_t sum = 0;

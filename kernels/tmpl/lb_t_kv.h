@@ -220,7 +220,7 @@ LB_T_TARGET void LB_N(lb_kv_quantize_)(const float *x, size_t stride, size_t n_r
             const uint32_t amax_bits = (uint32_t)LB_V(max_all_i)(m);
             const float amax = lb_bits_f32(amax_bits);
             float inverse = 127.0f / amax, unit = amax * (1.0f / 127.0f);
-            if (LB_UNLIKELY(!(amax >= LB_A8_TINY && amax_bits < 0x7f800000))) {
+            if (LB_UNLIKELY(!(amax >= LB_KV_TINY && amax_bits < 0x7f800000))) {
                 unit = amax_bits < 0x7f800000 ? 0.0f : lb_bits_f32(0x7fc00000);
                 inverse = 0.0f;
                 LB_UNROLL
@@ -262,7 +262,7 @@ LB_T_TARGET void LB_N(lb_kv_softmax_)(float *s, size_t stride, size_t n_rows, co
         lb_fetch_piece(fetch);
         LB_ROLL
         for (size_t i = 0; i < LB_KV_CHUNK; i += 16) {
-            const LB_F x = LB_V(max)(LB_V(set1)(LB_EXP_LO), LB_V(sub)(LB_V(load)(row + i), m)), t = LB_V(fma)(x, log2e, magic);
+            const LB_F x = LB_V(max)(LB_V(set1)(LB_EXP_CODE_LO), LB_V(sub)(LB_V(load)(row + i), m)), t = LB_V(fma)(x, log2e, magic);
             const LB_F f = LB_V(fma)(x, log2e, LB_V(sub)(magic, t));
             LB_F p = LB_V(fma)(LB_V(set1)(LB_EXP_CODE_C3), f, LB_V(set1)(LB_EXP_CODE_C2));
             p = LB_V(fma)(p, f, LB_V(set1)(LB_EXP_CODE_C1));

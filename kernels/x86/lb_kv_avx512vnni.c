@@ -37,7 +37,7 @@ LB_ALWAYS_INLINE LB_TARGET_AVX512VNNI __m128 lb_scales(__m128i bits, __m128 *inv
 {
     const __m128 amax = _mm_castsi128_ps(bits), scale = _mm_mul_ps(amax, _mm_set1_ps(1.0f / 127.0f));
     const __mmask8 finite = _mm_cmplt_epu32_mask(bits, _mm_set1_epi32(0x7f800000));
-    const __mmask8 some = _mm_mask_cmp_ps_mask(finite, amax, _mm_set1_ps(LB_A8_TINY), _CMP_GE_OQ);
+    const __mmask8 some = _mm_mask_cmp_ps_mask(finite, amax, _mm_set1_ps(LB_KV_TINY), _CMP_GE_OQ);
     *any = some;
     *inverse = _mm_maskz_div_ps(some, _mm_set1_ps(127.0f), amax);
     return _mm_mask_mov_ps(_mm_maskz_mov_ps((__mmask8)~finite, _mm_set1_ps(NAN)), some, scale);
@@ -110,7 +110,7 @@ LB_TARGET_AVX512VNNI void lb_kv_softmax_avx512vnni(float *s, size_t stride, size
         __m512 f[4], t[4];
         LB_ROWS(b)
         {
-            const __m512 x = _mm512_max_ps(_mm512_set1_ps(LB_EXP_LO), _mm512_sub_ps(_mm512_loadu_ps(row[b]), top[b]));
+            const __m512 x = _mm512_max_ps(_mm512_set1_ps(LB_EXP_CODE_LO), _mm512_sub_ps(_mm512_loadu_ps(row[b]), top[b]));
             t[b] = _mm512_fmadd_ps(x, log2e, magic);
             f[b] = _mm512_fmadd_ps(x, log2e, _mm512_sub_ps(magic, t[b]));
             t[b] = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t[b]), 23));
@@ -132,7 +132,7 @@ LB_TARGET_AVX512VNNI void lb_kv_softmax_avx512vnni(float *s, size_t stride, size
                     LB_STAGE(p);
                     LB_STAGE(x);
                     LB_ROWS(b) p[b] = _mm512_fmadd_ps(p[b], f[b], _mm512_set1_ps(LB_EXP_CODE_C1));
-                    LB_ROWS(b) x[b] = _mm512_max_ps(_mm512_set1_ps(LB_EXP_LO), x[b]);
+                    LB_ROWS(b) x[b] = _mm512_max_ps(_mm512_set1_ps(LB_EXP_CODE_LO), x[b]);
                     LB_STAGE(p);
                     LB_STAGE(x);
                     LB_ROWS(b) p[b] = _mm512_fmadd_ps(p[b], f[b], _mm512_set1_ps(1.0f));
