@@ -57,10 +57,11 @@ LB_ALWAYS_INLINE LB_T_TARGET void LB_N(lb_t_kv_block_)(const lb_kv_matrix *w, si
         for (size_t done = 0; done < bytes; done += piece) {
             LB_ROLL
             for (size_t j = 0; j < piece; j += 128, codes += 128, q += 32 * quads) {
-                LB_ROLL
-                for (size_t l = 0; l < lines; l++, ahead += 64) {
-                    LB_PREFETCH(ahead);
+                LB_UNROLL
+                for (size_t l = 0; l < 2 * tiles; l++) { /* some of them once more rather than a branch */
+                    LB_PREFETCH(ahead + 64 * (l < lines ? l : lines ? lines - 1 : 0));
                 }
+                ahead += 64 * lines;
                 LB_UNROLL
                 for (size_t v = 0; v < 2; v++) {
                     LB_UNROLL
@@ -185,15 +186,28 @@ LB_T_TARGET void LB_N(lb_kv_product_q2_)(const lb_kv_matrix *w, const lb_input *
 
 LB_T_TARGET void LB_N(lb_kv_means_)(const uint16_t *means, size_t w, const float *x, size_t n, float *base)
 {
-    for (size_t t = 0; t < n; t++, base += 4) {
-        LB_F acc = LB_V(set1)(0.0f);
-        for (size_t c = 0; c < w; c++, x += LB_TILE_ROWS) {
-            acc = LB_V(fma)(LB_V(load_f16)(means + c * LB_TILE_ROWS), LB_V(load)(x), acc);
+    for (size_t t = 0; t < n; t += LB_T_TOKENS) {
+        const size_t last = n - t - 1; /* rows that are not there are the last one again */
+        LB_F acc[LB_T_TOKENS];
+        LB_UNROLL
+        for (size_t b = 0; b < LB_T_TOKENS; b++) {
+            acc[b] = LB_V(set1)(0.0f);
         }
-        float y[LB_TILE_ROWS];
-        LB_V(store)(y, acc);
-        for (size_t b = 0; b < 4; b++) {
-            base[b] = ((y[b] + y[4 + b]) + y[8 + b]) + y[12 + b];
+        LB_ROLL
+        for (size_t c = 0; c < w; c++) {
+            const LB_F m = LB_V(load_f16)(means + c * LB_TILE_ROWS);
+            LB_UNROLL
+            for (size_t b = 0; b < LB_T_TOKENS; b++) {
+                acc[b] = LB_V(fma)(m, LB_V(load)(x + (t + (b < last ? b : last)) * w * LB_TILE_ROWS + c * LB_TILE_ROWS), acc[b]);
+            }
+        }
+        LB_UNROLL
+        for (size_t b = 0; b < LB_T_TOKENS; b++) {
+            float y[LB_TILE_ROWS], *to = base + 4 * (t + (b < last ? b : last));
+            LB_V(store)(y, acc[b]);
+            for (size_t j = 0; j < 4; j++) {
+                to[j] = ((y[j] + y[4 + j]) + y[8 + j]) + y[12 + j];
+            }
         }
     }
 }

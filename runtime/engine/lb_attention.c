@@ -231,7 +231,7 @@ static size_t next_blocks(size_t b, size_t own, size_t end, bool *coded)
 
 /* Scores of the first `most` positions of chunk c, for rows of one key head, whose part of it is at `chunk` */
 static LB_NOINLINE void head_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t head, size_t c, unsigned char *chunk, size_t most,
-                                    const lb_input *q, const float *lanes, float *scores, const lb_attn_scratch *a, void *scratch)
+                                    lb_input *q, const float *lanes, float *scores, const lb_attn_scratch *a, void *scratch)
 {
     const lb_kv *kv = &s->kv;
     const lb_kv_side *side = lb_kv_side_of(kv, LB_KV_KEY, c);
@@ -247,8 +247,10 @@ static LB_NOINLINE void head_scores(const lbrt_session *s, const lb_attn_rows *r
         n = next_blocks(b, rows->own, end, &coded);
         const size_t at = (b - first) * LB_KV_BLOCK;
         if (!coded) {
+            q->fetch = NULL; /* itself: it lies elsewhere */
             numbers(lb_kv_block(kv, LB_KV_KEY, rows->layer, head, b), side->tile_bytes,
                     (lb_min(LB_KV_BLOCK, most - at) + LB_TILE_ROWS - 1) / LB_TILE_ROWS, side->width, q, scores + at, LB_KV_CHUNK, false, scratch);
+            q->fetch = rows->fetch;
             continue;
         }
         k->kv_means(lb_kv_means(chunk), padded(side->width) / 4, lanes, q->n, a->base);
@@ -288,8 +290,10 @@ static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *r
         const size_t at = (b - first) * LB_KV_BLOCK;
         if (!coded) {
             p->f32 = probabilities + at;
+            p->fetch = NULL;
             numbers(lb_kv_block(kv, LB_KV_VALUE, rows->layer, head, b), side->tile_bytes, n_tiles, lb_min(LB_KV_BLOCK, most - at), p, out,
                     stride, b > first, scratch);
+            p->fetch = rows->fetch;
             continue;
         }
         const uint16_t *scale = (const uint16_t *)(const void *)chunk + at;
