@@ -265,6 +265,27 @@ static LB_NOINLINE void head_scores(const lbrt_session *s, const lb_attn_rows *r
     }
 }
 
+/* Scores of the first `most` positions of chunk c, where the unit's part of it is at `chunk` */
+static LB_NOINLINE void unit_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t c, unsigned char *chunk, size_t most, lb_attn_scratch *a,
+                                    void *scratch)
+{
+    const lb_kv *kv = &s->kv;
+    const size_t heads = kv->layers[rows->layer].heads[LB_KV_KEY], per_head = rows->q.per_head, bytes = lb_kv_side_of(kv, LB_KV_KEY, c)->chunk_bytes;
+    const size_t lanes = 4 * padded(kv->side[LB_KV_KEY].width) * per_head;
+    a->key_input.fetch = rows->fetch;
+    for (size_t i = 0; i < heads; i++, chunk += bytes) {
+        const size_t head = rows->q_head + i;
+        query_rows(&kv->side[LB_KV_KEY], &rows->q, head, &a->key_input);
+        head_scores(s, rows, rows->unit * heads + i, c, chunk, most, &a->key_input, rows->q.lanes + head * lanes, a->scores + i * per_head * LB_KV_CHUNK, a,
+                    scratch);
+    }
+}
+
+void lb_attn_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t c, size_t most, lb_attn_scratch *a, void *scratch)
+{
+    unit_scores(s, rows, c, lb_kv_unit(&s->kv, rows->layer, rows->unit, c), most, a, scratch);
+}
+
 /* The values of chunk c, weighted with `p` (n rows of probabilities), for rows of one value head, whose part of it is at `chunk` */
 static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *rows, size_t head, size_t c, const unsigned char *chunk, size_t most,
                                     float *probabilities, size_t n_rows, float *out, size_t stride, lb_attn_scratch *a, void *scratch)
@@ -309,10 +330,6 @@ static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *r
 
 /* ---- what a token sees ---- */
 
-typedef struct lb_seen {
-    size_t begin, sinks; /* positions below `sinks` and from `begin` on; sinks <= begin */
-} lb_seen;
-
 static LB_NOINLINE lb_seen seen_by(const lbrt_session *s, uint32_t layer, size_t position)
 {
     const lb_hparams *h = &s->model->hparams;
@@ -352,11 +369,11 @@ static LB_NOINLINE void head_coded(const lbrt_session *s, const lb_attn_rows *ro
 }
 
 /*
- * Chunk c, for rows that are tokens `position` on: fills its place in the parts of its group, that of row 0 and others `stride` floats on.
+ * Chunk c, where the unit's part of it is at `unit`, for rows that are tokens `position` on: fills its place in the parts of its group, that of row 0 and others `stride` floats on.
  * Where a row sees nothing of it these are -inf, 0 and 0.
  */
-static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *rows, size_t c, float *part, size_t stride, lb_attn_scratch *a,
-                                     void *scratch)
+static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *rows, size_t c, unsigned char *unit, float *part, size_t stride,
+                                     lb_attn_scratch *a, void *scratch)
 {
     const lb_kernels *k = s->exec.k;
     const lb_kv *kv = &s->kv;
@@ -364,7 +381,7 @@ static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *
     const size_t vp = padded(kv->side[LB_KV_VALUE].width), at = c * LB_KV_CHUNK;
     const size_t most = lb_min(rows->position + rows->tokens - at, LB_KV_CHUNK);
     const bool coded = all_coded(s, rows, c), halves = rows->fetch && fetches_halves(kv);
-    const unsigned char *chunk = lb_kv_unit(kv, rows->layer, rows->unit, c) + l->heads[LB_KV_KEY] * lb_kv_side_of(kv, LB_KV_KEY, c)->chunk_bytes;
+    const unsigned char *chunk = unit + l->heads[LB_KV_KEY] * lb_kv_side_of(kv, LB_KV_KEY, c)->chunk_bytes;
     if (halves) {
         if ((uintptr_t)chunk - (uintptr_t)rows->fetch->at < half_bytes(kv, l, LB_KV_KEY)) { /* what is left of its keys; else it is a run's first unit */
             lb_fetch_until(rows->fetch, chunk);
@@ -372,7 +389,7 @@ static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *
         rows->fetch->at = chunk;
         rows->fetch->lines = rows->lines[LB_KV_KEY];
     }
-    lb_attn_scores(s, rows, c, most, a, scratch);
+    unit_scores(s, rows, c, unit, most, a, scratch);
     if (halves) {
         lb_fetch_until(rows->fetch, chunk + half_bytes(kv, l, LB_KV_VALUE));
         rows->fetch->at = rows->next;
@@ -380,7 +397,7 @@ static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *
     }
     for (size_t r = 0, n; r < rows->n; r += n) {
         const size_t position = rows->position + r % rows->tokens, limit = lb_min(position + 1 - at, LB_KV_CHUNK);
-        const lb_seen seen = seen_by(s, rows->layer, position);
+        const lb_seen seen = position == rows->position ? rows->seen : seen_by(s, rows->layer, position);
         const size_t begin = seen.begin > at ? lb_min(seen.begin - at, LB_KV_CHUNK) : 0, sinks = c == 0 ? lb_min(seen.sinks, begin) : 0;
         float *p = a->scores + r * LB_KV_CHUNK;
         n = rows->tokens == 1 && begin == 0 ? rows->n : 1;
@@ -422,21 +439,6 @@ static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *
     }
 }
 
-void lb_attn_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t c, size_t most, lb_attn_scratch *a, void *scratch)
-{
-    const lb_kv *kv = &s->kv;
-    const size_t heads = kv->layers[rows->layer].heads[LB_KV_KEY], per_head = rows->q.per_head, bytes = lb_kv_side_of(kv, LB_KV_KEY, c)->chunk_bytes;
-    const size_t lanes = 4 * padded(kv->side[LB_KV_KEY].width) * per_head;
-    unsigned char *chunk = lb_kv_unit(kv, rows->layer, rows->unit, c);
-    a->key_input.fetch = rows->fetch;
-    for (size_t i = 0; i < heads; i++, chunk += bytes) {
-        const size_t head = rows->q_head + i;
-        query_rows(&kv->side[LB_KV_KEY], &rows->q, head, &a->key_input);
-        head_scores(s, rows, rows->unit * heads + i, c, chunk, most, &a->key_input, rows->q.lanes + head * lanes, a->scores + i * per_head * LB_KV_CHUNK, a,
-                    scratch);
-    }
-}
-
 /* ---- the two ways of going through a cache ---- */
 
 typedef struct attention_job {
@@ -449,6 +451,7 @@ typedef struct attention_job {
     size_t chunk0, n_chunks; /* decoding: the first chunk seen, and how many: with the very first one if `sinks` */
     bool sinks;
     size_t run;         /* pairs of chunk and unit per item */
+    size_t piece, lines[LB_KV_SIDES]; /* what is prefetched: lb_fetch */
     float *out;
     size_t out_stride;
 } attention_job;
@@ -473,13 +476,13 @@ static void attention_item(void *context, size_t item, unsigned thread)
     }
     lb_attn_queries_ready(s, &a.q, n, s->kv.layers[job->layer].heads[LB_KV_KEY]);
     const lb_attn_rows rows = { .layer = job->layer, .unit = (uint32_t)unit, .tokens = tokens, .n = n, .position = from,
-                                .own = from / LB_KV_BLOCK, .q = a.q };
+                                .own = from / LB_KV_BLOCK, .q = a.q, .seen = seen_by(s, job->layer, from) };
     float max[LB_MM_MAX_N], sum[LB_MM_MAX_N] = { 0 }, temp[1024];
     bool sinks;
     const size_t begin = first_chunk(s, job->layer, from, end - 1, &sinks), last = (end - 1) / LB_KV_CHUNK;
     for (size_t c = sinks ? 0 : begin, lo = c, next; c <= last; c = next) {
         next = c + 1 < begin ? begin : c + 1;
-        attend_chunk(s, &rows, c, a.parts, part, &a, scratch);
+        attend_chunk(s, &rows, c, lb_kv_unit(&s->kv, job->layer, unit, c), a.parts, part, &a, scratch);
         for (size_t gap = c + 1; gap < next && gap % LB_ATTN_GROUP; gap++) {
             for (size_t r = 0; r < n; r++) {
                 no_part(a.parts + r * part, vp, gap);
@@ -529,23 +532,24 @@ static void attention_run_item(void *context, size_t item, unsigned thread)
     const lb_kv_layer *l = &kv->layers[job->layer];
     const size_t pairs = job->n_chunks * job->units;
     lb_attn_scratch a = lb_attn_scratch_of(s, thread);
-    const size_t lines[LB_KV_SIDES] = { lines_for(kv, l, LB_KV_KEY, 4, half_bytes(kv, l, LB_KV_VALUE)),
-                                        lines_for(kv, l, LB_KV_VALUE, 3, half_bytes(kv, l, LB_KV_KEY)) };
-    lb_fetch fetch = { .piece = piece_of(kv, l, job->group, lines), .lines = 2 };
+    lb_fetch fetch = { .piece = job->piece };
     lb_attn_rows rows = { .layer = job->layer, .tokens = 1, .n = job->group, .position = job->first, .own = job->first / LB_KV_BLOCK,
-                          .q = s->head_q, .fetch = &fetch, .lines = { lines[LB_KV_KEY], lines[LB_KV_VALUE] } };
+                          .q = s->head_q, .seen = seen_by(s, job->layer, job->first), .fetch = &fetch,
+                          .lines = { job->lines[LB_KV_KEY], job->lines[LB_KV_VALUE] } };
     const size_t end = lb_min((item + 1) * job->run, pairs), stride = s->n_parts * lb_attn_part(kv->side[LB_KV_VALUE].width);
-    size_t i = item * job->run, unit = i % job->units, c = chunk_of(job, i);
-    for (bool first = true; i < end; i++, first = false) {
-        const bool last = unit + 1 == job->units;
-        const size_t next_unit = last ? 0 : unit + 1, next = last ? chunk_of(job, lb_min(i + 1, pairs - 1)) : c;
-        rows.next = lb_kv_unit(kv, job->layer, next_unit, next);
-        fetch.at = first || !fetches_halves(kv) ? rows.next : fetch.at;
-        rows.unit = (uint32_t)unit;
-        rows.q_head = unit * l->heads[LB_KV_KEY];
-        attend_chunk(s, &rows, c, decode_part(job, unit * job->group, c), stride, &a, lb_exec_scratch(&s->exec, thread));
-        unit = next_unit;
-        c = next;
+    size_t i = item * job->run, u = i % job->units, c = chunk_of(job, i);
+    unsigned char *unit = lb_kv_unit(kv, job->layer, u, c), *next;
+    for (bool first = true; i < end; i++, first = false, unit = next) {
+        const bool last = u + 1 == job->units;
+        const size_t next_c = last ? chunk_of(job, lb_min(i + 1, pairs - 1)) : c;
+        next = last ? lb_kv_unit(kv, job->layer, 0, next_c) : unit + l->unit_bytes[lb_kv_is_faint(kv, c)];
+        rows.next = next;
+        fetch.at = first || !fetches_halves(kv) ? next : fetch.at;
+        rows.unit = (uint32_t)u;
+        rows.q_head = u * l->heads[LB_KV_KEY];
+        attend_chunk(s, &rows, c, unit, decode_part(job, u * job->group, c), stride, &a, lb_exec_scratch(&s->exec, thread));
+        u = last ? 0 : u + 1;
+        c = next_c;
     }
 }
 
@@ -588,6 +592,11 @@ void lb_attention(lbrt_session *s, uint32_t layer, const float *q, size_t n, siz
         job.chunk0 = first_chunk(s, layer, first, first, &job.sinks);
         job.n_chunks = first / LB_KV_CHUNK + 1 - job.chunk0 + job.sinks;
         const size_t pairs = job.n_chunks * units;
+        const lb_kv *kv = &s->kv;
+        const lb_kv_layer *l = &kv->layers[layer];
+        job.lines[LB_KV_KEY] = lines_for(kv, l, LB_KV_KEY, 4, half_bytes(kv, l, LB_KV_VALUE));
+        job.lines[LB_KV_VALUE] = lines_for(kv, l, LB_KV_VALUE, 3, half_bytes(kv, l, LB_KV_KEY));
+        job.piece = piece_of(kv, l, job.group, job.lines);
         job.run = lb_min(MAX_RUN, lb_max(1, pairs / (RUNS_PER_THREAD * s->exec.n_threads)));
         for (uint32_t h = 0; h < n_heads; h++) {
             lb_attn_query(s, &s->head_q, h, q + h * s->kv.side[LB_KV_KEY].width);

@@ -150,12 +150,18 @@ lb_attn_queries lb_attn_queries_take(lb_arena *a, size_t width, size_t rows);
 void lb_attn_query(const lbrt_session *s, lb_attn_queries *to, size_t row, const float *q);
 void lb_attn_queries_ready(const lbrt_session *s, lb_attn_queries *to, size_t rows, size_t heads);
 
+/* What a token sees: positions below `sinks` and from `begin` on; sinks <= begin */
+typedef struct lb_seen {
+    size_t begin, sinks;
+} lb_seen;
+
 /* Queries of one unit of KV heads: its query heads one after the other, of each the tokens at position .., all of the same block. */
 typedef struct lb_attn_rows {
     uint32_t layer, unit;
     size_t tokens, n; /* n: tokens times heads */
     size_t position, own; /* own: the tokens' block */
     lb_attn_queries q;
+    lb_seen seen;  /* by the first token; not for scores */
     size_t q_head; /* the first of the unit's key heads among those of q */
     /* Decoding: memory that the thread will read next; else NULL */
     lb_fetch *fetch;
