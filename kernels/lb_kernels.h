@@ -320,7 +320,7 @@ typedef struct lb_kernels {
 
     /*
      * o_i = the sum of w_c * x[c * stride + i] over c = 0 .. n-1, i < width, which is a multiple of 16: acc = +0; for each c: acc = fma(w_c, x_ci, acc). Joins
-     * the outputs of n chunks.
+     * the outputs of n chunks. Rows may overlap.
      */
     void (*weigh)(float *o, const float *x, size_t stride, const float *w, size_t n, size_t width);
 

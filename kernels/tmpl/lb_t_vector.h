@@ -187,8 +187,10 @@ LB_T_TARGET void LB_N(lb_axpby_)(float *o, const float *c, float a, float b, siz
 
 LB_T_TARGET void LB_N(lb_weigh_)(float *o, const float *x, size_t stride, const float *w, size_t n, size_t width)
 {
+    LB_ROLL
     for (size_t i = 0; i < width; i += 16) {
         LB_F acc = LB_V(set1)(0.0f);
+        LB_ROLL
         for (size_t c = 0; c < n; c++) {
             acc = LB_V(fma)(LB_V(set1)(w[c]), LB_V(load)(x + c * stride + i), acc);
         }

@@ -132,8 +132,8 @@ static void join_running(const lb_kernels *k, float *out, float *max, float *sum
 
 /* ---- groups of chunks ---- */
 
-/* What a group's chunks have given to a head: out[16][padded width], max[16], sum[16] */
-static float *part_max(float *part, size_t vp)
+/* What a group's chunks have given to a head: out[16][padded width], sum[16], max[16] */
+static float *part_sum(float *part, size_t vp)
 {
     return part + LB_ATTN_GROUP * vp;
 }
@@ -141,36 +141,34 @@ static float *part_max(float *part, size_t vp)
 /* Nothing was given by chunk c. */
 static void no_part(float *part, size_t vp, size_t c)
 {
-    float *max = part_max(part, vp) + c % LB_ATTN_GROUP;
+    float *sum = part_sum(part, vp) + c % LB_ATTN_GROUP;
     memset(part + c % LB_ATTN_GROUP * vp, 0, vp * sizeof(float));
-    max[0] = -INFINITY;
-    max[LB_ATTN_GROUP] = 0.0f;
+    sum[0] = 0.0f;
+    sum[LB_ATTN_GROUP] = -INFINITY;
 }
 
 /* A head's parts of chunks lo..hi-1 of a group, joined and added to out, *max and *sum (a first group: *sum is 0). vp floats in temp. */
 static LB_NOINLINE void join_group(const lb_kernels *k, float *part, size_t vp, size_t lo, size_t hi, float *out, float *max, float *sum, float *temp)
 {
-    float weight[LB_ATTN_GROUP], top, all, total = 0.0f;
-    const float *marks = part_max(part, vp);
+    float weight[LB_ATTN_GROUP], total[LB_TILE_ROWS], top, all;
+    const float *sums = part_sum(part, vp), *maxima = sums + LB_ATTN_GROUP;
     bool any = false;
     for (size_t c = lo; c < hi; c++) {
-        weight[c - lo] = marks[c];
-        any = any || !(marks[c] == -INFINITY);
+        weight[c - lo] = maxima[c];
+        any = any || !(maxima[c] == -INFINITY);
     }
     if (!any) {
         return;
     }
     k->softmax_chunk(weight, 0, 1, hi - lo, &top, &all, NULL);
     k->weigh(temp, part + lo * vp, vp, weight, hi - lo, vp);
-    for (size_t c = lo; c < hi; c++) {
-        total = lb_fma(marks[LB_ATTN_GROUP + c], weight[c - lo], total);
-    }
+    k->weigh(total, sums + lo, 1, weight, hi - lo, LB_TILE_ROWS); /* the first is what is wanted; the others reach into the maxima */
     if (*sum == 0.0f) {
         memcpy(out, temp, vp * sizeof(float));
         *max = top;
-        *sum = total;
+        *sum = total[0];
     } else {
-        join_running(k, out, max, sum, temp, top, total, vp);
+        join_running(k, out, max, sum, temp, top, total[0], vp);
     }
 }
 
@@ -419,7 +417,7 @@ static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *
         }
     }
     const size_t heads = l->heads[LB_KV_VALUE], per_head = heads == 1 ? rows->n : rows->n / heads;
-    float *out = part + c % LB_ATTN_GROUP * vp, *mark = part_max(part, vp) + c % LB_ATTN_GROUP;
+    float *out = part + c % LB_ATTN_GROUP * vp, *mark = part_sum(part, vp) + c % LB_ATTN_GROUP;
     for (size_t i = 0, r = 0; i < heads; i++, r += per_head, chunk += lb_kv_side_of(kv, LB_KV_VALUE, c)->chunk_bytes) {
         float *scores = a->scores + r * LB_KV_CHUNK;
         if (coded) {
@@ -434,8 +432,8 @@ static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *
             const size_t begin = coded ? seen_by(s, rows->layer, rows->position + r % rows->tokens).begin : 0;
             a->sum[r] = begin >= at + LB_KV_CHUNK ? 0.0f : a->sum[r]; /* else there was no finite score: NaN */
         }
-        mark[0] = a->max[r];
-        mark[LB_ATTN_GROUP] = a->sum[r];
+        mark[0] = a->sum[r];
+        mark[LB_ATTN_GROUP] = a->max[r];
     }
 }
 

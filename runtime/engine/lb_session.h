@@ -172,7 +172,7 @@ typedef struct lb_attn_rows {
 /* Scores of the first `most` positions of chunk c, to a->scores. */
 void lb_attn_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t c, size_t most, lb_attn_scratch *a, void *scratch);
 
-/* Floats of what the chunks of a group have given to a head: values [16 chunks][width rounded up to 16], maxima [16], sums [16] */
+/* Floats of what the chunks of a group have given to a head: values [16 chunks][width rounded up to 16], sums [16], maxima [16] */
 static inline size_t lb_attn_part(size_t value_width)
 {
     return (lb_round_up(value_width, LB_TILE_ROWS) + 2) * LB_ATTN_GROUP;
