@@ -18,99 +18,10 @@
 /* Decoding: pairs of chunk and unit in a row for one thread at most; runs per thread to level out. */
 enum { MAX_RUN = 16, RUNS_PER_THREAD = 8 };
 
-static size_t padded(size_t width)
-{
-    return lb_round_up(width, LB_TILE_ROWS);
-}
-
-static size_t query_codes(size_t width)
-{
-    return lb_round_up(width, LB_KV_GROUP);
-}
-
-LB_NOINLINE lb_attn_queries lb_attn_queries_take(lb_arena *a, size_t width, size_t rows)
-{
-    const size_t codes = query_codes(width);
-    lb_attn_queries q;
-    q.f32 = (float *)lb_arena_take(a, rows * codes, sizeof(float));
-    q.q = (int8_t *)lb_arena_take(a, 4 * rows, codes);
-    q.scale = (float *)lb_arena_take(a, 4 * rows * (codes / LB_KV_GROUP), sizeof(float));
-    q.sum = (int32_t *)lb_arena_take(a, 4 * rows * (codes / LB_KV_GROUP), sizeof(int32_t));
-    q.lanes = (float *)lb_arena_take(a, rows * padded(width), 4 * sizeof(float));
-    return q;
-}
-
-static LB_NOINLINE void attn_layout(lb_attn_scratch *s, lb_arena *a, const lbrt_model *m, size_t rows)
-{
-    const size_t vp = padded(m->v_width), p_groups = LB_KV_CHUNK / LB_KV_GROUP;
-    s->q = lb_attn_queries_take(a, m->hparams.head_dim, rows);
-    s->scores = (float *)lb_arena_take(a, rows * LB_KV_CHUNK, sizeof(float));
-    s->out = (float *)lb_arena_take(a, rows * vp, sizeof(float));
-    s->max = (float *)lb_arena_take(a, rows, sizeof(float));
-    s->sum = (float *)lb_arena_take(a, rows, sizeof(float));
-    s->parts = (float *)lb_arena_take(a, rows * lb_attn_part(m->v_width), sizeof(float));
-    s->base = (float *)lb_arena_take(a, rows * LB_KV_CHUNK_BLOCKS, sizeof(float));
-    rows = lb_round_up(rows, 4);
-    s->p8 = (int8_t *)lb_arena_take(a, rows, LB_KV_CHUNK);
-    s->p8_scale = (float *)lb_arena_take(a, rows * p_groups, sizeof(float));
-    s->p8_sum = (int32_t *)lb_arena_take(a, rows * p_groups, sizeof(int32_t));
-}
-
-size_t lb_attn_scratch_bytes(const lbrt_model *m, size_t rows)
-{
-    lb_attn_scratch s;
-    lb_arena count = { 0 };
-    attn_layout(&s, &count, m, rows);
-    return count.bytes;
-}
-
-LB_NOINLINE lb_attn_scratch lb_attn_scratch_of(const lbrt_session *s, unsigned thread)
-{
-    lb_attn_scratch a;
-    lb_arena arena = { .base = (unsigned char *)lb_exec_scratch(&s->exec, thread) + s->attn_scratch_at };
-    attn_layout(&a, &arena, s->model, s->attn_rows);
-    a.key_input = (lb_input){ 0 };
-    a.value_input = (lb_input){ .f32_stride = LB_KV_CHUNK, .q = a.p8, .q_stride = LB_KV_CHUNK, .scale = a.p8_scale, .sum = a.p8_sum,
-                                .group_stride = LB_KV_CHUNK / LB_KV_GROUP };
-    return a;
-}
-
-typedef float four_floats LB_VECTOR(16);
-
-void lb_attn_query(const lbrt_session *s, lb_attn_queries *to, size_t row, const float *q)
-{
-    const lb_kv_side *side = &s->kv.side[LB_KV_KEY];
-    const size_t width = side->width, stride = padded(width), codes = query_codes(width);
-    float *f = to->f32 + row * codes;
-    memcpy(f, q, width * sizeof *q);
-    memset(f + width, 0, (codes - width) * sizeof *q);
-    if (side->room->bits) {
-        for (size_t j = 0; j < 4; j++) { /* column c of quarter j: four times, for four blocks */
-            float *lanes = to->lanes + 4 * row * stride + 4 * j;
-            for (size_t c = 0; c < stride / 4; c++, f++, lanes += LB_TILE_ROWS) {
-                const four_floats v = { *f, *f, *f, *f };
-                memcpy(lanes, &v, sizeof v);
-            }
-        }
-    }
-}
-
-void lb_attn_queries_ready(const lbrt_session *s, lb_attn_queries *to, size_t rows, size_t heads)
-{
-    const size_t codes = query_codes(s->kv.side[LB_KV_KEY].width), groups = codes / LB_KV_GROUP;
-    to->per_head = rows / heads;
-    for (size_t i = 0; s->kv.side[LB_KV_KEY].room->bits && i < heads; i++) { /* fours begin with a head */
-        const size_t at = i * lb_round_up(to->per_head, 4);
-        const lb_kv_codes c8 = { .q = to->q + at * codes, .q_stride = codes, .scale = to->scale + at * groups, .sum = to->sum + at * groups,
-                                 .group_stride = groups };
-        s->exec.k->kv_quantize(to->f32 + i * to->per_head * codes, codes, to->per_head, NULL, codes, &c8, NULL);
-    }
-}
-
 /* The rows of prepared queries that go with a KV head; what x has besides stays. */
 static void query_rows(const lb_kv_side *side, const lb_attn_queries *q, size_t head, lb_input *x)
 {
-    const size_t codes = query_codes(side->width), groups = codes / LB_KV_GROUP, at = head * lb_round_up(q->per_head, 4);
+    const size_t codes = lb_attn_codes(side->width), groups = codes / LB_KV_GROUP, at = head * lb_round_up(q->per_head, 4);
     x->n = q->per_head;
     x->f32 = q->f32 + head * q->per_head * codes;
     x->f32_stride = x->q_stride = codes;
@@ -215,6 +126,24 @@ static size_t piece_of(const lb_kv *kv, const lb_kv_layer *l, size_t rows, const
     return lb_round_up((all - lb_min(own, all)) / (rows * (kv->side[LB_KV_VALUE].room->bits ? 2 : 1)), 64);
 }
 
+/* A unit's keys come, and then its values: so `values` on, and then the next unit, is what is to be prefetched. */
+static void begin_keys(const lb_attn_rows *rows, const unsigned char *values, size_t key_bytes)
+{
+    lb_fetch *f = rows->fetch;
+    if ((uintptr_t)values - (uintptr_t)f->at < key_bytes) { /* what is left of the keys; else it is a run's first unit */
+        lb_fetch_until(f, values);
+    }
+    f->at = values;
+    f->lines = rows->lines[LB_KV_KEY];
+}
+
+static void begin_values(const lb_attn_rows *rows, const unsigned char *end)
+{
+    lb_fetch_until(rows->fetch, end);
+    rows->fetch->at = rows->next;
+    rows->fetch->lines = rows->lines[LB_KV_VALUE];
+}
+
 static lb_matmul_fn *product_of(const lb_kernels *k, const lb_kv_side *side, size_t rows)
 {
     return rows == 1 ? k->gemv[side->room->weights] : k->gemm[side->room->weights];
@@ -251,7 +180,7 @@ static LB_NOINLINE void head_scores(const lbrt_session *s, const lb_attn_rows *r
             q->fetch = rows->fetch;
             continue;
         }
-        k->kv_means(lb_kv_means(chunk), padded(side->width) / 4, lanes, q->n, a->base);
+        k->kv_means(lb_kv_means(chunk), lb_attn_width(side->width) / 4, lanes, q->n, a->base);
         const lb_kv_matrix w = { .codes = chunk + side->codes_at + (b - first) * tiles * side->code_tile_bytes,
                                  .tile_bytes = side->code_tile_bytes,
                                  .n_tiles = n * tiles,
@@ -269,7 +198,7 @@ static LB_NOINLINE void unit_scores(const lbrt_session *s, const lb_attn_rows *r
 {
     const lb_kv *kv = &s->kv;
     const size_t heads = kv->layers[rows->layer].heads[LB_KV_KEY], per_head = rows->q.per_head, bytes = lb_kv_side_of(kv, LB_KV_KEY, c)->chunk_bytes;
-    const size_t lanes = 4 * padded(kv->side[LB_KV_KEY].width) * per_head;
+    const size_t lanes = 4 * lb_attn_width(kv->side[LB_KV_KEY].width) * per_head;
     a->key_input.fetch = rows->fetch;
     for (size_t i = 0; i < heads; i++, chunk += bytes) {
         const size_t head = rows->q_head + i;
@@ -284,6 +213,11 @@ void lb_attn_scores(const lbrt_session *s, const lb_attn_rows *rows, size_t c, s
     unit_scores(s, rows, c, lb_kv_unit(&s->kv, rows->layer, rows->unit, c), most, a, scratch);
 }
 
+static lb_kv_codes probability_codes(const lb_attn_scratch *a)
+{
+    return (lb_kv_codes){ .q = a->p8, .q_stride = LB_KV_CHUNK, .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = LB_KV_CHUNK / LB_KV_GROUP };
+}
+
 /* The values of chunk c, weighted with `p` (n rows of probabilities), for rows of one value head, whose part of it is at `chunk` */
 static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *rows, size_t head, size_t c, const unsigned char *chunk, size_t most,
                                     float *probabilities, size_t n_rows, float *out, size_t stride, lb_attn_scratch *a, void *scratch)
@@ -291,9 +225,9 @@ static LB_NOINLINE void head_values(const lbrt_session *s, const lb_attn_rows *r
     const lb_kv *kv = &s->kv;
     const lb_kv_side *side = lb_kv_side_of(kv, LB_KV_VALUE, c);
     const lb_kernels *k = s->exec.k;
-    const size_t vp = padded(side->width), n_tiles = vp / LB_TILE_ROWS, groups = LB_KV_CHUNK / LB_KV_GROUP;
+    const size_t vp = lb_attn_width(side->width), n_tiles = vp / LB_TILE_ROWS;
     lb_matmul_fn *numbers = product_of(k, side, n_rows);
-    const lb_kv_codes p8 = { .q = a->p8, .q_stride = LB_KV_CHUNK, .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups };
+    const lb_kv_codes p8 = probability_codes(a);
     lb_input *p = &a->value_input;
     p->n = n_rows;
     p->f32 = probabilities;
@@ -357,8 +291,8 @@ static LB_NOINLINE void head_coded(const lbrt_session *s, const lb_attn_rows *ro
 {
     const lb_kv_side *side = lb_kv_side_of(&s->kv, LB_KV_VALUE, c);
     const lb_kernels *k = s->exec.k;
-    const size_t vp = padded(side->width), groups = LB_KV_CHUNK / LB_KV_GROUP;
-    const lb_kv_codes p8 = { .q = a->p8, .q_stride = LB_KV_CHUNK, .scale = a->p8_scale, .sum = a->p8_sum, .group_stride = groups };
+    const size_t vp = lb_attn_width(side->width);
+    const lb_kv_codes p8 = probability_codes(a);
     const lb_kv_matrix w = { .codes = chunk + side->codes_at, .tile_bytes = side->code_tile_bytes, .n_tiles = vp / LB_TILE_ROWS, .k = LB_KV_CHUNK };
     k->kv_softmax(scores, LB_KV_CHUNK, n, (const uint16_t *)(const void *)chunk, &p8, max, sum, rows->fetch);
     a->value_input.n = n;
@@ -376,22 +310,16 @@ static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *
     const lb_kernels *k = s->exec.k;
     const lb_kv *kv = &s->kv;
     const lb_kv_layer *l = &kv->layers[rows->layer];
-    const size_t vp = padded(kv->side[LB_KV_VALUE].width), at = c * LB_KV_CHUNK;
+    const size_t vp = lb_attn_width(kv->side[LB_KV_VALUE].width), at = c * LB_KV_CHUNK;
     const size_t most = lb_min(rows->position + rows->tokens - at, LB_KV_CHUNK);
     const bool coded = all_coded(s, rows, c), halves = rows->fetch && fetches_halves(kv);
     const unsigned char *chunk = unit + l->heads[LB_KV_KEY] * lb_kv_side_of(kv, LB_KV_KEY, c)->chunk_bytes;
     if (halves) {
-        if ((uintptr_t)chunk - (uintptr_t)rows->fetch->at < half_bytes(kv, l, LB_KV_KEY)) { /* what is left of its keys; else it is a run's first unit */
-            lb_fetch_until(rows->fetch, chunk);
-        }
-        rows->fetch->at = chunk;
-        rows->fetch->lines = rows->lines[LB_KV_KEY];
+        begin_keys(rows, chunk, half_bytes(kv, l, LB_KV_KEY));
     }
     unit_scores(s, rows, c, unit, most, a, scratch);
     if (halves) {
-        lb_fetch_until(rows->fetch, chunk + half_bytes(kv, l, LB_KV_VALUE));
-        rows->fetch->at = rows->next;
-        rows->fetch->lines = rows->lines[LB_KV_VALUE];
+        begin_values(rows, chunk + half_bytes(kv, l, LB_KV_VALUE));
     }
     for (size_t r = 0, n; r < rows->n; r += n) {
         const size_t position = rows->position + r % rows->tokens, limit = lb_min(position + 1 - at, LB_KV_CHUNK);
@@ -460,7 +388,7 @@ static void attention_item(void *context, size_t item, unsigned thread)
     const attention_job *job = (const attention_job *)context;
     lbrt_session *s = job->s;
     const lb_kernels *k = s->exec.k;
-    const size_t kw = s->kv.side[LB_KV_KEY].width, vw = s->kv.side[LB_KV_VALUE].width, vp = padded(vw), part = lb_attn_part(vw);
+    const size_t kw = s->kv.side[LB_KV_KEY].width, vw = s->kv.side[LB_KV_VALUE].width, vp = lb_attn_width(vw), part = lb_attn_part(vw);
     const size_t units = job->units;
     const size_t first_block = job->first / job->block, blocks = (job->first + job->n - 1) / job->block - first_block + 1;
     /* The last blocks see the most positions: hand them out first. */
@@ -519,6 +447,70 @@ static size_t chunk_of(const attention_job *job, size_t i)
 }
 
 /*
+ * Decoding, most of the time: a unit is a key head and a value head, both all codes, and the token sees the whole chunk. What does attend_chunk's work
+ * then, with all that is the same for a run worked out before: reading goes on where this takes no time.
+ */
+typedef struct coded_run {
+    const lb_kernels *k;
+    lb_kv_product_fn *key_product, *value_product;
+    lb_kv_matrix key, value;
+    lb_kv_codes p8;
+    size_t key_bytes, value_bytes, key_codes_at, value_codes_at, means_width, q_bytes, q_groups, lanes, width;
+} coded_run;
+
+static bool is_coded_run(const lbrt_session *s, uint32_t layer)
+{
+    const lb_kv_layer *l = &s->kv.layers[layer];
+    return fetches_halves(&s->kv) && l->heads[LB_KV_KEY] == 1 && l->heads[LB_KV_VALUE] == 1;
+}
+
+static LB_NOINLINE coded_run coded_run_of(const lbrt_session *s, const lb_attn_scratch *a, size_t n)
+{
+    const lb_kv_side *key = &s->kv.side[LB_KV_KEY], *value = &s->kv.side[LB_KV_VALUE];
+    const size_t codes = lb_attn_codes(key->width), fours = lb_round_up(n, 4);
+    coded_run d = { .k = s->exec.k, .key_product = s->exec.k->kv_product[key->room->product], .value_product = s->exec.k->kv_product[value->room->product] };
+    d.key = (lb_kv_matrix){ .tile_bytes = key->code_tile_bytes, .n_tiles = key->code_tiles, .k = lb_round_up(key->width, LB_GROUP), .base = a->base,
+                            .base_stride = LB_KV_CHUNK_BLOCKS };
+    d.value = (lb_kv_matrix){ .tile_bytes = value->code_tile_bytes, .n_tiles = value->code_tiles, .k = LB_KV_CHUNK };
+    d.p8 = probability_codes(a);
+    d.key_bytes = key->chunk_bytes;
+    d.value_bytes = value->chunk_bytes;
+    d.key_codes_at = key->codes_at;
+    d.value_codes_at = value->codes_at;
+    d.means_width = lb_attn_width(key->width) / 4;
+    d.q_bytes = fours * codes;
+    d.q_groups = fours * (codes / LB_KV_GROUP);
+    d.lanes = n * 4 * lb_attn_width(key->width);
+    d.width = lb_attn_width(value->width);
+    return d;
+}
+
+static void attend_coded(const coded_run *d, const lb_attn_rows *rows, unsigned char *unit, float *out, float *mark, size_t stride, lb_attn_scratch *a)
+{
+    unsigned char *values = unit + d->key_bytes;
+    lb_kv_matrix key = d->key, value = d->value;
+    begin_keys(rows, values, d->key_bytes);
+    a->key_input.q = rows->q.q + rows->q_head * d->q_bytes;
+    a->key_input.scale = rows->q.scale + rows->q_head * d->q_groups;
+    a->key_input.sum = rows->q.sum + rows->q_head * d->q_groups;
+    key.codes = unit + d->key_codes_at;
+    key.row_scale = (const uint16_t *)(const void *)unit;
+    d->k->kv_means(lb_kv_means(unit), d->means_width, rows->q.lanes + rows->q_head * d->lanes, rows->n, a->base);
+    d->key_product(&key, &a->key_input, a->scores, LB_KV_CHUNK, false);
+    begin_values(rows, values + d->value_bytes);
+    d->k->kv_softmax(a->scores, LB_KV_CHUNK, rows->n, (const uint16_t *)(const void *)values, &d->p8, a->max, a->sum, rows->fetch);
+    value.codes = values + d->value_codes_at;
+    d->value_product(&value, &a->value_input, out, stride, false);
+    for (size_t r = 0; r < rows->n; r++, out += stride, mark += stride) {
+        if (a->max[r] == -INFINITY) { /* as in attend_chunk */
+            memset(out, 0, d->width * sizeof(float));
+        }
+        mark[0] = a->sum[r];
+        mark[LB_ATTN_GROUP] = a->max[r];
+    }
+}
+
+/*
  * Decoding: a run of pairs of chunk and unit; units of a chunk follow each other in memory. The thread's next run is likely to follow, as
  * lb_pool_run deals out items that lie together.
  */
@@ -537,6 +529,13 @@ static void attention_run_item(void *context, size_t item, unsigned thread)
     const size_t end = lb_min((item + 1) * job->run, pairs), stride = s->n_parts * lb_attn_part(kv->side[LB_KV_VALUE].width);
     size_t i = item * job->run, u = i % job->units, c = chunk_of(job, i);
     unsigned char *unit = lb_kv_unit(kv, job->layer, u, c), *next;
+    const bool can_be_coded = is_coded_run(s, job->layer);
+    const coded_run coded = can_be_coded ? coded_run_of(s, &a, job->group) : (coded_run){ 0 };
+    if (can_be_coded) {
+        query_rows(&kv->side[LB_KV_KEY], &rows.q, 0, &a.key_input);
+        a.value_input.n = job->group;
+    }
+    a.key_input.fetch = a.value_input.fetch = &fetch;
     for (bool first = true; i < end; i++, first = false, unit = next) {
         const bool last = u + 1 == job->units;
         const size_t next_c = last ? chunk_of(job, lb_min(i + 1, pairs - 1)) : c;
@@ -545,7 +544,13 @@ static void attention_run_item(void *context, size_t item, unsigned thread)
         fetch.at = first || !fetches_halves(kv) ? next : fetch.at;
         rows.unit = (uint32_t)u;
         rows.q_head = u * l->heads[LB_KV_KEY];
-        attend_chunk(s, &rows, c, unit, decode_part(job, u * job->group, c), stride, &a, lb_exec_scratch(&s->exec, thread));
+        float *part = decode_part(job, u * job->group, c);
+        if (can_be_coded && all_coded(s, &rows, c) && rows.seen.begin <= c * LB_KV_CHUNK && !lb_kv_is_faint(kv, c)) {
+            const size_t in_group = c % LB_ATTN_GROUP;
+            attend_coded(&coded, &rows, unit, part + in_group * coded.width, part_sum(part, coded.width) + in_group, stride, &a);
+        } else {
+            attend_chunk(s, &rows, c, unit, part, stride, &a, lb_exec_scratch(&s->exec, thread));
+        }
         u = last ? 0 : u + 1;
         c = next_c;
     }
@@ -557,7 +562,7 @@ static void attention_join_item(void *context, size_t head, unsigned thread)
     (void)thread;
     const attention_job *job = (const attention_job *)context;
     lbrt_session *s = job->s;
-    const size_t vw = s->kv.side[LB_KV_VALUE].width, vp = padded(vw), last = job->first / LB_KV_CHUNK;
+    const size_t vw = s->kv.side[LB_KV_VALUE].width, vp = lb_attn_width(vw), last = job->first / LB_KV_CHUNK;
     float out[1024], temp[1024], max = 0, sum = 0;
     for (size_t c = job->sinks ? 0 : job->chunk0, end; c <= last; c = end) {
         end = lb_min(last + 1, lb_round_up(c + 1, LB_ATTN_GROUP));

@@ -15,6 +15,16 @@ enum { LB_ATTN_ROWS = 32 };
 /* Chunks that are joined by one product (lb_attention.c). */
 enum { LB_ATTN_GROUP = 16 };
 
+/* A head's width in tiles of 16, and in groups of codes */
+static inline size_t lb_attn_width(size_t width)
+{
+    return lb_round_up(width, LB_TILE_ROWS);
+}
+static inline size_t lb_attn_codes(size_t width)
+{
+    return lb_round_up(width, LB_KV_GROUP);
+}
+
 /* Queries ready for attention. */
 typedef struct lb_attn_queries {
     float *f32;    /* [rows][width of keys rounded up to LB_KV_GROUP], zero behind the width */
