@@ -1,7 +1,7 @@
 /*
  * Attention over the KV cache, in fixed chunks of 256 positions (as in FlashAttention, arXiv 2205.14135): for each chunk scores s = K q,
  * p = exp(s - m), o = V' p with its own maximum m. Chunks are joined in groups of LB_ATTN_GROUP, chunk c in group c / 16: with M the
- * largest m of a group its output is the product of the chunks' outputs (as columns) and the weights exp(m - M), its sum likewise; groups
+ * largest m of a group its output is the sum of the chunks' outputs times the weights exp(m - M), its sum likewise; groups
  * are joined in order by a running softmax. A query's arithmetic depends on nothing but its own position, so any batch split and any
  * number of threads gives the same bits; a chunk that a query does not see counts with weight 0.
  *
@@ -301,8 +301,8 @@ static LB_NOINLINE void head_coded(const lbrt_session *s, const lb_attn_rows *ro
 }
 
 /*
- * Chunk c, where the unit's part of it is at `unit`, for rows that are tokens `position` on: fills its place in the parts of its group, that of row 0 and others `stride` floats on.
- * Where a row sees nothing of it these are -inf, 0 and 0.
+ * Chunk c, where the unit's part of it is at `unit`, for rows that are tokens `position` on: fills its place in the parts of its group, that of
+ * row 0 at `part` and those of others `stride` floats on. Where a row sees nothing of it these are -inf, 0 and 0.
  */
 static LB_NOINLINE void attend_chunk(const lbrt_session *s, const lb_attn_rows *rows, size_t c, unsigned char *unit, float *part, size_t stride,
                                      lb_attn_scratch *a, void *scratch)
@@ -522,7 +522,7 @@ static void attention_run_item(void *context, size_t item, unsigned thread)
     const lb_kv_layer *l = &kv->layers[job->layer];
     const size_t pairs = job->n_chunks * job->units;
     lb_attn_scratch a = lb_attn_scratch_of(s, thread);
-    lb_fetch fetch = { .piece = job->piece };
+    lb_fetch fetch = { .piece = job->piece, .lines = job->lines[kv->side[LB_KV_KEY].room->bits ? LB_KV_KEY : LB_KV_VALUE] };
     lb_attn_rows rows = { .layer = job->layer, .tokens = 1, .n = job->group, .position = job->first, .own = job->first / LB_KV_BLOCK,
                           .q = s->head_q, .seen = seen_by(s, job->layer, job->first), .fetch = &fetch,
                           .lines = { job->lines[LB_KV_KEY], job->lines[LB_KV_VALUE] } };

@@ -30,8 +30,9 @@
  *   number   scale * (code - 128), scale * (2 code - 15), scale * (2 code - 3)
  *   means    a tile f16 [w][16], w = (width rounded up to 16) / 4: dimension j w + c of block b at row 4 j + b, column c. So a product of
  *            the tile with a query cut into quarters, which are tokens of one product, has what the four blocks need: row 4 j + b of token j.
- * Attention over codes is exact integer arithmetic (lb_kv_product_fn in kernels/lb_kernels.h): the query as int8 in groups of 32
- * dimensions, score = mean . q + scale * (codes . q); and probability times the value's scale as int8 in groups of 32 positions.
+ * Attention over codes is exact integer arithmetic (lb_kv_product_fn in kernels/lb_kernels.h): the query as int8 in groups of 64
+ * dimensions, score = mean . q + scale * (codes . q); and probability times the value's scale as int8 in groups of 64 positions. Where a chunk's
+ * values are all codes, exponentials are those of lb_exp_code: which chunks these are depends on the query's position alone, too.
  * Subtracting a block's mean is what makes 4 bits enough for keys with large constant parts (biases): docs of the measurement in lb_kv_pack.c.
  *
  * Positions here are indices into the cache: after lbrt_compress a token's position in the text is larger (lbrt_session.evicted).
