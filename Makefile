@@ -23,7 +23,8 @@ LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/obj/%.o)
 # In optimized builds: for size what does no arithmetic and what few machines use; no tables for unwinding, as nothing is thrown through C
 COLD_OBJ := $(filter $(addprefix $(BUILD)/obj/,runtime/api/% runtime/text/% formats/container/% \
     runtime/base/lb_os% runtime/base/lb_status% runtime/base/lb_buffer% runtime/engine/lb_model% runtime/engine/lb_adapter% \
-    runtime/engine/lb_session% runtime/engine/lb_kv_move% runtime/engine/lb_kv_share% runtime/engine/lb_kv.o runtime/engine/lb_snap% runtime/engine/lb_attn_queries% kernels/lb_select% kernels/x86/%_sse.o),$(LIB_OBJ))
+    runtime/engine/lb_session% runtime/engine/lb_kv_move% runtime/engine/lb_kv_share% \
+    runtime/engine/lb_kv.o runtime/engine/lb_snap% runtime/engine/lb_attn_queries% kernels/lb_select% kernels/x86/%_sse.o),$(LIB_OBJ))
 TOOL_OBJ := $(TOOL_SRC:%.c=$(BUILD)/obj/%.o)
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/obj/%.o)
 TESTS    := $(patsubst tests/test_%.c,%,$(sort $(wildcard tests/test_*.c)))

@@ -65,20 +65,26 @@ static void test_exp(void)
     LB_CHECK(isnan(lb_exp(NAN)) && isnan(lb_exp(lb_bits_f32(0x7fc00001))) && isnan(lb_exp(lb_bits_f32(0xffffffff))), "NaN");
 }
 
+/* The largest error of f for lo <= x <= 0: in units of the last place of exp(x), or relative to it */
+static double exp_error(float (*f)(float), float lo, bool ulps, float *at)
+{
+    double worst = 0.0;
+    for (uint32_t u = 0x80000000; u <= lb_f32_bits(lo); u += 2053) {
+        const float x = lb_bits_f32(u);
+        const double y = exp((double)x), error = fabs((double)f(x) - y) / (ulps ? ldexp(1.0, ilogb(y) - 23) : y);
+        if (error > worst) {
+            worst = error;
+            *at = x;
+        }
+    }
+    return worst;
+}
+
 static void test_exp_down(void)
 {
     lb_test_case("exp of softmax: within 2.2 ulp, exact at the edges");
-    double worst = 0.0;
     float at = 0.0f;
-    for (uint32_t u = 0x80000000; u <= lb_f32_bits(LB_EXP_LO); u += 2053) {
-        const float x = lb_bits_f32(u);
-        const double y = exp((double)x);
-        const double error = fabs((double)lb_exp_down(x) - y) / ldexp(1.0, ilogb(y) - 23);
-        if (error > worst) {
-            worst = error;
-            at = x;
-        }
-    }
+    const double worst = exp_error(lb_exp_down, LB_EXP_LO, true, &at);
     LB_CHECK(worst < 2.2, "%.3f ulp at %a", worst, (double)at);
     LB_CHECK(lb_exp_down(0.0f) == 1.0f && lb_exp_down(-0.0f) == 1.0f, "exp(0)");
     LB_CHECK(lb_exp_down(LB_EXP_LO) > 0.0f && lb_exp_down(-87.01f) == 0.0f && lb_exp_down(-INFINITY) == 0.0f, "below");
@@ -88,16 +94,8 @@ static void test_exp_down(void)
 static void test_exp_code(void)
 {
     lb_test_case("exp of probabilities that become codes: within 1.1e-4, exact at the edges");
-    double worst = 0.0;
     float at = 0.0f;
-    for (uint32_t u = 0x80000000; u <= lb_f32_bits(LB_EXP_CODE_LO); u += 2053) {
-        const float x = lb_bits_f32(u);
-        const double error = fabs((double)lb_exp_code(x) / exp((double)x) - 1.0);
-        if (error > worst) {
-            worst = error;
-            at = x;
-        }
-    }
+    const double worst = exp_error(lb_exp_code, LB_EXP_CODE_LO, false, &at);
     LB_CHECK(worst < 1.1e-4, "%g at %a", worst, (double)at);
     LB_CHECK(lb_exp_code(0.0f) == 1.0f && lb_exp_code(-0.0f) == 1.0f, "exp(0)");
     LB_CHECK(lb_exp_code(-INFINITY) == lb_exp_code(LB_EXP_CODE_LO) && lb_exp_code(-1e30f) < 1.7e-28f, "below");

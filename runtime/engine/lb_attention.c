@@ -109,7 +109,7 @@ static size_t product_fetches(const lb_kv *kv, const lb_kv_layer *l, unsigned si
     return l->heads[side] * (s->room->bits ? s->code_tiles * s->code_tile_bytes / 4 * lines : s->block_bytes / 8 * 7);
 }
 
-/* Lines of every four that leave the product behind `most` bytes at most; the softmax of a chunk has time for a quarter of what is read. */
+/* `lines` of every four, or as many as are `most` bytes. Measured: of keys three with q8, else four; of values three. The rest is left to the softmax. */
 static size_t lines_for(const lb_kv *kv, const lb_kv_layer *l, unsigned side, size_t lines, size_t most)
 {
     while (lines > 1 && product_fetches(kv, l, side, lines) > most) {
@@ -501,11 +501,8 @@ static void attend_coded(const coded_run *d, const lb_attn_rows *rows, unsigned 
     d->k->kv_softmax(a->scores, LB_KV_CHUNK, rows->n, (const uint16_t *)(const void *)values, &d->p8, a->max, a->sum, rows->fetch);
     value.codes = values + d->value_codes_at;
     d->value_product(&value, &a->value_input, out, stride, false);
-    for (size_t r = 0; r < rows->n; r++, out += stride, mark += stride) {
-        if (a->max[r] == -INFINITY) { /* as in attend_chunk */
-            memset(out, 0, d->width * sizeof(float));
-        }
-        mark[0] = a->sum[r];
+    for (size_t r = 0; r < rows->n; r++, mark += stride) {
+        mark[0] = a->sum[r]; /* NaN if no score is finite, and so is all that comes of it */
         mark[LB_ATTN_GROUP] = a->max[r];
     }
 }
@@ -597,7 +594,7 @@ void lb_attention(lbrt_session *s, uint32_t layer, const float *q, size_t n, siz
         const size_t pairs = job.n_chunks * units;
         const lb_kv *kv = &s->kv;
         const lb_kv_layer *l = &kv->layers[layer];
-        job.lines[LB_KV_KEY] = lines_for(kv, l, LB_KV_KEY, 4, half_bytes(kv, l, LB_KV_VALUE));
+        job.lines[LB_KV_KEY] = lines_for(kv, l, LB_KV_KEY, kv->side[LB_KV_KEY].room->bits == 8 ? 3 : 4, half_bytes(kv, l, LB_KV_VALUE));
         job.lines[LB_KV_VALUE] = lines_for(kv, l, LB_KV_VALUE, 3, half_bytes(kv, l, LB_KV_KEY));
         job.piece = piece_of(kv, l, job.group, job.lines);
         job.run = lb_min(MAX_RUN, lb_max(1, pairs / (RUNS_PER_THREAD * s->exec.n_threads)));
