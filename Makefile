@@ -108,7 +108,7 @@ stress: $(BUILD)/stress $(BUILD)/lbrt-convert
 
 SECONDS ?= 60
 # Kernels see no hostile bytes that were not checked, and take minutes to compile with everything: the address sanitizer is enough there.
-FUZZ_BASE := tests/fuzz/lb_fuzz.c tests/fuzz/lb_fuzz_api.c tests/fuzz/lb_fuzz_api_calls.c tests/hand_file.c tests/make_adapter.c tests/make_models.c \
+FUZZ_BASE := tests/fuzz/lb_fuzz.c tests/fuzz/lb_fuzz_text.c tests/fuzz/lb_fuzz_api.c tests/fuzz/lb_fuzz_api_calls.c tests/hand_file.c tests/make_adapter.c tests/make_models.c \
 	tests/small_models.c
 FUZZ_MAKE = $(MAKE) BUILD=build-fuzz CC=clang CFLAGS="-O1 -g -DLB_DEBUG -DLB_FUZZER -fno-omit-frame-pointer \
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined" KERNEL_CFLAGS=-fno-sanitize=undefined,fuzzer-no-link

@@ -104,6 +104,21 @@ static void seeds_tokenizer(void)
         "\"added_tokens\":[{\"id\":5,\"content\":\"<|end|>\",\"special\":true,\"lstrip\":false,\"rstrip\":true}],"
         "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"\xc4\xa0\":2,\"ab\":3,\"\xc4\xa0" "ab\":4},\"merges\":[\"a b\",[\"\xc4\xa0\",\"ab\"]]}}";
     put("tokenizer", "byte-level", 0, bpe, sizeof bpe - 1);
+    static const char split[] =
+        "{\"added_tokens\":[{\"id\":0,\"content\":\"<s>\",\"special\":true},{\"id\":9,\"content\":\"<t>\",\"special\":false,\"lstrip\":true}],"
+        "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?i:'s|'t|'re|'ve|'m|'ll|'d)|"
+        "[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+\"},"
+        "\"behavior\":\"Isolated\",\"invert\":false},{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}]},"
+        "\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":\"ByteLevel\"},{\"type\":\"TemplateProcessing\",\"single\":["
+        "{\"SpecialToken\":{\"id\":\"<s>\"}},{\"Sequence\":{\"id\":\"A\"}},{\"SpecialToken\":{\"id\":\"<t>\"}}]}]},"
+        "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteLevel\"}]},\"model\":{\"type\":\"BPE\",\"ignore_merges\":true,"
+        "\"vocab\":{\"<s>\":0,\"a\":1,\"b\":2,\"ab\":3},\"merges\":[\"a b\"]}}";
+    put("tokenizer", "split", 0, split, sizeof split - 1);
+    static const char metaspace[] =
+        "{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"\xe2\x96\x81\",\"prepend_scheme\":\"first\",\"split\":false},\"decoder\":"
+        "{\"type\":\"Metaspace\"},\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"unk_token\":\"<unk>\",\"vocab\":{\"<unk>\":0,\"<0x0A>\":1,"
+        "\"\xe2\x96\x81\":2,\"a\":3,\"\xe2\x96\x81" "a\":4},\"merges\":[[\"\xe2\x96\x81\",\"a\"]]}}";
+    put("tokenizer", "metaspace", 0, metaspace, sizeof metaspace - 1);
     static const char config[] = "{\"add_bos_token\":true,\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"</s>\"},\"chat_template\":"
                                  "\"{% for m in messages %}{{ m['content'] + eos_token }}{% endfor %}\",\"added_tokens_decoder\":{\"7\":{\"content\":\"<x>\",\"special\":true}}}";
     put("tokenizer", "config", 1, config, sizeof config - 1);
@@ -115,6 +130,24 @@ static void seeds_tokenizer(void)
     put("tokenizer", "model-config", 6, b.data, b.n);
     put("tokenizer", "model-config-ids", 3, b.data, b.n);
     mk_free(&b);
+    static const char *const configs[][3] = {
+        { "model-unequal", "LlamaForCausalLM", ",\"num_key_value_heads\":[1],\"intermediate_size\":[64],\"rope_parameters\":{\"rope_theta\":1e4,\"rope_type\":"
+          "\"linear\",\"factor\":2.0}" },
+        { "model-windows", "Qwen2ForCausalLM", ",\"sliding_window\":8,\"use_sliding_window\":true,\"max_window_layers\":0,\"layer_types\":[\"sliding_attention\"]" },
+        { "model-parts", "LlamaForCausalLM", ",\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"int-quantized\",\"sparsity_config\":"
+          "{\"format\":\"sparse-24-bitmask\"}}" },
+        { "model-spqr", "MistralForCausalLM", ",\"quantization_config\":{\"quant_method\":\"spqr\",\"bits\":3,\"beta1\":16,\"beta2\":16}" },
+        { "model-bitnet", "BitNetForCausalLM", ",\"quantization_config\":{\"quant_method\":\"bitnet\",\"quantization_mode\":\"offline\"},\"hidden_act\":\"relu2\"" },
+    };
+    for (size_t i = 0; i < sizeof configs / sizeof configs[0]; i++) {
+        mk_config(configs[i][1], configs[i][2], &b);
+        put("tokenizer", configs[i][0], 6, b.data, b.n);
+        mk_free(&b);
+    }
+    static const char added[] = "{\"legacy\":false,\"add_eos_token\":true,\"pad_token\":\"<p>\",\"added_tokens_decoder\":{\"8\":{\"content\":\"<p>\",\"special\":true,"
+                                "\"lstrip\":true},\"3\":{\"content\":\"<q>\",\"special\":false}},\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"\"},"
+                                "{\"name\":\"default\",\"template\":\"{{ bos_token }}{% for m in messages %}{{ m.role + m.content }}{% endfor %}\"}]}";
+    put("tokenizer", "config-added", 1 | 8, added, sizeof added - 1);
     /* ModelProto: pieces { piece = 1, score = 2, type = 3 }, trainer_spec */
     static const unsigned char spm[] = { 0x0a, 0x0e, 0x0a, 0x05, '<', 'u', 'n', 'k', '>', 0x15, 0, 0, 0, 0, 0x18, 2,
                                          0x0a, 0x0c, 0x0a, 0x03, '<', 's', '>', 0x15, 0, 0, 0, 0, 0x18, 3,
@@ -131,6 +164,26 @@ static void seeds_tokenizer(void)
     }
     put("tokenizer", "llama2c", 5, b.data, b.n);
     mk_free(&b);
+    put("tokenizer", "file-json", 5, mk_tokenizer_json, strlen(mk_tokenizer_json));
+    put("tokenizer", "file-sentencepiece", 5, spm, sizeof spm);
+    mk_gguf g;
+    memset(&g, 0, sizeof g);
+    mk_gguf_numbers(&g, "llama");
+    mk_gguf_vocabulary(&g);
+    mk_gguf_end(&g, &b);
+    put("tokenizer", "file-gguf", 5, b.data, b.n);
+    mk_free(&b);
+    /* Texts; the byte before each chooses the vocabulary. */
+    static const char *const texts[] = {
+        "\x01" "The 12345 theatre's tall: it'LL  be\n\n\n  caf\xc3\xa9 e\xcc\x81 \xe4\xb8\xad\xe6\x96\x87, \xf0\x9f\x98\x80\xff\xc3 \t\r\n aaaaaaa.\n",
+        "\x02" "\xe1\x84\x92\xe1\x85\xa1\xe1\x86\xab a\xcc\xa3\xcc\x82 \xe2\x84\xab \xd9\xa3\xe0\xa5\xa9 \xef\xac\x81 \xcd\xbe'S'tX\xc2\xa0\xe3\x80\x80 \xd0\x96\xd0\xb8",
+        "\x05" "a <tool>  the<t<tool> <to \xe2\x80\x83<|end|> \n<s><b>  x<unk><b>  ",
+        "\x08" " the  hello\xe2\x96\x81the\xf0\x9f\x98\x80\xed\xa0\x80 <s>\r the\x0d\x1d",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char name[8] = { 't', 'e', 'x', 't', (char)('0' + i) };
+        put("tokenizer", name, i == 2 ? 7 | 8 : 7, texts[i], strlen(texts[i]));
+    }
 }
 
 static void seeds_template(void)
@@ -145,6 +198,12 @@ static void seeds_template(void)
         "{{ raise_exception('order') }}{% endif %}{% set ns.found = true %}{{ m.content | upper }}{% endfor %}",
         "{# a comment #}{% for i in range(3) %}{{ i + 1 }}{% if not loop.last %}, {% endif %}{% endfor %}"
         "{{ 'a,b'.split(',')[-1] if messages is defined and messages | length > 1 else 'x' }}{% macro %}",
+        "{% for m in messages %}{% if m.content.startswith('be') or m['content'].endswith('f') %}{{ m.content.replace('be', 'is') | replace('i', 'o') | lower }}"
+        "{% else %}{{ loop.revindex ~ loop.revindex0 ~ loop.previtem.role ~ m.get('name', 'no') ~ m.get('content') }}{% endif %}{% endfor %}",
+        "{{ (messages | first).role ~ (messages | last).content | string | safe }}{% if m is undefined and 'x' is string and messages[0] is mapping and messages is "
+        "sequence and true is boolean and 1 is number and none is none and false is false %}{{ [1, 2] == [1, 2] }}{{ 1 + 2 * 3 - 4 // 2 % 3 }}{% endif %}",
+        "{%- set x = messages | list -%}{{ x | length ~ nothing | default('d') ~ (x[:1] | length) ~ ' a '.lstrip() ~ ' b '.rstrip('b ') ~ 'title it' | title }}"
+        "{% for i in range(1, 4) %}{% for m in messages %}{{ loop.nextitem.role if not loop.last }}{% if loop.index > 1 %}{% break %}{% endif %}{% endfor %}{% endfor %}",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         char name[8] = { 't', (char)('0' + i) };
