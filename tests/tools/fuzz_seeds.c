@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "../../formats/import/lb_hf_config.h"
 #include "../fuzz/lb_fuzz.h"
 #include "../hand_file.h"
 #include "../make_models.h"
@@ -125,25 +126,30 @@ static void seeds_tokenizer(void)
     static const char generation[] = "{\"eos_token_id\":[2,3],\"bos_token_id\":1}";
     put("tokenizer", "generation", 2, generation, sizeof generation - 1);
     mk_blob b = { NULL, 0, 0 };
-    mk_config("LlamaForCausalLM", ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
-                                  "\"original_max_position_embeddings\":8192}", &b);
-    put("tokenizer", "model-config", 6, b.data, b.n);
-    put("tokenizer", "model-config-ids", 3, b.data, b.n);
-    mk_free(&b);
     static const char *const configs[][3] = {
-        { "model-unequal", "LlamaForCausalLM", ",\"num_key_value_heads\":[1],\"intermediate_size\":[64],\"rope_parameters\":{\"rope_theta\":1e4,\"rope_type\":"
+        { "model-config", "LlamaForCausalLM", "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
+          "\"original_max_position_embeddings\":8192}" },
+        { "model-unequal", "LlamaForCausalLM", "\"num_key_value_heads_per_layer\":[1],\"num_value_heads\":[1],\"rope_parameters\":{\"rope_theta\":1e4,\"rope_type\":"
           "\"linear\",\"factor\":2.0}" },
-        { "model-windows", "Qwen2ForCausalLM", ",\"sliding_window\":8,\"use_sliding_window\":true,\"max_window_layers\":0,\"layer_types\":[\"sliding_attention\"]" },
-        { "model-parts", "LlamaForCausalLM", ",\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"int-quantized\",\"sparsity_config\":"
+        { "model-windows", "Qwen2ForCausalLM", "\"sliding_window\":8,\"use_sliding_window\":true,\"max_window_layers\":0,\"layer_types\":[\"sliding_attention\"]" },
+        { "model-window", "Qwen2ForCausalLM", "\"sliding_window\":8,\"use_sliding_window\":true,\"max_window_layers\":0" },
+        { "model-parts", "LlamaForCausalLM", "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"int-quantized\",\"sparsity_config\":"
           "{\"format\":\"sparse-24-bitmask\"}}" },
-        { "model-spqr", "MistralForCausalLM", ",\"quantization_config\":{\"quant_method\":\"spqr\",\"bits\":3,\"beta1\":16,\"beta2\":16}" },
-        { "model-bitnet", "BitNetForCausalLM", ",\"quantization_config\":{\"quant_method\":\"bitnet\",\"quantization_mode\":\"offline\"},\"hidden_act\":\"relu2\"" },
+        { "model-spqr", "MistralForCausalLM", "\"quantization_config\":{\"quant_method\":\"spqr\",\"bits\":3,\"beta1\":16,\"beta2\":16}" },
+        { "model-bitnet", "BitNetForCausalLM", "\"quantization_config\":{\"quant_method\":\"bitnet\",\"quantization_mode\":\"offline\"},\"hidden_act\":\"relu2\"" },
     };
     for (size_t i = 0; i < sizeof configs / sizeof configs[0]; i++) {
+        lb_json_doc *doc = NULL;
+        lbrt_error err = { LBRT_OK, "" };
+        lb_hf_config read;
         mk_config(configs[i][1], configs[i][2], &b);
+        lb_fuzz_check(lb_json_parse((const char *)b.data, b.n, NULL, &doc, &err) == LBRT_OK && lb_hf_config_read(lb_json_root(doc), &read, &err) == LBRT_OK, err.text);
+        lb_json_free(doc);
         put("tokenizer", configs[i][0], 6, b.data, b.n);
         mk_free(&b);
     }
+    static const char ids[] = "{\"bos_token_id\":1,\"eos_token_id\":[2,0]}";
+    put("tokenizer", "model-config-ids", 3, ids, sizeof ids - 1);
     static const char added[] = "{\"legacy\":false,\"add_eos_token\":true,\"pad_token\":\"<p>\",\"added_tokens_decoder\":{\"8\":{\"content\":\"<p>\",\"special\":true,"
                                 "\"lstrip\":true},\"3\":{\"content\":\"<q>\",\"special\":false}},\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"\"},"
                                 "{\"name\":\"default\",\"template\":\"{{ bos_token }}{% for m in messages %}{{ m.role + m.content }}{% endfor %}\"}]}";
