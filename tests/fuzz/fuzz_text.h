@@ -5,13 +5,14 @@
 #include "../../formats/import/lb_tokdata.h"
 #include "lb_fuzz.h"
 
-enum { FUZZ_VOCABULARIES = 12 };
+enum { FUZZ_VOCABULARIES = 15 };
 
 typedef struct fuzz_vocabulary {
     lb_tok_model model;
     lb_pretokenizer pretokenizer;
     uint32_t flags;
     bool users; /* user-defined tokens, which are found in every text and swallow white space beside them */
+    bool unknown; /* not all bytes have a token: there is one for what is unknown */
     lb_tokenizer *tokenizer;
 } fuzz_vocabulary;
 

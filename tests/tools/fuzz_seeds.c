@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "../../formats/import/lb_hf_config.h"
+#include "../../formats/import/lb_tokdata.h"
 #include "../fuzz/lb_fuzz.h"
 #include "../hand_file.h"
 #include "../make_models.h"
@@ -154,13 +155,18 @@ static void seeds_tokenizer(void)
                                 "\"lstrip\":true},\"3\":{\"content\":\"<q>\",\"special\":false}},\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"\"},"
                                 "{\"name\":\"default\",\"template\":\"{{ bos_token }}{% for m in messages %}{{ m.role + m.content }}{% endfor %}\"}]}";
     put("tokenizer", "config-added", 1 | 8, added, sizeof added - 1);
-    /* ModelProto: pieces { piece = 1, score = 2, type = 3 }, trainer_spec */
+    /* ModelProto: pieces { piece = 1, score = 2, type = 3 }, trainer_spec { model_type = 3 (BPE), unk_id, bos_id, eos_id, pad_id = 40 to 43 }, normalizer_spec */
     static const unsigned char spm[] = { 0x0a, 0x0e, 0x0a, 0x05, '<', 'u', 'n', 'k', '>', 0x15, 0, 0, 0, 0, 0x18, 2,
                                          0x0a, 0x0c, 0x0a, 0x03, '<', 's', '>', 0x15, 0, 0, 0, 0, 0x18, 3,
                                          0x0a, 0x0d, 0x0a, 0x04, '<', '/', 's', '>', 0x15, 0, 0, 0, 0, 0x18, 3,
                                          0x0a, 0x0f, 0x0a, 0x06, '<', '0', 'x', '0', 'A', '>', 0x15, 0, 0, 0, 0, 0x18, 6,
                                          0x0a, 0x0b, 0x0a, 0x04, 0xe2, 0x96, 0x81, 'a', 0x15, 0, 0, 0x80, 0xbf,
-                                         0x12, 0x02, 0x18, 0x01 };
+                                         0x12, 0x11, 0x18, 0x02, 0xc0, 0x01, 0, 0xc0, 0x02, 0, 0xc8, 0x02, 1, 0xd0, 0x02, 2, 0xd8, 0x02, 0,
+                                         0x1a, 0x0e, 0x0a, 0x08, 'i', 'd', 'e', 'n', 't', 'i', 't', 'y', 0x18, 1, 0x20, 0 };
+    lb_tokdata *t = NULL;
+    lbrt_error read_error = { LBRT_OK, "" };
+    lb_fuzz_check(lb_tokdata_from_sentencepiece(spm, sizeof spm, NULL, &t, &read_error) == LBRT_OK && t->n_tokens == 5, read_error.text);
+    lb_tokdata_free(t);
     put("tokenizer", "sentencepiece", 4, spm, sizeof spm);
     mk_u32(&b, 3);
     for (unsigned i = 0; i < 8; i++) {
@@ -184,11 +190,14 @@ static void seeds_tokenizer(void)
         "\x01" "The 12345 theatre's tall: it'LL  be\n\n\n  caf\xc3\xa9 e\xcc\x81 \xe4\xb8\xad\xe6\x96\x87, \xf0\x9f\x98\x80\xff\xc3 \t\r\n aaaaaaa.\n",
         "\x02" "\xe1\x84\x92\xe1\x85\xa1\xe1\x86\xab a\xcc\xa3\xcc\x82 \xe2\x84\xab \xd9\xa3\xe0\xa5\xa9 \xef\xac\x81 \xcd\xbe'S'tX\xc2\xa0\xe3\x80\x80 \xd0\x96\xd0\xb8",
         "\x05" "a <tool>  the<t<tool> <to \xe2\x80\x83<|end|> \n<s><b>  x<unk><b>  ",
+        "\x0c" " unknown \xef\xbf\xbd \xff the \xe4\xb8\xad <s>",
+        "\x0d" "abc \xef\xbf\xbd\xff\xe4 xyz",
+        "\x0e" "the \xc3\xa9 \x01\xff",
         "\x08" " the  hello\xe2\x96\x81the\xf0\x9f\x98\x80\xed\xa0\x80 <s>\r the\x0d\x1d",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         char name[8] = { 't', 'e', 'x', 't', (char)('0' + i) };
-        put("tokenizer", name, i == 2 ? 7 | 8 : 7, texts[i], strlen(texts[i]));
+        put("tokenizer", name, i % 3 == 2 ? 7 | 8 : 7, texts[i], strlen(texts[i]));
     }
 }
 
