@@ -318,7 +318,7 @@ static void import_find_ternary(const lb_slot *s, bool linear, lb_source_tensor 
     t->rank = p->kind == LB_PLACE_CHAIN ? p->n : 0;
     float scale;
     if (p->kind == LB_PLACE_ROWS && !p->scales && linear &&
-        lb_ggml_one_scale(p->type, p->data, s->rows * (s->cols / p->type->block), &scale)) {
+        lb_ggml_one_scale(p->type, p->data, s->rows * (s->cols / p->type->block), &scale) && isfinite(scale * p->scale)) {
         t->ternary = true;
         t->ternary_scale = scale * p->scale;
     }
