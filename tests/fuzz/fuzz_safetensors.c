@@ -1,8 +1,10 @@
 /*
  * A safetensors file: its table, and a Hugging Face folder that has it as its weights. The first byte, modulo LB_FUZZ_HF_KINDS, says what folder
- * that is: of which architecture, with which quantization, an adapter's, or whether the input is another file of it (lb_fuzz_hf.h).
+ * that is: of which architecture, with which quantization, an adapter's, or whether the input is another file of it (lb_fuzz_hf.h). Divided by
+ * it, it says which allocation fails when the folder is opened again, or (10) that the model is converted.
  */
 #include "../../formats/import/lb_safetensors.h"
+#include "fuzz_convert.h"
 #include "fuzz_source.h"
 
 #include <stdio.h>
@@ -58,6 +60,7 @@ static const char *folder_of(lb_fuzz_hf_kind kind)
         folder_weights(folder, "rest.safetensors", true);
         folder_weights(folder, "part.safetensors", false);
         folder_file(folder, "model.safetensors.index.json", safetensors_index, sizeof safetensors_index - 1);
+        folder_file(folder, "chat_template.jinja", "{{ messages[0].content }}", 25);
     }
     if (input == LB_FUZZ_HF_LORA_CONFIG) {
         mk_safetensors s = { { NULL, 0, 0 }, { NULL, 0, 0 } };
@@ -71,15 +74,31 @@ static const char *folder_of(lb_fuzz_hf_kind kind)
     return folder;
 }
 
-static void fuzz_folder(const char *folder)
+/* How: the folder is opened once more, and that allocation fails; 0: not; FOLDER_CONVERT: what is opened is converted. */
+enum { FOLDER_CONVERT = 1000 };
+
+static void fuzz_folder(const char *folder, unsigned how)
 {
+    const unsigned fail_at = how == FOLDER_CONVERT ? 0 : how;
     lb_source *source = NULL;
     lbrt_error err = { LBRT_OK, "" };
-    const lbrt_status s = lb_source_open_hf(folder, NULL, lb_fuzz_allocator(0), &source, &err);
+    lbrt_status s = lb_source_open(folder, NULL, lb_fuzz_allocator(0), &source, &err);
     lb_fuzz_error(s, &err);
-    lb_fuzz_check((s == LBRT_OK) == (source != NULL), "a source in spite of a failure, or none");
+    const bool opened = source != NULL;
+    lb_fuzz_check((s == LBRT_OK) == opened, "a source in spite of a failure, or none");
     if (source) {
+        if (how == FOLDER_CONVERT) {
+            fuzz_convert(source);
+        }
         fuzz_source(source);
+    }
+    if (fail_at) {
+        s = lb_source_open(folder, NULL, lb_fuzz_allocator(fail_at), &source, &err);
+        lb_fuzz_error(s, &err);
+        lb_fuzz_check((s == LBRT_OK) == (source != NULL) && (s == LBRT_OK || s == LBRT_ERR_MEMORY || !opened), "no other failure than of memory");
+        if (source) {
+            source->close(source);
+        }
     }
 }
 
@@ -108,6 +127,8 @@ LB_FUZZ_TARGET(safetensors)
     }
     const size_t alive = lb_fuzz_alive();
     const lb_fuzz_hf_kind kind = (lb_fuzz_hf_kind)(data[0] % LB_FUZZ_HF_KINDS);
+    static const unsigned hows[256 / LB_FUZZ_HF_KINDS + 1] = { 0, 1, 2, 3, 5, 8, 12, 17, 23, 30, [LB_FUZZ_HF_CONVERT / LB_FUZZ_HF_KINDS] = FOLDER_CONVERT };
+    const unsigned how = hows[data[0] / LB_FUZZ_HF_KINDS];
     const lb_fuzz_hf_input input = lb_fuzz_hf_input_of(kind);
     const uint8_t *end = input == LB_FUZZ_HF_CONFIG ? memchr(data + 1, 0, bytes - 1) : NULL;
     const size_t config = end ? (size_t)(end - data - 1) : 0; /* bytes of config.json, behind which a zero byte is */
@@ -116,7 +137,7 @@ LB_FUZZ_TARGET(safetensors)
     switch (input) {
     case LB_FUZZ_HF_INDEX:
         folder_file(folder_of(kind), "model.safetensors.index.json", rest, n);
-        fuzz_folder(folder_of(kind));
+        fuzz_folder(folder_of(kind), how);
         break;
     case LB_FUZZ_HF_LORA_CONFIG:
         folder_file(folder_of(kind), "adapter_config.json", rest, n);
@@ -139,7 +160,7 @@ LB_FUZZ_TARGET(safetensors)
                 folder_file(folder_of(kind), "config.json", data + 1, config);
             }
             folder_file(folder_of(kind), input == LB_FUZZ_HF_SHARD ? "part.safetensors" : "model.safetensors", rest, n);
-            fuzz_folder(folder_of(kind));
+            fuzz_folder(folder_of(kind), how);
         }
         break;
     }

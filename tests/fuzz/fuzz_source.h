@@ -55,7 +55,7 @@ static inline void fuzz_ternary(const lb_source_tensor *t, const float *row)
     }
 }
 
-/* The two factors of a matrix make its first row, added up in the order in which the source does it. */
+/* The two factors of a matrix make its first row (NULL: they need not), added up in the order in which the source does it. */
 static inline void fuzz_factors(const lb_source *source, size_t i, const float *first)
 {
     const lb_source_tensor *t = &source->tensors[i];
@@ -73,7 +73,7 @@ static inline void fuzz_factors(const lb_source *source, size_t i, const float *
             sum[c] += outer[k] * inner[c];
         }
     }
-    for (uint64_t c = 0; c < t->cols; c++) {
+    for (uint64_t c = 0; first && c < t->cols; c++) {
         lb_fuzz_check(fuzz_same(sum[c], first[c]), "factors that do not make the matrix");
     }
     lb_fuzz_check(source->read_factor(source, i, true, t->rows, 1, outer, &err) == LBRT_ERR_ARGUMENT &&
@@ -84,8 +84,11 @@ static inline void fuzz_factors(const lb_source *source, size_t i, const float *
     free(sum);
 }
 
-/* The first and the last row, and both as one: what is read of a row does not depend on how many are read. */
-static inline void fuzz_rows(const lb_source *source, size_t i)
+/*
+ * The first and the last row, and the last two as one: what is read of a row does not depend on how many are read. Balanced factors and matrices
+ * are multiplied by powers of two, but at the ends of a float's range that need not be exact.
+ */
+static inline void fuzz_rows(const lb_source *source, size_t i, bool balanced)
 {
     const lb_source_tensor *t = &source->tensors[i];
     lbrt_error err = { LBRT_OK, "" };
@@ -99,7 +102,7 @@ static inline void fuzz_rows(const lb_source *source, size_t i)
     if (fuzz_read(source, i, 0, 1, row)) {
         fuzz_ternary(t, row);
         if (t->rank) {
-            fuzz_factors(source, i, row);
+            fuzz_factors(source, i, balanced ? NULL : row);
         }
     } else {
         lb_fuzz_check(!t->rank, "factors without a product");
@@ -116,13 +119,26 @@ static inline void fuzz_rows(const lb_source *source, size_t i)
     free(two);
 }
 
+/* The head, or the embedding in its place, takes what the last norm gives. */
+static inline void fuzz_ends(const lb_source *source)
+{
+    uint64_t head = 0, norm = 0;
+    for (size_t i = 0; i < source->n_tensors; i++) {
+        const lb_source_tensor *t = &source->tensors[i];
+        head = strcmp(t->name, "out_head") == 0 || (strcmp(t->name, "tok_embed") == 0 && !head) ? t->cols : head;
+        norm = strcmp(t->name, "out_norm") == 0 ? t->cols : norm;
+    }
+    lb_fuzz_check(!source->n_tensors || (head > 0 && head == norm), "a head that does not fit the last norm");
+}
+
 /* Some of everything, as it is and with its keys balanced, and the tokenizer. */
 static inline void fuzz_source(lb_source *source)
 {
+    fuzz_ends(source);
     const lbrt_allocator *a = lb_fuzz_allocator(0);
     lbrt_error err = { LBRT_OK, "" };
     for (size_t i = 0; i < source->n_tensors; i++) {
-        fuzz_rows(source, i);
+        fuzz_rows(source, i, false);
     }
     if (source->tokens) {
         fuzz_tokens(source->tokens);
@@ -137,10 +153,7 @@ static inline void fuzz_source(lb_source *source)
         lb_fuzz_error(s, &err);
         lb_fuzz_check(n_changed <= channels, "more channels changed than there are");
         for (size_t i = 0; s == LBRT_OK && i < source->n_tensors; i++) {
-            /* Factors are powers of two, but at the ends of a float's range a product of balanced factors need not be exact. */
-            if (!source->tensors[i].rank) {
-                fuzz_rows(source, i);
-            }
+            fuzz_rows(source, i, true);
         }
     }
     source->close(source);

@@ -44,6 +44,8 @@ typedef enum lb_fuzz_hf_kind {
     LB_FUZZ_HF_KINDS
 } lb_fuzz_hf_kind;
 
+enum { LB_FUZZ_HF_CONVERT = 10 * LB_FUZZ_HF_KINDS }; /* added to the first byte: what is opened is converted too */
+
 lb_fuzz_hf_input lb_fuzz_hf_input_of(lb_fuzz_hf_kind kind);
 
 /* config.json of that kind, or adapter_config.json. */

@@ -27,10 +27,15 @@ static fuzz_seeds_put put;
 
 static const char talk[] = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}";
 
-static void end_gguf(mk_gguf *g, const char *name)
+/* converted: the file has 31 bytes more, which tells the target to convert it. */
+static void end_gguf(mk_gguf *g, const char *name, bool converted)
 {
     mk_blob b = { NULL, 0, 0 };
     mk_gguf_end(g, &b);
+    if (converted) {
+        static const unsigned char more[31] = { 0 };
+        mk_put(&b, more, sizeof more);
+    }
     put("gguf", name, -1, b.data, b.n);
     mk_free(&b);
     memset(g, 0, sizeof *g);
@@ -102,7 +107,7 @@ static void seeds_gguf_types(void)
     mk_gguf_tensor(&g, "f64", 1, 2, LB_GGML_F64, doubles, sizeof doubles);
     mk_gguf_tensor(&g, "bf16", 1, 8, LB_GGML_BF16, doubles, sizeof doubles);
     put_gguf(&g, "i2_s", 2, 64, LB_GGML_I2_S);
-    end_gguf(&g, "types");
+    end_gguf(&g, "types", false);
 
     static const struct {
         const char *name;
@@ -125,7 +130,7 @@ static void seeds_gguf_types(void)
                 mk_gguf_tensor(&g, scales[i], 1, 1, i % 2 ? LB_GGML_F16 : 0, i % 2 ? "\0\xb8" : "\0\0\x40\x3f", i % 2 ? 2 : 4);
             }
         }
-        end_gguf(&g, ternary ? "ternary" : "superblocks");
+        end_gguf(&g, ternary ? "ternary" : "superblocks", true);
     }
 
     static const uint32_t blocks[] = { 8, 0, 0, 2, 3, 6, 7, 0, 20, 39, 8 }; /* in the order of mk_tensors */
@@ -133,7 +138,7 @@ static void seeds_gguf_types(void)
     for (size_t i = 0; i < mk_n_tensors; i++) {
         put_gguf(&g, mk_tensors[i].gguf, mk_tensors[i].rows, mk_tensors[i].cols, blocks[i]);
     }
-    end_gguf(&g, "blocks");
+    end_gguf(&g, "blocks", true);
 }
 
 /* Numbers of heads and widths of the feed-forward that differ from layer to layer. */
@@ -167,7 +172,7 @@ static void seeds_gguf_unequal(void)
             put_gguf(&g, name, tensors[k].rows, tensors[k].cols, LB_GGML_F16);
         }
     }
-    end_gguf(&g, "unequal");
+    end_gguf(&g, "unequal", true);
 }
 
 /* Biases, norms of heads, factors of the rotation, a head. */
@@ -200,7 +205,7 @@ static void seeds_gguf_architectures(void)
                 put_gguf(&g, more[i].name, 1, more[i].cols, 0);
             }
         }
-        end_gguf(&g, archs[qwen3]);
+        end_gguf(&g, archs[qwen3], true);
     }
 }
 
@@ -213,8 +218,9 @@ static void seeds_gguf_vocabularies(void)
     mk_gguf g = { .n_kv = 0 };
     mk_gguf_numbers(&g, "qwen3");
     mk_gguf_vocabulary(&g);
+    mk_gguf_bool(&g, "tokenizer.ggml.remove_extra_whitespaces", true);
     mk_gguf_string(&g, "tokenizer.chat_template", talk);
-    end_gguf(&g, "vocabulary");
+    end_gguf(&g, "vocabulary", false);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) { /* of any architecture, with other things beside it each time */
         char name[32];
         mk_gguf_string(&g, "general.architecture", i ? "gptneox" : "llama");
@@ -237,7 +243,7 @@ static void seeds_gguf_vocabularies(void)
         mk_gguf_u32(&g, "tokenizer.ggml.padding_token_id", i == 1 ? 0xffffffffu : 6);
         mk_gguf_string(&g, "tokenizer.chat_template", talk);
         snprintf(name, sizeof name, "byte-level-%s", names[i]);
-        end_gguf(&g, name);
+        end_gguf(&g, name, false);
     }
 }
 
@@ -252,7 +258,7 @@ static void seeds_gguf_adapter(void)
     put_gguf(&g, "blk.0.attn_q.weight.lora_b", 16, 2, LB_GGML_F16);
     put_gguf(&g, "blk.1.ffn_down.weight.lora_b", 16, 2, 0);
     put_gguf(&g, "blk.1.ffn_down.weight.lora_a", 2, 8, 0);
-    end_gguf(&g, "adapter");
+    end_gguf(&g, "adapter", false);
 }
 
 /* What is no GGUF file: llama2.c's models, with an embedding of 2 x 4, and tokenizer files. */
@@ -293,11 +299,11 @@ static void begin_st(mk_safetensors *s)
     *s = (mk_safetensors){ { NULL, 0, 0 }, { NULL, 0, 0 } };
 }
 
-static void end_st(mk_safetensors *s, lb_fuzz_hf_kind kind, const char *name)
+static void end_st(mk_safetensors *s, int first, const char *name)
 {
     mk_blob b = { NULL, 0, 0 };
     mk_st_end(s, &b);
-    put("safetensors", name, (int)kind, b.data, b.n);
+    put("safetensors", name, first, b.data, b.n);
     mk_free(&b);
 }
 
@@ -381,7 +387,7 @@ static void seeds_st_bitnet(void)
             snprintf(name, sizeof name, LAYER "%s.weight_scale", matrices[i].name);
             mk_st_tensor(&s, name, "BF16", "1", "\x20\x40", 2); /* 2.5 */
         }
-        end_st(&s, (lb_fuzz_hf_kind)(LB_FUZZ_HF_BITNET_MASTER + form), names[form]);
+        end_st(&s, LB_FUZZ_HF_BITNET_MASTER + (int)form + (form == 1 ? LB_FUZZ_HF_CONVERT : 0), names[form]);
     }
 }
 
@@ -418,7 +424,7 @@ static void seeds_st_unequal(void)
         if (slices) {
             lb_fuzz_hf_tensor(&s, "lm_head.weight", "BF16", MK_VOCAB, models[i].layers[1].out);
         }
-        end_st(&s, models[i].kind, models[i].name);
+        end_st(&s, LB_FUZZ_HF_CONVERT + (int)models[i].kind, models[i].name);
     }
 }
 
@@ -499,7 +505,7 @@ static void seeds_st_parts(void)
         if (turns) {
             mk_st_tensor(&s, QUERY ".in_perm", "I32", "8", order, sizeof order);
         }
-        end_st(&s, LB_FUZZ_HF_SPQR, turns ? "spqr-turns" : "spqr");
+        end_st(&s, LB_FUZZ_HF_SPQR + (turns ? LB_FUZZ_HF_CONVERT : 0), turns ? "spqr-turns" : "spqr");
     }
 
     begin_model(&s, "BF16", "mlp.down_proj mlp.up_proj self_attn.q_proj");
@@ -509,7 +515,7 @@ static void seeds_st_parts(void)
     lb_fuzz_hf_tensor(&s, LAYER "mlp.up_v_proj.weight", "F16", 2, 16);
     lb_fuzz_hf_tensor(&s, QUERY ".1.weight", "F16", 16, 2);
     lb_fuzz_hf_tensor(&s, QUERY ".0.weight", "F16", 2, 16);
-    end_st(&s, LB_FUZZ_HF_LLAMA, "factors");
+    end_st(&s, LB_FUZZ_HF_CONVERT + LB_FUZZ_HF_LLAMA, "factors");
 }
 
 /* Of other files of the folder. */
@@ -528,9 +534,11 @@ static void seeds_st_folder(void)
                     "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
                     "\"original_max_position_embeddings\":8192}" },
         { "config-lists", ",\"num_attention_heads\":[2],\"intermediate_size\":[16],\"num_key_value_heads\":[1],\"num_value_heads\":[1],"
-                          "\"layer_types\":[\"sliding_attention\"],\"sliding_window\":8,\"rope_parameters\":{\"rope_theta\":1e4,\"rope_type\":\"linear\",\"factor\":2}" }
+                          "\"layer_types\":[\"sliding_attention\"],\"sliding_window\":8,\"rope_parameters\":{\"rope_theta\":1e4,\"rope_type\":\"linear\",\"factor\":2}" },
+        { "config-online", ",\"num_attention_heads\":2,\"intermediate_size\":16,\"num_key_value_heads\":1,\"rope_parameters\":{\"rope_theta\":1e4},"
+                           "\"quantization_config\":{\"quant_method\":\"bitnet\",\"linear_class\":\"autobitlinear\",\"quantization_mode\":\"online\"}" }
     };
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof configs / sizeof configs[0]; i++) {
         mk_blob b = { NULL, 0, 0 }, weights = { NULL, 0, 0 };
         mk_text(&b, "{\"architectures\":[\"LlamaForCausalLM\"],\"vocab_size\":8,\"hidden_size\":16,\"head_dim\":8,\"max_position_embeddings\":16,"
                     "\"num_hidden_layers\":1%s}", configs[i][1]);
