@@ -209,7 +209,8 @@ int main(int argc, char **argv)
     seed_root = argv[1];
     mkdir(seed_root, 0777);
     seeds_container();
-    fuzz_seeds_import(put); /* gguf, safetensors */
+    fuzz_seeds_gguf(put);
+    fuzz_seeds_safetensors(put);
     seeds_tokenizer();
     seeds_template();
     seeds_state();

@@ -7,6 +7,7 @@
 /* As put of fuzz_seeds.c: a file of a target's corpus, its first byte (below 0: none) and its data. */
 typedef void (*fuzz_seeds_put)(const char *target, const char *name, int first, const void *data, size_t bytes);
 
-void fuzz_seeds_import(fuzz_seeds_put put);
+void fuzz_seeds_gguf(fuzz_seeds_put put);
+void fuzz_seeds_safetensors(fuzz_seeds_put put);
 
 #endif /* FUZZ_SEEDS_IMPORT_H */
