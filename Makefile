@@ -108,8 +108,8 @@ stress: $(BUILD)/stress $(BUILD)/lbrt-convert
 
 SECONDS ?= 60
 # Kernels see no hostile bytes that were not checked, and take minutes to compile with everything: the address sanitizer is enough there.
-FUZZ_BASE := tests/fuzz/lb_fuzz.c tests/fuzz/lb_fuzz_text.c tests/fuzz/lb_fuzz_api.c tests/fuzz/lb_fuzz_api_calls.c tests/hand_file.c tests/make_adapter.c tests/make_models.c \
-	tests/small_models.c
+FUZZ_BASE := tests/fuzz/lb_fuzz.c tests/fuzz/lb_fuzz_text.c tests/fuzz/lb_fuzz_api.c tests/fuzz/lb_fuzz_api_calls.c tests/fuzz/lb_fuzz_hf.c \
+	tests/hand_file.c tests/make_adapter.c tests/make_models.c tests/small_models.c
 FUZZ_MAKE = $(MAKE) BUILD=build-fuzz CC=clang CFLAGS="-O1 -g -DLB_DEBUG -DLB_FUZZER -fno-omit-frame-pointer \
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined" KERNEL_CFLAGS=-fno-sanitize=undefined,fuzzer-no-link
 FUZZ_LIBS := $(FUZZ_BASE:%.c=$(BUILD)/obj/%.o) $(BUILD)/liblbrt-tools.a $(BUILD)/liblbrt.a
@@ -117,7 +117,7 @@ FUZZ_LIBS := $(FUZZ_BASE:%.c=$(BUILD)/obj/%.o) $(BUILD)/liblbrt-tools.a $(BUILD)
 $(BUILD)/fuzz-bin-api: $(BUILD)/obj/tests/fuzz/lb_fuzz_api_program.o
 $(BUILD)/fuzz-bin-%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
 	$(CC) -fsanitize=fuzzer,address,undefined -pthread $^ -o $@ $(LDLIBS)
-$(BUILD)/fuzz_seeds: $(BUILD)/obj/tests/tools/fuzz_seeds.o $(FUZZ_LIBS)
+$(BUILD)/fuzz_seeds: $(BUILD)/obj/tests/tools/fuzz_seeds.o $(BUILD)/obj/tests/tools/fuzz_seeds_gguf.o $(BUILD)/obj/tests/tools/fuzz_seeds_hf.o $(FUZZ_LIBS)
 	$(CC) $(CFLAGS) -pthread $^ -o $@ $(LDLIBS)
 
 fuzz-seeds:

@@ -160,6 +160,12 @@ void mk_gguf_string(mk_gguf *g, const char *key, const char *v)
     mk_gguf_bytes(&g->kv, v);
 }
 
+void mk_gguf_value(mk_gguf *g, const char *key, uint32_t type, const void *v, size_t bytes)
+{
+    mk_gguf_key(g, key, type);
+    mk_put(&g->kv, v, bytes);
+}
+
 static void mk_gguf_array(mk_gguf *g, const char *key, uint32_t item, size_t n)
 {
     mk_gguf_key(g, key, 9);

@@ -47,6 +47,7 @@ void mk_gguf_u32(mk_gguf *g, const char *key, uint32_t v);
 void mk_gguf_f32(mk_gguf *g, const char *key, float v);
 void mk_gguf_bool(mk_gguf *g, const char *key, bool v);
 void mk_gguf_string(mk_gguf *g, const char *key, const char *v);
+void mk_gguf_value(mk_gguf *g, const char *key, uint32_t type, const void *v, size_t bytes); /* as it stands in the file */
 void mk_gguf_strings(mk_gguf *g, const char *key, const char *const *v, size_t n);
 void mk_gguf_floats(mk_gguf *g, const char *key, const float *v, size_t n);
 void mk_gguf_ints(mk_gguf *g, const char *key, const int32_t *v, size_t n);

@@ -129,7 +129,7 @@ static lbrt_status put_masked(lb_import *im, size_t slot, const lb_hf_matrix *m,
 static lbrt_status put_spqr(lb_import *im, size_t slot, const lb_hf_matrix *m, lbrt_error *err)
 {
     const lb_safetensor *t = m->part[LB_HF_TILES], *offsets = m->part[LB_HF_OFFSETS], *outliers = m->part[LB_HF_OUTLIERS];
-    const lb_safetensor *order = m->part[LB_HF_ORDER], *any = t ? t : outliers ? outliers : order;
+    const lb_safetensor *order = m->part[LB_HF_ORDER], *any = t ? t : outliers ? outliers : order ? order : offsets;
     LB_FAIL_IF(!t || !offsets || !outliers, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", part_shown(any), any->name,
                !t ? "dense_weights" : !offsets ? "row_offsets" : "col_vals");
     uint64_t rows, cols;

@@ -318,7 +318,7 @@ static void import_find_ternary(const lb_slot *s, bool linear, lb_source_tensor 
     t->rank = p->kind == LB_PLACE_CHAIN ? p->n : 0;
     float scale;
     if (p->kind == LB_PLACE_ROWS && !p->scales && linear &&
-        lb_ggml_one_scale(p->type, p->data, s->rows * (s->cols / p->type->block), &scale)) {
+        lb_ggml_one_scale(p->type, p->data, s->rows * (s->cols / p->type->block), &scale) && isfinite(scale * p->scale)) {
         t->ternary = true;
         t->ternary_scale = scale * p->scale;
     }
@@ -356,7 +356,7 @@ static lbrt_status import_norm(lb_import *im, const char *name, uint32_t layer, 
 }
 
 /* Layers with widths of their own: one's output is the next one's input (lb_hparams.h). Sets dim and ffn_dim. */
-static lbrt_status import_widths(lb_import *im, lbrt_error *err)
+static lbrt_status import_widths(lb_import *im, bool tied, lbrt_error *err)
 {
     lb_hparams *h = &im->source.hparams;
     const lb_slot *embed = &im->slots[lb_import_slot("tok_embed", 0)], *head = &im->slots[lb_import_slot("out_head", 0)];
@@ -384,8 +384,10 @@ static lbrt_status import_widths(lb_import *im, lbrt_error *err)
         LB_TRY(turned_again ? import_side(im, "ffn_shortcut", i, true, width, &x, err) : LBRT_OK);
         widest = lb_max(widest, ffn);
     }
-    LB_FAIL_IF(head->place.data && head->cols != width, err, LBRT_ERR_FORMAT, "out_head has %llu columns where %llu would fit the last layer",
-               (unsigned long long)head->cols, (unsigned long long)width);
+    const bool own = head->place.data && !tied; /* else the embedding serves, which has the first layer's width */
+    const uint64_t last = own ? head->cols : first;
+    LB_FAIL_IF(last != width, err, LBRT_ERR_FORMAT, "%s has %llu columns where %llu would fit the last layer", own ? "out_head" : "tok_embed, the head too,",
+               (unsigned long long)last, (unsigned long long)width);
     LB_TRY(import_norm(im, "out_norm", 0, width, err));
     h->dim = (uint32_t)first; /* sides of tensors in the file: below 2^26 by the rows that there are */
     h->ffn_dim = (uint32_t)widest;
@@ -426,7 +428,7 @@ lbrt_status lb_import_finish(lb_import *im, bool tied, lbrt_error *err)
 {
     LB_TRY(im->source.hparams.unequal ? import_heads(im, err) : LBRT_OK);
     if (im->source.hparams.norm_width) {
-        LB_TRY(import_widths(im, err));
+        LB_TRY(import_widths(im, tied, err));
     }
     lb_slot *embed = &im->slots[lb_import_slot("tok_embed", 0)],
             *head = &im->slots[lb_import_slot("out_head", 0)];

@@ -231,13 +231,15 @@ static lbrt_status gguf_put(lb_import *im, const lb_gguf_tensor *t, lbrt_error *
     return lb_import_put(im, slot, t->name.text, t->name.bytes, t->rows, t->cols, &place, err);
 }
 
-/* Scale tensors may stand before or behind their weights; both are there now. */
-static void gguf_apply_scales(lb_import *im)
+/* Scale tensors may stand before or behind their weights; both are there now. I2_S has a scale already: the product can be beyond all floats. */
+static lbrt_status gguf_apply_scales(lb_import *im, lbrt_error *err)
 {
     for (size_t i = 0; i < im->n_slots; i++) {
         lb_slot *s = &im->slots[i];
         s->place.scale *= s->scale != 0.0f ? s->scale : 1.0f;
+        LB_FAIL_IF(!isfinite(s->place.scale), err, LBRT_ERR_FORMAT, "the GGUF file has two scales for one tensor whose product is no finite number");
     }
+    return LBRT_OK;
 }
 
 static lbrt_status gguf_tensors(lb_import *im, const gguf_params *p)
@@ -259,7 +261,7 @@ static lbrt_status gguf_tensors(lb_import *im, const gguf_params *p)
     for (size_t i = 0; i < g->n_tensors; i++) {
         LB_TRY(gguf_put(im, &g->tensors[i], err));
     }
-    gguf_apply_scales(im);
+    LB_TRY(gguf_apply_scales(im, err));
     LB_TRY(params_check(p, im));
     return lb_import_finish(im, im->slots[lb_import_slot("out_head", 0)].place.data == NULL, err);
 }

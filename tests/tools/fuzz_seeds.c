@@ -13,6 +13,7 @@
 #include "../hand_file.h"
 #include "../make_models.h"
 #include "../small_models.h"
+#include "fuzz_seeds_import.h"
 
 static const char *seed_root;
 
@@ -60,42 +61,6 @@ static void seeds_container(void)
         put("container", formats[i], 1 | 4 | 8, data, n);
         free(data);
     }
-}
-
-static void seeds_gguf(void)
-{
-    mk_blob b = { NULL, 0, 0 };
-    mk_gguf_model("llama", 0, &b);
-    put("gguf", "llama", -1, b.data, b.n);
-    mk_free(&b);
-    mk_gguf g;
-    memset(&g, 0, sizeof g);
-    mk_gguf_numbers(&g, "qwen3");
-    mk_gguf_vocabulary(&g);
-    mk_gguf_string(&g, "tokenizer.chat_template", "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}");
-    mk_gguf_end(&g, &b);
-    put("gguf", "vocabulary", -1, b.data, b.n);
-    mk_free(&b);
-}
-
-static void seeds_safetensors(void)
-{
-    static const char *const types[] = { "F32", "BF16" };
-    for (size_t i = 0; i < 2; i++) {
-        mk_safetensors s = { { NULL, 0, 0 }, { NULL, 0, 0 } };
-        mk_blob b = { NULL, 0, 0 };
-        mk_st_weights(&s, types[i], NULL, true);
-        mk_st_end(&s, &b);
-        put("safetensors", types[i], -1, b.data, b.n);
-        mk_free(&b);
-    }
-    mk_safetensors s = { { NULL, 0, 0 }, { NULL, 0, 0 } };
-    mk_blob b = { NULL, 0, 0 };
-    mk_st_tensor(&s, "a.weight", "F16", "2,3", "123456789012", 12);
-    mk_st_tensor(&s, "b", "I64", "1", "12345678", 8);
-    mk_st_end(&s, &b);
-    put("safetensors", "two", -1, b.data, b.n);
-    mk_free(&b);
 }
 
 static void seeds_tokenizer(void)
@@ -318,8 +283,8 @@ int main(int argc, char **argv)
     seed_root = argv[1];
     mkdir(seed_root, 0777);
     seeds_container();
-    seeds_gguf();
-    seeds_safetensors();
+    fuzz_seeds_gguf(put);
+    fuzz_seeds_safetensors(put);
     seeds_tokenizer();
     seeds_template();
     seeds_state();
