@@ -169,32 +169,29 @@ static void end(seed_model *m, const char *name, int how)
     free(file);
 }
 
-/* All weight formats, each with 64 rows of the embedding (which is the head too) and of one matrix. */
+/* All weight formats, each with 64 rows of the embedding, which is the head too. */
 static void seed_formats(const char *name, int how)
 {
     enum { MOST = 32 };
+    static const seed_special special[] = {
+        { "layers.0.ffn_gate", { { .kind = LB_TERM_PACKED, .format = LB_W_F32 } } },
+        { "layers.0.ffn_down", { { .kind = LB_TERM_PACKED, .format = LB_W_Q8, .n_cols = 64 }, { .kind = LB_TERM_PACKED, .format = LB_W_LUT4, .col0 = 64 } } },
+        { NULL, { { .kind = LB_TERM_PACKED } } },
+    };
     seed_model m;
     begin(&m, LB_W_Q8, NULL);
-    static const seed_term halves[] = { { .kind = LB_TERM_PACKED, .format = LB_W_Q8, .n_cols = 64 },
-                                        { .kind = LB_TERM_PACKED, .format = LB_W_LUT4, .col0 = 64 } };
+    m.special = special;
+    m.h.ffn_dim = 128;
     seed_term all[MOST] = { { .kind = LB_TERM_PACKED } };
     const lb_wformat_info *f;
     unsigned n = 0;
     for (; n < MOST && (f = lb_wformat_at(n)) != NULL; n++) {
         all[n] = (seed_term){ .kind = LB_TERM_PACKED, .format = f->id, .row0 = 64 * n, .n_rows = 64 };
     }
-    m.h.n_vocab = m.h.ffn_dim = 64 * n;
+    m.h.n_vocab = 64 * n;
     terms(&m, "tok_embed", m.h.n_vocab, m.h.dim, all, n);
     vector(&m, -1, "out_norm", m.h.dim);
-    vector(&m, 0, "attn_norm", m.h.dim);
-    matrix(&m, 0, "attn_q", 64, 64);
-    matrix(&m, 0, "attn_k", 32, 64);
-    matrix(&m, 0, "attn_v", 32, 64);
-    matrix(&m, 0, "attn_o", 64, 64);
-    vector(&m, 0, "ffn_norm", m.h.dim);
-    terms(&m, "layers.0.ffn_gate", m.h.ffn_dim, 64, all, n);
-    matrix(&m, 0, "ffn_up", m.h.ffn_dim, 64);
-    terms(&m, "layers.0.ffn_down", 64, m.h.ffn_dim, halves, 2);
+    plain_layer(&m, 0);
     end(&m, name, how);
 }
 
@@ -401,7 +398,7 @@ void seeds_container(void)
     mk_free(&b);
     hand_free(&f);
     seed_formats("formats", REPAIR | VERIFY);
-    seed_formats("formats-outliers", REPAIR | OUTLIERS | SCALAR);
+    seed_formats("formats-outliers", REPAIR | OUTLIERS);
     seed_formats("formats-bytes", REPAIR | BYTE_TABLES);
     seed_terms("terms", REPAIR);
     seed_terms("terms-bytes", REPAIR | BYTE_TABLES | SCALAR | OUTLIERS);
