@@ -12,7 +12,7 @@
 
 #include "../hand_file.h"
 
-enum { FUZZ_LINE = 64, FUZZ_HEAD = 256, FUZZ_MOST = 1 << 19, FUZZ_CONTEXT = 32 };
+enum { FUZZ_LINE = 64, FUZZ_HEAD = 256, FUZZ_MOST = 1 << 19, FUZZ_TOKENS = 66, FUZZ_CONTEXT = 72 };
 #define FUZZ_THRESHOLD 4.0f
 
 static uint64_t fuzz_get(const unsigned char *p, unsigned bytes)
@@ -123,12 +123,15 @@ static void fuzz_text(const lbrt_model *m, uint32_t n_vocab, const char *text, s
     fuzz_detokenize(m, ids, n);
 }
 
+#define MARKS "\xcd\x84\xcd\x84\xcd\x84\xcd\x84\xcd\x84\xcd\x84\xcd\x84\xcd\x84" /* two each when taken apart */
+
 static void fuzz_tokenizer(const lbrt_model *m, uint32_t n_vocab, const char *tail, size_t tail_bytes)
 {
     /* Contractions, numbers, runs of spaces and lines; special tokens among white space; what is not composed: marks in either order, Hangul,
-       an Angstrom, one that must not be composed; scripts; surrogates, what is cut off, and what no UTF-8 has. */
+       an Angstrom, one that must not be composed, a Bengali vowel, a letter with many marks; scripts; surrogates, what is cut off, and what no UTF-8 has. */
     static const char text[] = "the end\n of 12345 it's we'LL HE'D \r\n\n\t  x  <s>  \xc3\xa9 <|x|> \n<|im_start|>  user\xe3\x80\x80<|im_end|>"
                                "e\xcc\x81\xcc\xa3" "a\xcc\xa3\xcc\x81 \xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8 \xea\xb0\x80\xe1\x86\xa8 \xe2\x84\xab \xe0\xa5\x98 "
+                               "\xe0\xa7\x87\xe0\xa6\xbe o" MARKS MARKS MARKS MARKS MARKS MARKS MARKS MARKS
                                "\xe4\xb8\xad\xe6\x96\x87\xef\xbc\x81 \xd8\xa7\xd9\x84\xd9\xa3 \xd0\xaf\xd0\xb0 \xc4\xb0'\xc5\xbf "
                                "\xc2\xbd\xc2\xa0\xf0\x9f\x98\x80"
                                "!?...\n\n (a)/b\n\n  c\xff\xed\xa0\x80\xf4\x90\x80\x80\xc0\x80 <unk> \xe2\x96\x81 7\n \xe4\xb8'";
@@ -168,11 +171,11 @@ static void fuzz_session(const lbrt_model *m, uint32_t n_vocab, const lbrt_adapt
     size_t bytes = 0;
     if (lbrt_session_bytes(m, &o, &bytes, &err) == LBRT_OK && bytes < 16u << 20 && lbrt_session_create(m, &o, &s, &err) == LBRT_OK) {
         lb_fuzz_check(!a || lbrt_adapter_attach(s, a, 0.5f) == LBRT_OK, "an adapter that cannot be attached");
-        lbrt_token ids[24];
-        for (size_t i = 0; i < 24; i++) {
-            ids[i] = (lbrt_token)((uint64_t)(n_vocab - 1) * i / 23);
+        lbrt_token ids[FUZZ_TOKENS];
+        for (size_t i = 0; i < FUZZ_TOKENS; i++) {
+            ids[i] = (lbrt_token)((uint64_t)(n_vocab - 1) * i / (FUZZ_TOKENS - 1));
         }
-        lb_fuzz_check(lbrt_feed(s, ids, 24) == LBRT_OK && lbrt_feed(s, ids + 23, 1) == LBRT_OK, "a model that cannot be fed");
+        lb_fuzz_check(lbrt_feed(s, ids, FUZZ_TOKENS) == LBRT_OK && lbrt_feed(s, ids + FUZZ_TOKENS - 1, 1) == LBRT_OK, "a model that cannot be fed");
         lb_fuzz_check(!a || lbrt_adapter_detach(s, a) == LBRT_OK, "an adapter that cannot be detached");
         lbrt_token out;
         const lbrt_status sampled = lbrt_sample(s, NULL, &out); /* NUMERIC is allowed: weights may be anything */

@@ -368,7 +368,7 @@ static void seed_tokens(const char *name, const char *text, lb_tok_model model, 
     lb_tokdata *t = vocabulary(model, pre, flags, n_bytes);
     ok(lb_tokdata_set_template(t, chat, sizeof chat - 1, NULL));
     ok(lb_tokdata_write(t, NULL, &m.tokenizer, &m.tokenizer_bytes, NULL));
-    m.h.n_vocab = t->n_tokens;
+    m.h.n_vocab = n_bytes < 100 ? t->n_tokens - 1 : t->n_tokens; /* refused */
     m.h.dim = m.h.ffn_dim = 16;
     m.h.n_heads = m.h.n_kv_heads = 1;
     lb_tokdata_free(t);
@@ -394,14 +394,14 @@ void seeds_container(void)
     mk_put(&b, f.data + 4096, SEED_LINE);
     mk_put(&b, f.data, SEED_HEAD);
     mk_put(&b, f.data + data_end, f.bytes - data_end);
-    put("container", "hand", REPAIR | SHORT, b.data, b.n);
+    put("container", "hand", REPAIR | SHORT | SCALAR, b.data, b.n);
     mk_free(&b);
     hand_free(&f);
     seed_formats("formats", REPAIR | VERIFY);
     seed_formats("formats-outliers", REPAIR | OUTLIERS);
     seed_formats("formats-bytes", REPAIR | BYTE_TABLES);
     seed_terms("terms", REPAIR);
-    seed_terms("terms-bytes", REPAIR | BYTE_TABLES | SCALAR | OUTLIERS);
+    seed_terms("terms-bytes", REPAIR | BYTE_TABLES | OUTLIERS);
     seed_unequal();
     seed_widths();
     seed_lora("lora", "lora", REPAIR | ADAPTER);
@@ -415,5 +415,6 @@ void seeds_container(void)
                 LB_TOK_ADD_BOS | LB_TOK_SPACE_PREFIX | LB_TOK_COLLAPSE_SPACES, 256);
     seed_tokens("spm-no-bytes", " the<s> end\xe4\xb8\xad", LB_TOK_SPM, LB_PRETOK_NONE, LB_TOK_SPACE_PREFIX | LB_TOK_PREFIX_FIRST | LB_TOK_ADD_EOS, 117);
     seed_tokens("bpe-no-bytes", "the end\xc3\xa9 <|x the", LB_TOK_BPE, LB_PRETOK_NONE, LB_TOK_ADD_BOS | LB_TOK_SPACE_PREFIX, 117);
+    seed_tokens("too-many-tokens", "the end", LB_TOK_SPM, LB_PRETOK_NONE, 0, 10);
     seed_tokens("bpe", "the end  \xc3\xa9 <|x the", LB_TOK_BPE, LB_PRETOK_NONE, LB_TOK_ADD_BOS | LB_TOK_SPACE_PREFIX | LB_TOK_PREFIX_FIRST, 256);
 }
