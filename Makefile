@@ -117,7 +117,7 @@ FUZZ_LIBS := $(FUZZ_BASE:%.c=$(BUILD)/obj/%.o) $(BUILD)/liblbrt-tools.a $(BUILD)
 $(BUILD)/fuzz-bin-api: $(BUILD)/obj/tests/fuzz/lb_fuzz_api_program.o
 $(BUILD)/fuzz-bin-%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(FUZZ_LIBS)
 	$(CC) -fsanitize=fuzzer,address,undefined -pthread $^ -o $@ $(LDLIBS)
-$(BUILD)/fuzz_seeds: $(BUILD)/obj/tests/tools/fuzz_seeds.o $(BUILD)/obj/tests/tools/fuzz_seeds_gguf.o $(BUILD)/obj/tests/tools/fuzz_seeds_hf.o $(FUZZ_LIBS)
+$(BUILD)/fuzz_seeds: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/tools/fuzz_seeds*.c)) $(FUZZ_LIBS)
 	$(CC) $(CFLAGS) -pthread $^ -o $@ $(LDLIBS)
 
 fuzz-seeds:

@@ -12,13 +12,11 @@
 #include "../fuzz/lb_fuzz.h"
 #include "../hand_file.h"
 #include "../make_models.h"
-#include "../small_models.h"
-#include "fuzz_seeds_import.h"
+#include "fuzz_seeds.h"
 
 static const char *seed_root;
 
-/* FOLDER/target/name: a byte (if there is one), then the data. */
-static void put(const char *target, const char *name, int first, const void *data, size_t bytes)
+void put(const char *target, const char *name, int first, const void *data, size_t bytes)
 {
     char path[1024];
     snprintf(path, sizeof path, "%s/%s", seed_root, target);
@@ -33,34 +31,6 @@ static void put(const char *target, const char *name, int first, const void *dat
     remove(path);
     mk_write(path, b.data, b.n);
     mk_free(&b);
-}
-
-static void seeds_container(void)
-{
-    hand_file f;
-    hand_make(&f);
-    /* The short form: the head, and what is behind the weights. */
-    const size_t gap = 10 * 4096;
-    mk_blob b = { NULL, 0, 0 };
-    mk_put(&b, f.data, 256);
-    mk_put(&b, f.data + gap, f.bytes - gap);
-    put("container", "hand", 1 | 16, b.data, b.n);
-    put("container", "hand-adapter", 1 | 2 | 16, b.data, b.n);
-    b.n = 0;
-    const unsigned char kind[] = { 'l', 'o', 'r', 'a' };
-    hand_add_meta(&f, "adapter", 3, 1, kind, sizeof kind);
-    mk_put(&b, f.data, 256);
-    mk_put(&b, f.data + gap, f.bytes - gap);
-    put("container", "hand-lora", 1 | 2 | 16, b.data, b.n);
-    mk_free(&b);
-    hand_free(&f);
-    static const char *const formats[] = { "q4", "tcq2", "int8" };
-    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
-        size_t n;
-        unsigned char *data = sm_load(sm_file(i ? "bits" : "micro", formats[i]), &n);
-        put("container", formats[i], 1 | 4 | 8, data, n);
-        free(data);
-    }
 }
 
 static void seeds_tokenizer(void)
@@ -283,8 +253,8 @@ int main(int argc, char **argv)
     seed_root = argv[1];
     mkdir(seed_root, 0777);
     seeds_container();
-    fuzz_seeds_gguf(put);
-    fuzz_seeds_safetensors(put);
+    seeds_gguf();
+    seeds_safetensors();
     seeds_tokenizer();
     seeds_template();
     seeds_state();

@@ -1,5 +1,5 @@
-/* Seeds of the target gguf (fuzz_seeds_import.h). Small files: a model has the width 16, or one block of its type. */
-#include "fuzz_seeds_import.h"
+/* Seeds of the target gguf (fuzz_seeds.h). Small files: a model has the width 16, or one block of its type. */
+#include "fuzz_seeds.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +19,6 @@ typedef struct vec_case {
 } vec_case;
 
 #include "../data/ggml_vectors.inc"
-
-static fuzz_seeds_put put;
 
 static const char talk[] = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}";
 
@@ -318,9 +316,8 @@ static void seeds_gguf_others(void)
     put("gguf", "tokens-json", -1, json, sizeof json - 1);
 }
 
-void fuzz_seeds_gguf(fuzz_seeds_put put_file)
+void seeds_gguf(void)
 {
-    put = put_file;
     seeds_gguf_types();
     seeds_gguf_unequal();
     seeds_gguf_architectures();

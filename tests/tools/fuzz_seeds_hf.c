@@ -1,12 +1,10 @@
-/* Seeds of the target safetensors (fuzz_seeds_import.h): models of width 16, one or more for each kind of lb_fuzz_hf.h. */
-#include "fuzz_seeds_import.h"
+/* Seeds of the target safetensors (fuzz_seeds.h): models of width 16, one or more for each kind of lb_fuzz_hf.h. */
+#include "fuzz_seeds.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "../fuzz/lb_fuzz_hf.h"
-
-static fuzz_seeds_put put;
 
 static void begin_st(mk_safetensors *s)
 {
@@ -282,9 +280,8 @@ static void seeds_st_folder(void)
     put("safetensors", "adapter-config", LB_FUZZ_HF_ADAPTER_CONFIG, adapter, sizeof adapter - 1);
 }
 
-void fuzz_seeds_safetensors(fuzz_seeds_put put_file)
+void seeds_safetensors(void)
 {
-    put = put_file;
     seeds_st_plain();
     seeds_st_bitnet();
     seeds_st_unequal();
