@@ -10,6 +10,7 @@
 #include "../formats/import/lb_source.h"
 #include "../kernels/lb_math.h"
 #include "import_checks.h"
+#include "../formats/pack/lb_convert.h"
 #include "lb_test.h"
 #include "make_models.h"
 
@@ -89,6 +90,44 @@ static void check_gguf_rope(void)
         s->close(s);
     }
     mk_free(&b);
+}
+
+/* What is converted can be opened: the engine takes frequencies up to 8 radians a token. */
+static void check_absurd_rope(void)
+{
+    static const struct {
+        float factor;
+        lbrt_status want;
+    } cases[] = { { 0.04f, LBRT_OK },           { -0.04f, LBRT_OK },          { 0.03f, LBRT_ERR_FORMAT },
+                  { 0.0f, LBRT_ERR_FORMAT },    { NAN, LBRT_ERR_FORMAT },     { INFINITY, LBRT_ERR_FORMAT } };
+    lb_test_case("gguf: absurd rope factors are refused before they are in a file");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        mk_gguf g = { 0 };
+        float factors[8] = { cases[i].factor, 1, 1, 2, 3, 4, 8, 8 };
+        mk_gguf_numbers(&g, "llama");
+        mk_gguf_string(&g, "llama.rope.scaling.type", "linear");
+        mk_gguf_f32(&g, "llama.rope.scaling.factor", 4.0f);
+        mk_gguf_weights(&g, LB_GGML_F16, NULL);
+        mk_gguf_tensor(&g, "rope_freqs.weight", 1, 8, LB_GGML_F32, factors, sizeof factors);
+        mk_blob b = { NULL, 0, 0 };
+        mk_gguf_end(&g, &b);
+        lb_source *s = open_blob("absurd.gguf", &b, NULL);
+        mk_free(&b);
+        const lbrt_allocator a = lb_allocator_or_default(NULL);
+        const lb_convert_options options = { .format = LB_W_F16 };
+        const char *path = lb_test_temp("absurd.lbrt");
+        lbrt_error err = { LBRT_OK, "" };
+        lbrt_model *m = NULL;
+        const lbrt_status got = s ? lb_convert(s, path, &options, &a, &err) : LBRT_ERR_IO;
+        LB_CHECK(got == cases[i].want, "a factor of %g: status %d, %s", (double)cases[i].factor, (int)got, err.text);
+        const lbrt_status opened = lbrt_model_open(path, NULL, &m, &err);
+        LB_CHECK(opened == (got == LBRT_OK ? LBRT_OK : LBRT_ERR_IO), "a factor of %g: opening gives %d, %s", (double)cases[i].factor, (int)opened, err.text);
+        lbrt_model_close(m);
+        remove(path);
+        if (s) {
+            s->close(s);
+        }
+    }
 }
 
 /* The two ternary forms that have one scale, and a .scale tensor. */
@@ -269,6 +308,7 @@ void test_import(void)
     check_gguf("llama", LB_GGML_F32, true);
     check_gguf("llama", LB_GGML_F16, true);
     check_gguf_rope();
+    check_absurd_rope();
     check_gguf_ternary();
     check_gguf_head();
     check_llama2c(false, true);

@@ -4,6 +4,8 @@
  */
 #include "lb_convert_job.h"
 
+#include <math.h>
+
 #include "../../runtime/base/lb_os.h"
 
 /* The rotation of the input that a tensor reads: made when it is first asked for, from the input's name alone. */
@@ -117,6 +119,17 @@ static lbrt_status convert_matrix(lb_convert_job *j, const lb_source_tensor *t)
     return s;
 }
 
+/* The engine refuses absurd frequencies, which are at most 1 before they are divided: better now than when the file is opened. */
+static lbrt_status check_factors(const lb_hparams *h, const float *factors, uint64_t n, lbrt_error *err)
+{
+    const double all = h->rope_scaling == LB_ROPE_LINEAR ? (double)h->rope_factor : 1.0;
+    for (uint64_t i = 0; i < n; i++) {
+        LB_FAIL_IF(!(fabs((double)factors[i]) * all >= 0.125 && isfinite(factors[i])), err, LBRT_ERR_FORMAT, "rope_factors has %g, which is out of range",
+                   (double)factors[i]);
+    }
+    return LBRT_OK;
+}
+
 static lbrt_status convert_vector(lb_convert_job *j, const lb_source_tensor *t)
 {
     LB_FAIL_IF(t->rows != 1 || t->cols > 1u << 26, j->err, LBRT_ERR_FORMAT, "%s is not a vector", t->name);
@@ -124,6 +137,7 @@ static lbrt_status convert_vector(lb_convert_job *j, const lb_source_tensor *t)
     float *x = (float *)lb_alloc(&j->a, bytes);
     LB_FAIL_IF(!x, j->err, LBRT_ERR_MEMORY, "out of memory");
     lbrt_status s = j->source->read_rows(j->source, j->tensor, 0, 1, x, j->err);
+    s = s == LBRT_OK && strcmp(t->name, "rope_factors") == 0 ? check_factors(&j->source->hparams, x, t->cols, j->err) : s;
     s = s == LBRT_OK ? lb_writer_vector(&j->writer, t->name, x, t->cols) : s;
     lb_free(&j->a, x, bytes);
     j->done += t->cols;
