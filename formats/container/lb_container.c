@@ -435,6 +435,20 @@ lbrt_status lb_container_verify(const lb_container *c, lbrt_progress_fn progress
 
 /* ---- skimming ---- */
 
+enum { MAX_FACTORS = 1024 / 2 * sizeof(float) }; /* bytes, by the most dimensions that are rotated */
+
+typedef struct skim_data {
+    const unsigned char *file;
+    lb_section data;
+    lb_want_fn *want;
+    void *user;
+} skim_data;
+
+static bool skim_range(const skim_data *k, uint64_t offset, uint64_t n)
+{
+    return n > k->data.bytes || offset > k->data.bytes - n || k->want(k->user, (uint64_t)(k->data.data - k->file) + offset, (size_t)n);
+}
+
 bool lb_container_skim(const unsigned char *file, size_t bytes, lb_want_fn *want, void *user)
 {
     const size_t head = lb_min(bytes, LB_FILE_HEADER_BYTES + MAX_SECTIONS * LB_FILE_SECTION_BYTES);
@@ -460,7 +474,9 @@ bool lb_container_skim(const unsigned char *file, size_t bytes, lb_want_fn *want
             tensors = kind == LB_SECTION_TENSORS ? section : tensors;
         }
     }
-    /* Of transforms the first eight bytes. */
+    /* Of transforms the first eight bytes; the factors of rotary frequencies, which are looked at when they are bound. */
+    static const char factors[] = "rope_factors";
+    const skim_data skim = { file, data, want, user };
     lb_cursor at = lb_cursor_of(tensors.data, tensors.bytes);
     uint32_t n_tensors, zero;
     if (!lb_read_u32(&at, &n_tensors) || !lb_read_u32(&at, &zero)) {
@@ -468,18 +484,20 @@ bool lb_container_skim(const unsigned char *file, size_t bytes, lb_want_fn *want
     }
     for (uint32_t i = 0; i < n_tensors; i++) {
         uint16_t name_bytes, n_terms;
+        const unsigned char *name;
         if (!lb_cursor_align(&at, 8) || !lb_read_u16(&at, &name_bytes) || !lb_read_u16(&at, &n_terms) || !lb_cursor_take(&at, 20) ||
-            !lb_cursor_take(&at, name_bytes) || !lb_cursor_align(&at, 8)) {
+            !(name = lb_cursor_take(&at, name_bytes)) || !lb_cursor_align(&at, 8)) {
             return true;
         }
+        const bool is_factors = name_bytes == sizeof factors - 1 && memcmp(name, factors, name_bytes) == 0;
         for (unsigned j = 0; j < n_terms; j++) {
             const unsigned char *term = lb_cursor_take(&at, LB_FILE_TERM_BYTES);
-            if (!term || !lb_cursor_take(&at, lb_load_u16(term + 4) * (size_t)LB_FILE_PART_BYTES)) {
+            const unsigned char *part = term ? lb_cursor_take(&at, lb_load_u16(term + 4) * (size_t)LB_FILE_PART_BYTES) : NULL;
+            if (!part) {
                 return true;
             }
-            const uint64_t offset = lb_load_u64(term + 40);
-            if (lb_load_u16(term + 2) && data.bytes >= 8 && offset <= data.bytes - 8 &&
-                !want(user, (uint64_t)(data.data - file) + offset, 8)) {
+            if ((lb_load_u16(term + 2) && !skim_range(&skim, lb_load_u64(term + 40), 8)) ||
+                (is_factors && lb_load_u16(term + 4) && !skim_range(&skim, lb_load_u64(part + 24), lb_min(lb_load_u64(part + 32), MAX_FACTORS)))) {
                 return false;
             }
         }
