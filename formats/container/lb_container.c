@@ -437,14 +437,14 @@ lbrt_status lb_container_verify(const lb_container *c, lbrt_progress_fn progress
 
 enum { MAX_FACTORS = 1024 / 2 * sizeof(float) }; /* bytes, by the most dimensions that are rotated */
 
-typedef struct skim_data {
+typedef struct container_skim {
     const unsigned char *file;
     lb_section data;
     lb_want_fn *want;
     void *user;
-} skim_data;
+} container_skim;
 
-static bool skim_range(const skim_data *k, uint64_t offset, uint64_t n)
+static bool container_want(const container_skim *k, uint64_t offset, uint64_t n)
 {
     return n > k->data.bytes || offset > k->data.bytes - n || k->want(k->user, (uint64_t)(k->data.data - k->file) + offset, (size_t)n);
 }
@@ -476,7 +476,7 @@ bool lb_container_skim(const unsigned char *file, size_t bytes, lb_want_fn *want
     }
     /* Of transforms the first eight bytes; the factors of rotary frequencies, which are looked at when they are bound. */
     static const char factors[] = "rope_factors";
-    const skim_data skim = { file, data, want, user };
+    const container_skim skim = { file, data, want, user };
     lb_cursor at = lb_cursor_of(tensors.data, tensors.bytes);
     uint32_t n_tensors, zero;
     if (!lb_read_u32(&at, &n_tensors) || !lb_read_u32(&at, &zero)) {
@@ -496,8 +496,8 @@ bool lb_container_skim(const unsigned char *file, size_t bytes, lb_want_fn *want
             if (!part) {
                 return true;
             }
-            if ((lb_load_u16(term + 2) && !skim_range(&skim, lb_load_u64(term + 40), 8)) ||
-                (is_factors && lb_load_u16(term + 4) && !skim_range(&skim, lb_load_u64(part + 24), lb_min(lb_load_u64(part + 32), MAX_FACTORS)))) {
+            if ((lb_load_u16(term + 2) && !container_want(&skim, lb_load_u64(term + 40), 8)) ||
+                (is_factors && lb_load_u16(term + 4) && !container_want(&skim, lb_load_u64(part + 24), lb_min(lb_load_u64(part + 32), MAX_FACTORS)))) {
                 return false;
             }
         }
