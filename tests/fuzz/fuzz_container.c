@@ -2,7 +2,7 @@
  * A .lbrt file. The first byte says what is done with the rest: bit 0 its size and its checksums are put right, so that mutations reach what
  * is behind them; bit 1 it is opened as an adapter of a model of ours too; bit 2 every checksum is verified; bit 3 the tokenizer is used;
  * bit 4 the input is short; bit 5 activations from FUZZ_THRESHOLD on are outliers in all layers; bit 6 lookup formats take tables of bytes;
- * bit 7 the kernels without vectors.
+ * bit 7 the kernels without vectors. Every fourth length is opened once more, and one allocation fails.
  *
  * Weights are not worth mutating, so a short input has none: a line of FUZZ_LINE bytes, the file's first FUZZ_HEAD bytes (header and section
  * table), then what follows the section DATA. What is between is that line over and over (tests/tools/fuzz_seeds_container.c chooses it so
@@ -229,6 +229,21 @@ static void fuzz_plan(const unsigned char *file, size_t n, const lbrt_model_opti
     lb_fuzz_check(s != LBRT_OK || plan.model_bytes == taken + n, "another size than planned");
 }
 
+/* Opens it with the fail_at-th allocation failing; `opened` is how it was with all of them. */
+static void fuzz_without_memory(const unsigned char *file, size_t n, const lbrt_model_options *o, lbrt_status opened, uint64_t fail_at)
+{
+    const size_t alive = lb_fuzz_alive();
+    lbrt_model *m = NULL;
+    lbrt_error err = { LBRT_OK, "" };
+    (void)lb_fuzz_allocator(fail_at);
+    const lbrt_status s = lbrt_model_open_memory(file, n, o, &m, &err);
+    lb_fuzz_error(s, &err);
+    lb_fuzz_check((s == LBRT_OK) == (m != NULL) && (s == opened || s == LBRT_ERR_MEMORY), "another failure than of memory");
+    (void)lb_fuzz_allocator(0);
+    lbrt_model_close(m);
+    lb_fuzz_check(lb_fuzz_alive() == alive, "a leak without memory");
+}
+
 /* As an adapter of the model that hand_file.h describes; true if it is one. */
 static bool fuzz_adapter(const unsigned char *file, size_t n, lbrt_model_options *o)
 {
@@ -343,6 +358,9 @@ LB_FUZZ_TARGET(container)
         fuzz_session(m, n_vocab, NULL);
     }
     lbrt_model_close(m);
+    if (bytes % 4 == 3) {
+        fuzz_without_memory(file, n, &o, s, 1 + bytes / 4 % 48);
+    }
     if (how & 2) {
         opened = fuzz_adapter(file, n, &o) || opened;
     }
