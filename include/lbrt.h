@@ -343,8 +343,8 @@ typedef struct lbrt_memory_plan {
 
 /*
  * What a model and a session will take, exactly, before any weight is read: only the tables in front of the weights are looked at (so the
- * columns of sparse terms, which are checked when a model is opened, are not). Either options may be NULL. Takes at most opening_bytes (less the copy) from the allocator meanwhile and gives all back. Errors: as
- * lbrt_model_open_source and lbrt_session_create.
+ * columns of sparse terms, which are checked when a model is opened, are not). Either options may be NULL. Takes at most opening_bytes
+ * (less the copy) from the allocator meanwhile and gives all back. Errors: as lbrt_model_open_source and lbrt_session_create.
  */
 LBRT_API lbrt_status lbrt_model_plan(const lbrt_source *source, const lbrt_model_options *model, const lbrt_session_options *session,
                                      lbrt_memory_plan *plan, lbrt_error *err);

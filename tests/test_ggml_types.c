@@ -6,13 +6,6 @@
 #include "../formats/import/lb_ggml_types.h"
 #include "lb_test.h"
 
-typedef struct vec_case {
-    uint32_t id, block, bytes;
-    const unsigned char *src;
-    const uint32_t *out;
-    uint64_t hash; /* of 4000 random blocks */
-} vec_case;
-
 #include "data/ggml_vectors.inc"
 
 #define VEC_BLOCKS 4000u

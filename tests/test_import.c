@@ -102,17 +102,17 @@ static int64_t read_bytes(void *user, uint64_t offset, void *buffer, size_t byte
 static void check_absurd_rope(void)
 {
     static const struct {
-        float factor;
+        float scale, factor;
         lbrt_status want;
-    } cases[] = { { 0.04f, LBRT_OK },           { -0.04f, LBRT_OK },          { 0.03f, LBRT_ERR_FORMAT },
-                  { 0.0f, LBRT_ERR_FORMAT },    { NAN, LBRT_ERR_FORMAT },     { INFINITY, LBRT_ERR_FORMAT } };
+    } cases[] = { { 4, 0.04f, LBRT_OK },        { 4, -0.04f, LBRT_OK },      { 4, 0.03f, LBRT_ERR_FORMAT },       { 4, 0.0f, LBRT_ERR_FORMAT },
+                  { 4, NAN, LBRT_ERR_FORMAT },  { 4, INFINITY, LBRT_ERR_FORMAT }, { 0.125f, 1, LBRT_OK },         { 0.12f, 1, LBRT_ERR_FORMAT } };
     lb_test_case("gguf: absurd rope factors are refused before they are in a file");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         mk_gguf g = { 0 };
         float factors[8] = { cases[i].factor, 1, 1, 2, 3, 4, 8, 8 };
         mk_gguf_numbers(&g, "llama");
         mk_gguf_string(&g, "llama.rope.scaling.type", "linear");
-        mk_gguf_f32(&g, "llama.rope.scaling.factor", 4.0f);
+        mk_gguf_f32(&g, "llama.rope.scaling.factor", cases[i].scale);
         mk_gguf_weights(&g, LB_GGML_F16, NULL);
         mk_gguf_tensor(&g, "rope_freqs.weight", 1, 8, LB_GGML_F32, factors, sizeof factors);
         mk_blob b = { NULL, 0, 0 };
@@ -125,9 +125,10 @@ static void check_absurd_rope(void)
         lbrt_error err = { LBRT_OK, "" };
         lbrt_model *m = NULL;
         const lbrt_status got = s ? lb_convert(s, path, &options, &a, &err) : LBRT_ERR_IO;
-        LB_CHECK(got == cases[i].want, "a factor of %g: status %d, %s", (double)cases[i].factor, (int)got, err.text);
+        LB_CHECK(got == cases[i].want, "factors of %g and %g: status %d, %s", (double)cases[i].scale, (double)cases[i].factor, (int)got, err.text);
         const lbrt_status opened = lbrt_model_open(path, NULL, &m, &err);
-        LB_CHECK(opened == (got == LBRT_OK ? LBRT_OK : LBRT_ERR_IO), "a factor of %g: opening gives %d, %s", (double)cases[i].factor, (int)opened, err.text);
+        LB_CHECK(opened == (got == LBRT_OK ? LBRT_OK : LBRT_ERR_IO), "factors of %g and %g: opening gives %d, %s", (double)cases[i].scale,
+                 (double)cases[i].factor, (int)opened, err.text);
         lbrt_model_close(m);
         if (opened == LBRT_OK) { /* and a plan, which reads little of it, agrees */
             size_t n = 0;

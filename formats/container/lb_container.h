@@ -137,8 +137,8 @@ lbrt_status lb_container_verify(const lb_container *c, lbrt_progress_fn progress
 
 /*
  * For those who read a file only as far as opening it needs, weights aside: reports the ranges of a file of `bytes` bytes that lb_container_open
- * and binding look at (columns of sparse terms aside), and whose bytes are there at `file` when `want` has returned true. Stops at anything impossible, which lb_container_open will
- * name. False: want returned false.
+ * and binding look at (columns of sparse terms aside), and whose bytes are there at `file` when `want` has returned true. Stops at anything
+ * impossible, which lb_container_open will name. False: want returned false.
  */
 typedef bool lb_want_fn(void *user, uint64_t offset, size_t bytes);
 bool lb_container_skim(const unsigned char *file, size_t bytes, lb_want_fn *want, void *user);

@@ -131,7 +131,7 @@ lbrt_status lb_hparams_check(const lb_hparams *h, lbrt_error *err)
     LB_FAIL_IF(!sane_float(h->norm_eps, 0.0f, 1.0f), err, LBRT_ERR_FORMAT, "model.norm_eps is out of range");
     LB_FAIL_IF(!sane_float(h->rope_theta, 1.0f, 1e12f), err, LBRT_ERR_FORMAT, "rope.theta is out of range");
     if (h->rope_scaling != LB_ROPE_NONE) {
-        LB_FAIL_IF(!sane_float(h->rope_factor, 0.125f, 1e6f), err, LBRT_ERR_FORMAT, "rope.factor is out of range");
+        LB_FAIL_IF(!sane_float(h->rope_factor, (float)(1.0 / LB_ROPE_FASTEST), 1e6f), err, LBRT_ERR_FORMAT, "rope.factor is out of range");
     }
     if (h->rope_scaling == LB_ROPE_LLAMA3) {
         LB_FAIL_IF(!sane_float(h->rope_low_freq, 1e-3f, 1e6f) || !sane_float(h->rope_high_freq, 1e-3f, 1e6f) ||

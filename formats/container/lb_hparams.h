@@ -5,6 +5,12 @@
 #ifndef LB_HPARAMS_H
 #define LB_HPARAMS_H
 
+/*
+ * The fastest rotation that is believed, in radians per position: angles are reduced in double precision. Frequencies are at most 1 before they are
+ * divided, so what divides them (rope_factor, and where there are rope_factors these times rope_factor) is at least 1 / LB_ROPE_FASTEST.
+ */
+#define LB_ROPE_FASTEST 8.0
+
 #include <stdbool.h>
 #include <stdint.h>
 

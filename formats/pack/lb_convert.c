@@ -119,12 +119,12 @@ static lbrt_status convert_matrix(lb_convert_job *j, const lb_source_tensor *t)
     return s;
 }
 
-/* The engine refuses absurd frequencies, which are at most 1 before they are divided: better now than when the file is opened. */
+/* The engine refuses frequencies beyond LB_ROPE_FASTEST: better now than when the file is opened. */
 static lbrt_status check_factors(const lb_hparams *h, const float *factors, uint64_t n, lbrt_error *err)
 {
     const double all = h->rope_scaling == LB_ROPE_LINEAR ? (double)h->rope_factor : 1.0;
     for (uint64_t i = 0; i < n; i++) {
-        LB_FAIL_IF(!(fabs((double)factors[i]) * all >= 0.125 && isfinite(factors[i])), err, LBRT_ERR_FORMAT, "rope_factors has %g, which is out of range",
+        LB_FAIL_IF(!(fabs((double)factors[i]) * all >= 1.0 / LB_ROPE_FASTEST && isfinite(factors[i])), err, LBRT_ERR_FORMAT, "rope_factors has %g, which is out of range",
                    (double)factors[i]);
     }
     return LBRT_OK;

@@ -175,7 +175,7 @@ static lbrt_status bind_rope(lb_binder *b)
     LB_TRY(bind_vector(b, "rope_factors", pairs, true, &factors));
     lb_rope_frequencies(&m->hparams, factors, m->rope_frequency);
     for (size_t i = 0; i < pairs; i++) {
-        LB_FAIL_IF(!(fabs(m->rope_frequency[i]) <= 8.0), b->err, LBRT_ERR_FORMAT, "rope_factors are out of range");
+        LB_FAIL_IF(!(fabs(m->rope_frequency[i]) <= LB_ROPE_FASTEST), b->err, LBRT_ERR_FORMAT, "rope_factors are out of range");
     }
     return LBRT_OK;
 }

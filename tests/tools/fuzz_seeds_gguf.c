@@ -11,13 +11,6 @@
 #include "../make_models.h"
 
 /* One block of each quantized type of ggml, of random bits with a plain scale */
-typedef struct vec_case {
-    uint32_t id, block, bytes;
-    const unsigned char *src;
-    const uint32_t *out;
-    uint64_t hash;
-} vec_case;
-
 #include "../data/ggml_vectors.inc"
 
 static const char talk[] = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}";
