@@ -1,10 +1,13 @@
 /* lbrt-info: what is inside a .lbrt file. */
 #include <inttypes.h>
 
+#include "../runtime/base/lb_utf8.h"
 #include "../runtime/engine/lb_model.h"
 #include "../runtime/lb_args.h"
 
 static const char program[] = "lbrt-info";
+
+enum { INFO_NAME = 256 };
 
 static uint64_t tensor_bytes(const lb_tensor *t)
 {
@@ -15,6 +18,16 @@ static uint64_t tensor_bytes(const lb_tensor *t)
         }
     }
     return bytes;
+}
+
+/* As a file has it, so that it may be shown */
+static const char *tensor_name(const lb_tensor *t, char *out)
+{
+    const size_t n = lb_min(t->name_bytes, INFO_NAME - 1);
+    memcpy(out, t->name, n);
+    out[n] = 0;
+    lb_utf8_clean(out, n);
+    return out;
 }
 
 /* What a term's numbers are */
@@ -52,10 +65,9 @@ static void print_json(const lb_container *c, const lb_hparams *h, const lbrt_mo
     printf("},\"tensors\":[");
     for (size_t i = 0; i < c->n_tensors; i++) {
         const lb_tensor *t = &c->tensors[i];
-        char name[256];
-        snprintf(name, sizeof name, "%.*s", (int)t->name_bytes, t->name);
+        char name[INFO_NAME];
         printf("%s{\"name\":", i ? "," : "");
-        lb_json_print(stdout, name);
+        lb_json_print(stdout, tensor_name(t, name));
         printf(",\"shape\":[%" PRIu64 ",%" PRIu64 "],\"bytes\":%" PRIu64 ",\"terms\":[", t->rows, t->cols, tensor_bytes(t));
         for (unsigned j = 0; j < t->n_terms; j++) {
             const lb_term *m = &t->terms[j];
@@ -113,7 +125,8 @@ static void print_tensors(const lb_container *c)
 {
     for (size_t i = 0; i < c->n_tensors; i++) {
         const lb_tensor *t = &c->tensors[i];
-        printf("%-28.*s %8" PRIu64 " x %-8" PRIu64 " %12" PRIu64 " bytes ", (int)t->name_bytes, t->name, t->rows, t->cols, tensor_bytes(t));
+        char name[INFO_NAME];
+        printf("%-28s %8" PRIu64 " x %-8" PRIu64 " %12" PRIu64 " bytes ", tensor_name(t, name), t->rows, t->cols, tensor_bytes(t));
         for (unsigned j = 0; j < t->n_terms; j++) {
             const lb_term *m = &t->terms[j];
             printf("%s%s %s", j ? " + " : " ", term_kind(m->kind), part_format(m->kind, &m->parts[0]));

@@ -76,7 +76,7 @@ LBRT_API const char *lbrt_status_name(lbrt_status status);
 /* Where a failing call that has no session to keep it leaves its sentence. */
 typedef struct lbrt_error {
     lbrt_status status;
-    char text[252]; /* NUL-terminated */
+    char text[252]; /* one line of UTF-8, NUL-terminated */
 } lbrt_error;
 
 /* ---------------------------------------------------------------- what the host may supply */

@@ -78,6 +78,23 @@ static void hold(chat_state *c, const lbrt_token *tokens, size_t n)
     c->n_held += n;
 }
 
+/*
+ * The model's words (whole code points), on a terminal without what would steer it: escape sequences may be learned, or be what a file is made for. Elsewhere as
+ * they are.
+ */
+static void show(const char *text, size_t n)
+{
+    const bool terminal = isatty(1);
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char c = (unsigned char)text[i];
+        const bool second = c == 0xc2 && i + 1 < n && (unsigned char)text[i + 1] < 0xa0; /* U+0080 to U+009F */
+        const bool steers = (c < 32 && c != '\n' && c != '\t') || c == 127 || second;
+        putchar(terminal && steers ? '?' : c);
+        i += terminal && second;
+    }
+    fflush(stdout);
+}
+
 static bool on_token(void *user, lbrt_token token, const char *text, size_t bytes)
 {
     chat_answer *a = (chat_answer *)user;
@@ -87,8 +104,7 @@ static bool on_token(void *user, lbrt_token token, const char *text, size_t byte
     hold(a->c, &token, 1);
     char *out = (char *)grow(NULL, 3 * (bytes + 4));
     size_t n = bytes ? lbrt_utf8_push(&a->gate, text, bytes, out) : 0;
-    fwrite(out, 1, n, stdout);
-    fflush(stdout);
+    show(out, n);
     if (a->bytes + n + 1 > a->cap) {
         a->cap = 2 * (a->bytes + n + 64);
         a->text = (char *)grow(a->text, a->cap);
@@ -155,8 +171,7 @@ static lbrt_status answer(chat_state *c, const lbrt_token *tokens, size_t n, cha
     }
     char rest[64];
     size_t m = lbrt_utf8_push(&a->gate, NULL, 0, rest);
-    fwrite(rest, 1, m, stdout);
-    fflush(stdout);
+    show(rest, m);
     if (c->o->stats) {
         print_stats(n - same, t0, a, lbrt_session_length(c->session), lbrt_session_capacity(c->session));
     }

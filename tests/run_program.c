@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "lb_test.h"
@@ -81,14 +82,60 @@ void prog_forget(void)
     prog_last.out = prog_last.err = NULL;
 }
 
-bool prog_start(prog_talk *t, const char *name, const char *fmt, ...)
+static void prog_command(char *command, size_t cap, const char *name, const char *fmt, va_list args)
 {
-    char arguments[2048], command[4096];
+    char arguments[2048];
+    vsnprintf(arguments, sizeof arguments, fmt, args);
+    snprintf(command, cap, "exec %s '%s/%s' %s 2>/dev/null", prog_emulator(), prog_dir, name, arguments);
+}
+
+char *prog_on_terminal(size_t *bytes, const char *name, const char *fmt, ...)
+{
+    char command[4096], *got = NULL;
     va_list args;
     va_start(args, fmt);
-    vsnprintf(arguments, sizeof arguments, fmt, args);
+    prog_command(command, sizeof command, name, fmt, args);
     va_end(args);
-    snprintf(command, sizeof command, "exec %s '%s/%s' %s 2>/dev/null", prog_emulator(), prog_dir, name, arguments);
+    const int ours = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    const char *path = ours >= 0 && grantpt(ours) == 0 && unlockpt(ours) == 0 ? ptsname(ours) : NULL;
+    const int theirs = path ? open(path, O_RDWR | O_NOCTTY) : -1;
+    struct termios t;
+    if (theirs < 0 || tcgetattr(theirs, &t) != 0) {
+        close(theirs), close(ours);
+        return NULL;
+    }
+    cfmakeraw(&t);
+    tcsetattr(theirs, TCSANOW, &t);
+    fflush(stdout);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        dup2(theirs, 1);
+        close(theirs);
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    close(theirs);
+    size_t n = 0;
+    ssize_t more = pid > 0;
+    while (more > 0) { /* ends with EIO when nobody holds the other side */
+        got = realloc(got, n + 4097);
+        more = read(ours, got + n, 4096);
+        n += more > 0 ? (size_t)more : 0;
+        got[n] = 0;
+    }
+    close(ours);
+    waitpid(pid, NULL, 0);
+    *bytes = n;
+    return got;
+}
+
+bool prog_start(prog_talk *t, const char *name, const char *fmt, ...)
+{
+    char command[4096];
+    va_list args;
+    va_start(args, fmt);
+    prog_command(command, sizeof command, name, fmt, args);
+    va_end(args);
     int in[2], out[2];
     if (pipe(in) != 0 || pipe(out) != 0) {
         return false;

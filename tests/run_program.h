@@ -37,6 +37,9 @@ typedef struct prog_talk {
 } prog_talk;
 bool prog_start(prog_talk *t, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* Runs "NAME arguments" with a terminal (that changes nothing) for its standard output and returns what came, to be freed, and its length; NULL: there are none. */
+char *prog_on_terminal(size_t *bytes, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
 /* Ends it with a signal (0: waits until it ends by itself) and returns its exit status, or -1 if a signal ended it. */
 int prog_end(prog_talk *t, int signal_number);
 

@@ -88,6 +88,22 @@ static void base_format(void)
     lb_fail(&err, LBRT_ERR_IO, "%s", text);
     LB_CHECK(strlen(err.text) == sizeof err.text - 1, "%zu", strlen(err.text));
 
+    lb_test_case("lb_fail: one line of UTF-8 whatever the strings are, and where it cuts them");
+    lb_fail(&err, LBRT_ERR_IO, "%s: %.*s", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\x88", 3, "a\xe2\x82\xac");
+    LB_CHECK(strcmp(err.text, "\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\x88: a??") == 0, "'%s'", err.text);
+    lb_fail(&err, LBRT_ERR_IO, "%s", "\xff\xc0\x80 \xed\xa0\x80 \xf4\x90\x80\x80 \xc2\x9b\x1b\n\x7f|");
+    LB_CHECK(strcmp(err.text, "??? ??? ???? ?????|") == 0, "'%s'", err.text);
+    for (size_t shift = 0; shift < 3; shift++) {
+        for (size_t i = 0; i < sizeof text - 1; i++) {
+            text[i] = i < shift ? 'a' : "\xe2\x82\xac"[(i - shift) % 3];
+        }
+        lb_fail(&err, LBRT_ERR_IO, "%s", text);
+        const size_t whole = shift + (sizeof err.text - 1 - shift) / 3 * 3;
+        LB_CHECK(strlen(err.text) == sizeof err.text - 1 && memcmp(err.text, text, whole) == 0 &&
+                     strspn(err.text + whole, "?") == sizeof err.text - 1 - whole,
+                 "%zu: '%s'", shift, err.text);
+    }
+
     lb_test_case("every status has a name of its own, and its pinned number");
     static const struct {
         lbrt_status s;

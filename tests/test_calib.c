@@ -337,8 +337,26 @@ static void cal_test_budget(void)
     how.budget_bits = 1.0;
     unlink(path);
     LB_CHECK(lb_convert_calibrated(source, path, &o, &how, &a, &report, &err) == LBRT_ERR_ARGUMENT && access(path, F_OK) != 0 &&
-                 strstr(err.text, "at least"), "one bit: %s", err.text);
+                 strstr(err.text, "too small"), "one bit: %s", err.text);
+    double bits = 0.0;
+    LB_CHECK(sscanf(err.text, "the budget is too small: the smallest formats take %lf bits", &bits) == 1, "'%s'", err.text);
+    how.budget_bits = 0.0;
+    how.budget_bytes = 1000;
+    unsigned long long least = 0;
+    LB_CHECK(lb_convert_calibrated(source, path, &o, &how, &a, &report, &err) == LBRT_ERR_ARGUMENT &&
+                 sscanf(err.text, "a budget of 1000 bytes is too small: the smallest formats make a file of %llu", &least) == 1,
+             "'%s'", err.text);
     source->close(source);
+    for (int i = 0; i < 4; i++) { /* what the messages say is the limit */
+        source = sm_source("micro");
+        how.budget_bits = i < 2 ? 0.0 : bits - 0.02 * (i == 3);
+        how.budget_bytes = i < 2 ? least - (unsigned)i : 0;
+        const lbrt_status s = lb_convert_calibrated(source, path, &o, &how, &a, &report, &err);
+        struct stat st = { .st_size = 0 };
+        LB_CHECK(s == (i % 2 ? LBRT_ERR_ARGUMENT : LBRT_OK), "%d: %llu bytes, %g bits: %s", i, least, bits, err.text);
+        LB_CHECK(i != 0 || (stat(path, &st) == 0 && (unsigned long long)st.st_size <= least), "%lld bytes of %llu", (long long)st.st_size, least);
+        source->close(source);
+    }
 }
 
 /* ---------------------------------------------------------------- what is left behind */

@@ -3,6 +3,7 @@
  * outlier features do with and without the split, and that the split is the same whatever a token is batched with.
  */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -366,6 +367,9 @@ static void i8_real(void)
     bytes = lb_min(bytes, 24000);
     const double exact = i8_perplexity(path[0], 0.0f, text, bytes), same = i8_perplexity(path[1], 0.0f, text, bytes);
     const double split = i8_perplexity(path[2], 0.0f, text, bytes), plain = i8_perplexity(path[2], -1.0f, text, bytes);
+    if (getenv("LB_TEST_PRINT")) {
+        printf("f16 %.4f, int8 %.4f, int8 without the split %.4f\n", exact, split, plain);
+    }
     LB_CHECK(fabs(same / exact - 1.0) < 1e-4, "planting changes %.4f to %.4f", exact, same);
     LB_CHECK(fabs(split / exact - 1.0) < 0.001, "LLM.int8() makes %.4f of %.4f", split, exact);
     LB_CHECK(plain / exact - 1.0 > 10.0 * fabs(split / exact - 1.0) && plain > 1.02 * exact, "plain int8 makes %.4f of %.4f, LLM.int8() %.4f",

@@ -6,8 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../formats/container/lb_container.h"
 #include "../formats/import/lb_json.h"
-#include "../runtime/base/lb_base.h"
+#include "hand_file.h"
 #include "lb_test.h"
 #include "run_program.h"
 #include "small_models.h"
@@ -398,7 +399,61 @@ static void prog_convert(void)
     LB_CHECK(r->code == 0 && strstr(r->err, "2:4") && prog_one_line(r->err), "%d, '%s'", r->code, r->err);
 }
 
+/* A file's names are its maker's: they must not steer the terminal that shows them, nor break what reads JSON. */
+static void prog_hostile_names(void)
+{
+    lb_test_case("lbrt-info: names with control codes and bytes that are no UTF-8");
+    static const char evil[] = "a\x1b[2J\xff \xc2\x9b \xc3\xa9 \xe2\x82", shown[] = "a?[2J? ?? \xc3\xa9 ??";
+    char path[300];
+    snprintf(path, sizeof path, "%s/evil.lbrt", prog_folder);
+    hand_file f;
+    hand_make(&f);
+    hand_add_meta(&f, "model.name", LB_META_STRING, 0, evil, sizeof evil - 1);
+    hand_add_meta(&f, "origin", LB_META_STRING, 0, evil, sizeof evil - 1);
+    FILE *out = fopen(path, "wb");
+    LB_CHECK(out && fwrite(f.data, 1, f.bytes, out) == f.bytes && fclose(out) == 0, "write");
+    hand_free(&f);
+    const prog_result *r = prog_run("", "lbrt-info", "--tensors '%s'", path);
+    const char *first = r->code == 0 ? strstr(r->out, shown) : NULL;
+    LB_CHECK(first && strstr(first + 1, shown) && !strchr(r->out, 27), "%d, '%s%s'", r->code, r->out, r->err);
+    lb_json_doc *doc = prog_json(prog_run("", "lbrt-info", "--json '%s'", path));
+    LB_CHECK(doc && lb_json_is(lb_json_get(lb_json_root(doc), "name"), shown), "the name in JSON");
+    lb_json_free(doc);
+}
+
 /* ---- chat ---- */
+
+/* The model draws from bytes nearly at random; what it says must be the same but for what steers a terminal. */
+static void prog_chat_terminal(const char *micro)
+{
+    lb_test_case("chat on a terminal: the model's control codes are '?'; elsewhere they are what they are");
+    bool escapes = false;
+    for (int seed = 1; seed <= 6; seed++) {
+        char arguments[400];
+        snprintf(arguments, sizeof arguments, "-p hello -n 300 --temp 4 --top-p 1 --top-k 0 --seed %d '%s'", seed, micro);
+        const prog_result *r = prog_run("", "chat", "%s", arguments);
+        size_t n = r->out_bytes, bytes = 0, m = 0;
+        char *expected = malloc(n + 1);
+        for (size_t i = 0; i < n; i++) {
+            const unsigned char c = (unsigned char)r->out[i];
+            const bool second = c == 0xc2 && (unsigned char)r->out[i + 1] < 0xa0;
+            expected[m++] = second || (c < 32 && c != '\n' && c != '\t') || c == 127 ? '?' : (char)c;
+            escapes = escapes || c == 27;
+            i += second;
+        }
+        LB_CHECK(r->code == 0, "%d: '%s'", r->code, r->err);
+        char *got = prog_on_terminal(&bytes, "chat", "%s", arguments);
+        if (!got) {
+            free(expected);
+            lb_test_skip("no terminals here");
+            return;
+        }
+        LB_CHECK(bytes == m && memcmp(got, expected, m) == 0, "seed %d: %zu of %zu bytes: '%s'", seed, bytes, m, got);
+        free(got);
+        free(expected);
+    }
+    LB_CHECK(escapes, "the model said no escape in any answer");
+}
 
 static void prog_chat_same(const char *path, const char *arguments, const char *expected)
 {
@@ -548,7 +603,9 @@ void test_programs(void)
     prog_bench_json(tiny);
     prog_eval_json(tiny, finer);
     prog_convert();
+    prog_hostile_names();
     prog_chat(micro);
+    prog_chat_terminal(micro);
     prog_chat_forgets();
     prog_forget();
 }

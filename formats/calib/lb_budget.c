@@ -79,6 +79,13 @@ static const lb_wformat *formats_of(const lb_source_tensor *t)
     return strcmp(t->name, "tok_embed") == 0 ? embed_formats : layer_formats;
 }
 
+/* 0 for sparse formats, which nobody knows before */
+static uint64_t bytes_in(const lb_source_tensor *t, lb_wformat format)
+{
+    const lb_wformat_info *f = lb_wformat_find((uint32_t)format);
+    return f ? (t->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS * f->tile_bytes(lb_round_up((size_t)t->cols, LB_K_ALIGN)) : 0;
+}
+
 /* ---------------------------------------------------------------- packing one matrix in all formats */
 
 static void read_item(void *context, size_t item, unsigned thread)
@@ -185,7 +192,7 @@ static lbrt_status try_formats(budget_job *j, const lb_factor *plain, const lb_f
                 continue;
             }
             j->factor = !whole ? NULL : way == 1 ? rotated : plain;
-            const size_t bytes = j->n_tiles * j->format->tile_bytes(j->n);
+            const size_t bytes = (size_t)bytes_in(j->t, j->format->id);
             j->tiles = (unsigned char *)lb_alloc(&j->a, bytes);
             LB_FAIL_IF(!j->tiles, err, LBRT_ERR_MEMORY, "out of memory");
             lb_pool_run(j->pool, pack_item, j, (j->n_tiles + 3) / 4);
@@ -272,6 +279,41 @@ static bool is_kept(const lb_convert_options *keep, const lb_source_tensor *t)
     return kept;
 }
 
+/* What the tensors whose formats are up for choice may have; ARGUMENT if that is less than they need. */
+static lbrt_status budget_limit(const lb_source *source, const lb_convert_options *keep, const lb_budget_options *o, uint64_t *limit, lbrt_error *err)
+{
+    uint64_t kept = 0, weights = 0, smallest = 0;
+    for (size_t i = 0; i < source->n_tensors; i++) {
+        const lb_source_tensor *t = &source->tensors[i];
+        weights += t->rows * t->cols;
+        if (is_kept(keep, t)) { /* it has one choice: what it gets anyway */
+            kept += lb_convert_is_vector(t->name) ? t->cols * 4 : bytes_in(t, lb_convert_format(keep, t));
+        } else {
+            uint64_t own = UINT64_MAX;
+            for (size_t f = 0; f < FORMATS; f++) {
+                const uint64_t bytes = bytes_in(t, formats_of(t)[f]);
+                own = bytes < own ? bytes : own;
+            }
+            smallest += own;
+        }
+    }
+    const uint64_t beside = o->bytes ? o->beside : 0, need = beside + kept + smallest;
+    const uint64_t all = o->bytes ? o->bytes : (uint64_t)(o->bits_per_weight * (double)weights / 8.0);
+    LB_FAIL_IF(all < need && o->bytes, err, LBRT_ERR_ARGUMENT, "a budget of %llu bytes is too small: the smallest formats make a file of %llu",
+               (unsigned long long)all, (unsigned long long)need);
+    const uint64_t hundredths = (need * 800 + weights - 1) / weights; /* rounded up: a budget that is enough */
+    LB_FAIL_IF(all < need, err, LBRT_ERR_ARGUMENT, "the budget is too small: the smallest formats take %llu.%llu%llu bits per weight",
+               (unsigned long long)(hundredths / 100), (unsigned long long)(hundredths / 10 % 10), (unsigned long long)(hundredths % 10));
+    *limit = all - beside - kept;
+    return LBRT_OK;
+}
+
+lbrt_status lb_budget_check(const lb_source *source, const lb_convert_options *keep, const lb_budget_options *o, lbrt_error *err)
+{
+    uint64_t limit;
+    return budget_limit(source, keep, o, &limit, err);
+}
+
 /* The matrices that read the same, in the order of a token's way */
 static lbrt_status try_place(budget_job *j, const lb_convert_options *keep, const char *prefix, const char *const names[3],
                              lb_tap_place place, size_t *n_done, lbrt_error *err)
@@ -332,31 +374,11 @@ static lbrt_status try_all(budget_job *j, const lb_convert_options *keep, lbrt_e
     return try_place(j, keep, "", head, LB_TAP_PLACES, &done, err);
 }
 
-/* Matrices that are kept have one choice: what they get anyway. */
-static lbrt_status choose(budget_job *j, const lb_convert_options *keep, lb_convert_rule *rules, size_t *n_rules, double *predicted,
-                          uint8_t *choice, lbrt_error *err)
+static lbrt_status choose(budget_job *j, const lb_convert_options *keep, uint64_t limit, lb_convert_rule *rules, size_t *n_rules,
+                          double *predicted, uint8_t *choice, lbrt_error *err)
 {
-    uint64_t least = 0, weights = 0, smallest = 0;
-    for (size_t i = 0; i < j->source->n_tensors; i++) {
-        const lb_source_tensor *t = &j->source->tensors[i];
-        weights += t->rows * t->cols;
-        if (is_kept(keep, t)) {
-            const lb_wformat_info *f = lb_wformat_find((uint32_t)lb_convert_format(keep, t));
-            const uint64_t tiles = (t->rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
-            least += lb_convert_is_vector(t->name) ? t->cols * 4 : f ? tiles * f->tile_bytes((size_t)t->cols) : 0;
-        } else {
-            uint64_t own = UINT64_MAX;
-            for (size_t f = 0; f < FORMATS; f++) {
-                own = j->bytes[i * FORMATS + f] < own ? j->bytes[i * FORMATS + f] : own;
-            }
-            smallest += own;
-        }
-    }
-    const uint64_t limit = j->o->bytes ? j->o->bytes : (uint64_t)(j->o->bits_per_weight * (double)weights / 8.0);
-    LB_FAIL_IF(limit < least || !lb_budget_knapsack(j->loss, j->bytes, j->source->n_tensors, FORMATS, limit - least, choice), err,
-               LBRT_ERR_ARGUMENT, "the model needs at least %llu bytes (%llu.%02llu bits per weight), the budget is %llu",
-               (unsigned long long)(least + smallest), (unsigned long long)((least + smallest) * 8 / weights),
-               (unsigned long long)((least + smallest) * 800 / weights % 100), (unsigned long long)limit);
+    LB_FAIL_IF(!lb_budget_knapsack(j->loss, j->bytes, j->source->n_tensors, FORMATS, limit, choice), err, LBRT_ERR_ARGUMENT,
+               "the budget is too small");
     *n_rules = 0;
     *predicted = 0.0;
     for (size_t i = 0; i < j->source->n_tensors; i++) {
@@ -374,6 +396,8 @@ lbrt_status lb_budget_choose(lb_streams *s, const lb_source *source, const lb_co
 {
     const size_t n = source->n_tensors, stride = lb_round_up(source->hparams.n_vocab, LB_TILE_ROWS);
     budget_job j = { .s = s, .source = source, .o = o, .a = *a };
+    uint64_t limit;
+    LB_TRY(budget_limit(source, keep, o, &limit, err));
     j.pool = s->packed.session->exec.pool;
     j.k = s->packed.session->exec.k;
     j.threads = s->packed.session->exec.n_threads;
@@ -397,7 +421,7 @@ lbrt_status lb_budget_choose(lb_streams *s, const lb_source *source, const lb_co
         status = lb_fail(err, LBRT_ERR_MEMORY, "out of memory");
     } else {
         status = try_all(&j, keep, err);
-        status = status == LBRT_OK ? choose(&j, keep, rules, n_rules, predicted, choice, err) : status;
+        status = status == LBRT_OK ? choose(&j, keep, limit, rules, n_rules, predicted, choice, err) : status;
     }
     lb_free(a, choice, n);
     lb_free(a, j.failed, j.threads * sizeof(lbrt_status));

@@ -14,12 +14,16 @@
 #include "../pack/lb_convert.h"
 
 typedef struct lb_budget_options {
-    uint64_t bytes;      /* that all tensors may have; 0: bits_per_weight counts */
+    uint64_t bytes;      /* that the file may have; 0: bits_per_weight counts */
+    uint64_t beside;     /* bytes of these that are no tensors */
     double bits_per_weight;
     double damping;      /* as in calibration */
     void (*progress)(void *user, double done, const char *tensor);
     void *user;
 } lb_budget_options;
+
+/* Whether the budget is enough for the smallest formats: to be asked before any work. ARGUMENT, with what would be enough, if it is not. */
+lbrt_status lb_budget_check(const lb_source *source, const lb_convert_options *keep, const lb_budget_options *o, lbrt_error *err);
 
 /*
  * rules: room for one per tensor of the source; gets the chosen formats. s is fresh and alone, and of no use afterwards.

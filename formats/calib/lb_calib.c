@@ -281,21 +281,28 @@ static lbrt_status overhead_of(const lb_source *source, const lbrt_allocator *a,
     return LBRT_OK;
 }
 
+static bool has_budget(const lb_calib_options *how)
+{
+    return how->budget_bytes || how->budget_bits > 0.0;
+}
+
+static lbrt_status budget_of(calib_job *c, lb_budget_options *o, lbrt_error *err)
+{
+    const lb_calib_options *how = c->how;
+    *o = (lb_budget_options){
+        .bytes = how->budget_bytes, .bits_per_weight = how->budget_bits, .damping = how->damping, .progress = budget_progress, .user = c
+    };
+    return overhead_of(c->source, &c->a, &o->beside, err);
+}
+
 /* The rules of the options and one more for each matrix whose format the budget chooses */
 static lbrt_status choose_formats(calib_job *c, lbrt_model *original, const lbrt_token *tokens, size_t n_tokens, uint32_t context,
                                   lb_convert_rule *rules, size_t *n_rules, lb_calib_report *report, lbrt_error *err)
 {
     const double before = lb_now();
-    const lb_calib_options *how = c->how;
-    lb_budget_options o = { .bits_per_weight = how->budget_bits, .damping = how->damping, .progress = budget_progress, .user = c };
-    uint64_t overhead = 0;
+    lb_budget_options o;
     lb_streams s = { .n_chunks = 0 };
-    if (how->budget_bytes) {
-        LB_TRY(overhead_of(c->source, &c->a, &overhead, err));
-        LB_FAIL_IF(how->budget_bytes <= overhead, err, LBRT_ERR_ARGUMENT, "tokenizer and tables alone need %llu bytes",
-                   (unsigned long long)overhead);
-        o.bytes = how->budget_bytes - overhead;
-    }
+    LB_TRY(budget_of(c, &o, err));
     size_t chosen = 0;
     if (c->options->n_rules) {
         memcpy(rules, c->options->rules, c->options->n_rules * sizeof *rules);
@@ -346,7 +353,7 @@ static lbrt_status calibrate(calib_job *c, const char *path, lbrt_model *origina
     lb_convert_options options = *c->options;
     lb_convert_rule *rules = NULL;
     lbrt_status s = LBRT_OK;
-    if (c->how->budget_bytes || c->how->budget_bits > 0.0) {
+    if (has_budget(c->how)) {
         rules = (lb_convert_rule *)lb_alloc(&c->a, rules_bytes);
         LB_FAIL_IF(!rules, err, LBRT_ERR_MEMORY, "out of memory");
         c->span = budget_share;
@@ -376,6 +383,11 @@ static lbrt_status convert_calibrated(const lb_source *source, const char *path,
     *report = (lb_calib_report){ .kl = NAN, .predicted = NAN };
     LB_FAIL_IF(!source->tokens, err, LBRT_ERR_ARGUMENT, "calibration needs a model with a tokenizer");
     calib_job job = { .how = &how, .a = *a, .source = source, .options = options, .span = copy_share };
+    if (has_budget(&how)) {
+        lb_budget_options o;
+        LB_TRY(budget_of(&job, &o, err));
+        LB_TRY(lb_budget_check(source, options, &o, err));
+    }
     lb_map map = { NULL, 0 };
     lbrt_status s = open_original(&job, path, &map, &original, err);
     job.begin = copy_share;

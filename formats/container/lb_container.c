@@ -2,6 +2,7 @@
 #include "lb_container.h"
 
 #include "../../kernels/lb_layout.h"
+#include "../../runtime/base/lb_utf8.h"
 #include "lb_cursor.h"
 #include "lb_wformat.h"
 
@@ -160,6 +161,7 @@ bool lb_meta_string(const lb_container *c, const char *key, char *out, size_t ca
     n = lb_min(n, cap - 1);
     memcpy(out, v, n);
     out[n] = 0;
+    lb_utf8_clean(out, n);
     return true;
 }
 

@@ -151,7 +151,7 @@ bool lb_meta_find(const lb_container *c, const char *key, unsigned type, const u
 bool lb_meta_u64(const lb_container *c, const char *key, uint64_t *out);
 bool lb_meta_f64(const lb_container *c, const char *key, double *out);
 bool lb_meta_bool(const lb_container *c, const char *key, bool *out);
-bool lb_meta_string(const lb_container *c, const char *key, char *out, size_t cap);
+bool lb_meta_string(const lb_container *c, const char *key, char *out, size_t cap); /* at most cap - 1 bytes, cleaned (lb_utf8_clean) */
 
 /* The model's numbers from META, checked for sanity (sizes that multiply without overflow, divisibility, known enumerators). */
 lbrt_status lb_hparams_read(const lb_container *c, lb_hparams *out, lbrt_error *err);

@@ -3,6 +3,7 @@
  * that does not fit and a tensor that is missing are found by looking at its slot, in time linear in the
  * file.
  */
+#include "../../runtime/base/lb_utf8.h"
 #include "../container/lb_container.h"
 #include "lb_import.h"
 
@@ -98,14 +99,14 @@ static size_t slot_layer_of(size_t slot)
     return (slot - SLOT_N_GLOBAL) / SLOT_N_LAYER;
 }
 
-/* The canonical name in full. */
-static void slot_name(size_t slot, char *out, size_t cap)
+const char *lb_import_slot_name(size_t slot, char *out, size_t cap)
 {
     if (slot < SLOT_N_GLOBAL) {
         lb_format(out, cap, "%s", slot_describe(slot)->name);
     } else {
         lb_format(out, cap, "layers.%zu.%s", slot_layer_of(slot), slot_describe(slot)->name);
     }
+    return out;
 }
 
 static uint64_t slot_side(const lb_hparams *h, slot_dim dim)
@@ -343,7 +344,7 @@ static lbrt_status import_norm(lb_import *im, const char *name, uint32_t layer, 
     const size_t slot = lb_import_slot(name, layer);
     lb_slot *s = &im->slots[slot];
     char full[64];
-    slot_name(slot, full, sizeof full);
+    lb_import_slot_name(slot, full, sizeof full);
     const float scale = (float)sqrt((double)im->source.hparams.norm_width / (double)n);
     if (!s->place.data) {
         *s = (lb_slot){ .rows = 1, .cols = n, .place = { .kind = LB_PLACE_ONES, .type_name = "ones", .data = &nothing, .scale = scale } };
@@ -446,7 +447,7 @@ lbrt_status lb_import_finish(lb_import *im, bool tied, lbrt_error *err)
             n++;
         } else if (im->rules[slot_describe(i)->feature] == LB_RULE_REQUIRED) {
             char name[64];
-            slot_name(i, name, sizeof name);
+            lb_import_slot_name(i, name, sizeof name);
             return lb_fail(err, LBRT_ERR_FORMAT, "the file lacks the tensor for %s", name);
         }
     }
@@ -459,7 +460,7 @@ lbrt_status lb_import_finish(lb_import *im, bool tied, lbrt_error *err)
         const lb_slot *s = &im->slots[i];
         if (s->place.data != NULL) {
             lb_source_tensor *t = &im->tensors[n];
-            slot_name(i, t->name, sizeof t->name);
+            lb_import_slot_name(i, t->name, sizeof t->name);
             lb_format(t->type, sizeof t->type, "%s", s->place.type_name);
             t->rows = s->rows;
             t->cols = s->cols;
@@ -491,5 +492,5 @@ void lb_import_name(lb_hparams *h, const char *path, const char *extension)
     if (n > 0 && end - begin > n && memcmp(path + end - n, extension, n) == 0) {
         end -= n;
     }
-    lb_format(h->name, sizeof h->name, "%.*s", (int)lb_min(end - begin, sizeof h->name - 1), path + begin);
+    lb_utf8_clean(h->name, lb_format(h->name, sizeof h->name, "%.*s", (int)lb_min(end - begin, sizeof h->name - 1), path + begin));
 }

@@ -111,6 +111,9 @@ bool lb_import_find(const lb_import *im, lb_dialect dialect, const char *name, s
  */
 size_t lb_import_slot(const char *name, uint32_t layer);
 
+/* The canonical name in full ("layers.3.attn_q") into out, which is returned. */
+const char *lb_import_slot_name(size_t slot, char *out, size_t cap);
+
 /* What the hyperparameters ask for. */
 void lb_import_shape(const lb_import *im, size_t slot, uint64_t *rows, uint64_t *cols);
 

@@ -1,4 +1,5 @@
 /* GGUF models: whose architectures lbrt knows, their hyperparameters and tensors. */
+#include "../../runtime/base/lb_utf8.h"
 #include "lb_gguf.h"
 #include "lb_import.h"
 
@@ -234,10 +235,12 @@ static lbrt_status gguf_put(lb_import *im, const lb_gguf_tensor *t, lbrt_error *
 /* Scale tensors may stand before or behind their weights; both are there now. I2_S has a scale already: the product can be beyond all floats. */
 static lbrt_status gguf_apply_scales(lb_import *im, lbrt_error *err)
 {
+    char name[64];
     for (size_t i = 0; i < im->n_slots; i++) {
         lb_slot *s = &im->slots[i];
         s->place.scale *= s->scale != 0.0f ? s->scale : 1.0f;
-        LB_FAIL_IF(!isfinite(s->place.scale), err, LBRT_ERR_FORMAT, "the GGUF file has two scales for one tensor whose product is no finite number");
+        LB_FAIL_IF(!isfinite(s->place.scale), err, LBRT_ERR_FORMAT, "GGUF tensor %s has two scales whose product is no finite number",
+                   lb_import_slot_name(i, name, sizeof name));
     }
     return LBRT_OK;
 }
@@ -290,7 +293,7 @@ static lbrt_status gguf_fill(lb_import *im, const lb_gguf *g, const char *path, 
     lb_gguf_string name;
     lb_import_name(h, path, ".gguf");
     if (lb_gguf_text(lb_gguf_find(g, "general.name"), &name) && name.bytes > 0) {
-        lb_format(h->name, sizeof h->name, "%.*s", (int)lb_min(name.bytes, sizeof h->name - 1), name.text);
+        lb_utf8_clean(h->name, lb_format(h->name, sizeof h->name, "%.*s", (int)lb_min(name.bytes, sizeof h->name - 1), name.text));
     }
     if (arch != NULL) {
         LB_TRY(params_read(&p, h));

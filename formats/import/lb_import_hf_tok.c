@@ -86,7 +86,7 @@ static lbrt_status hf_tok_split(lb_tokdata *t, const lb_json *node, lbrt_error *
         }
     }
     return lb_fail(err, LBRT_ERR_UNSUPPORTED,
-                   "tokenizer.json: the pre-tokenizer's pattern is not known: %.120s",
+                   "tokenizer.json: the pre-tokenizer's pattern is not known: %.*s", 120,
                    pattern && pattern->type == LB_JSON_STRING ? pattern->text : "(none)");
 }
 
@@ -238,7 +238,7 @@ static lbrt_status hf_tok_added(lb_tokdata *t, int64_t id, const lb_json *node, 
     LB_FAIL_IF(id < 0 || !content || content->type != LB_JSON_STRING || !content->bytes, err, LBRT_ERR_FORMAT,
                "tokenizer: an added token without id or text");
     LB_FAIL_IF(lb_json_bool(lb_json_get(node, "single_word"), false), err, LBRT_ERR_UNSUPPORTED,
-               "tokenizer: token '%.60s' is matched as a single word, which is not supported", content->text);
+               "tokenizer: token '%.*s' is matched as a single word, which is not supported", 60, content->text);
     const bool special = lb_json_bool(lb_json_get(node, "special"), false);
     const bool unknown = t->tokens[id].type == LB_TOKEN_UNKNOWN;
     const float score = t->tokens[id].score;

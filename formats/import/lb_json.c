@@ -5,6 +5,8 @@
  */
 #include "lb_json.h"
 
+#include "../../runtime/base/lb_utf8.h"
+
 #include <math.h>
 
 /*
@@ -101,58 +103,6 @@ static bool json_hex4(const unsigned char *p, uint32_t *out)
     return true;
 }
 
-static char *json_put_utf8(char *out, uint32_t c)
-{
-    if (c < 0x80) {
-        *out++ = (char)c;
-    } else if (c < 0x800) {
-        *out++ = (char)(0xc0 | c >> 6);
-        *out++ = (char)(0x80 | (c & 0x3f));
-    } else if (c < 0x10000) {
-        *out++ = (char)(0xe0 | c >> 12);
-        *out++ = (char)(0x80 | (c >> 6 & 0x3f));
-        *out++ = (char)(0x80 | (c & 0x3f));
-    } else {
-        *out++ = (char)(0xf0 | c >> 18);
-        *out++ = (char)(0x80 | (c >> 12 & 0x3f));
-        *out++ = (char)(0x80 | (c >> 6 & 0x3f));
-        *out++ = (char)(0x80 | (c & 0x3f));
-    }
-    return out;
-}
-
-/*
- * Length of the well-formed UTF-8 sequence at p (n bytes left), 0 if there is none. Overlong forms and
- * surrogates are none.
- */
-static size_t json_utf8_length(const unsigned char *p, size_t n)
-{
-    unsigned char c = p[0], lo = 0x80, hi = 0xbf;
-    size_t len;
-    if (c >= 0xc2 && c <= 0xdf) {
-        len = 2;
-    } else if (c >= 0xe0 && c <= 0xef) {
-        len = 3;
-        lo = c == 0xe0 ? 0xa0 : lo;
-        hi = c == 0xed ? 0x9f : hi;
-    } else if (c >= 0xf0 && c <= 0xf4) {
-        len = 4;
-        lo = c == 0xf0 ? 0x90 : lo;
-        hi = c == 0xf4 ? 0x8f : hi;
-    } else {
-        return 0;
-    }
-    if (n < len || p[1] < lo || p[1] > hi) {
-        return 0;
-    }
-    for (size_t i = 2; i < len; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    return len;
-}
-
 /* An escape; pos is behind the backslash. */
 static lbrt_status json_read_escape(json_reader *r, char **out)
 {
@@ -181,7 +131,7 @@ static lbrt_status json_read_escape(json_reader *r, char **out)
     } else if (u >= 0xd800 && u <= 0xdfff) {
         u = 0xfffd;
     }
-    *out = json_put_utf8(*out, u);
+    *out += lb_utf8_encode(u, *out);
     return LBRT_OK;
 }
 
@@ -209,8 +159,9 @@ static lbrt_status json_read_string(json_reader *r, const char **text, size_t *b
             *out++ = (char)c;
             r->pos++;
         } else {
-            size_t len = json_utf8_length(r->text + r->pos, r->bytes - r->pos);
-            if (len == 0) {
+            uint32_t cp;
+            const size_t len = lb_utf8_decode((const char *)r->text + r->pos, r->bytes - r->pos, &cp);
+            if (cp == LB_UTF8_INVALID) {
                 return json_fail(r, "bytes that are not UTF-8");
             }
             memcpy(out, r->text + r->pos, len);

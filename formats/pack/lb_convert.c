@@ -124,8 +124,8 @@ static lbrt_status check_factors(const lb_hparams *h, const float *factors, uint
 {
     const double all = h->rope_scaling == LB_ROPE_LINEAR ? (double)h->rope_factor : 1.0;
     for (uint64_t i = 0; i < n; i++) {
-        LB_FAIL_IF(!(fabs((double)factors[i]) * all >= 1.0 / LB_ROPE_FASTEST && isfinite(factors[i])), err, LBRT_ERR_FORMAT, "rope_factors has %g, which is out of range",
-                   (double)factors[i]);
+        LB_FAIL_IF(!(fabs((double)factors[i]) * all >= 1.0 / LB_ROPE_FASTEST && isfinite(factors[i])), err, LBRT_ERR_FORMAT,
+                   "rope_factors: number %llu is out of range", (unsigned long long)i);
     }
     return LBRT_OK;
 }

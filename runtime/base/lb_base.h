@@ -13,7 +13,7 @@
 
 /* ---- status and messages. lb_error is lbrt_error: the caller's, may be NULL. ---- */
 
-/* Formats a sentence into err and returns status. Knows %s %.*s %d %u %lld %llu %zu %c %x %%. */
+/* Formats a sentence, one line of UTF-8 whatever is put into it, into err and returns status. Knows only %s %.*s %d %u %lld %llu %zu %c %x %%. */
 lbrt_status lb_fail(lbrt_error *err, lbrt_status status, const char *fmt, ...) LB_PRINTF(3, 4);
 
 /* The same small printf into a buffer; always terminates; returns the length that was written. */

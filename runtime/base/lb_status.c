@@ -1,5 +1,5 @@
 /* Status names, messages, and the small formatter behind them (no locale, no stdio). */
-#include "lb_base.h"
+#include "lb_utf8.h"
 
 #include <stdarg.h>
 
@@ -136,7 +136,7 @@ lbrt_status lb_fail(lbrt_error *err, lbrt_status status, const char *fmt, ...)
         va_list args;
         va_start(args, fmt);
         err->status = status;
-        text_format(err->text, sizeof err->text, fmt, args);
+        lb_utf8_clean(err->text, text_format(err->text, sizeof err->text, fmt, args)); /* what a file said, or a last character that was cut */
         va_end(args);
     }
     return status;

@@ -1,24 +1,11 @@
 /*
- * Unicode as far as tokenizers need it: UTF-8, the first letter of the general category, white space, NFC.
+ * Unicode as far as tokenizers need it: UTF-8 (lb_utf8.h), the first letter of the general category, white space, NFC.
  * The version of the tables is in lb_unicode_tables.c.
  */
 #ifndef LB_UNICODE_H
 #define LB_UNICODE_H
 
-#include "../base/lb_base.h"
-
-/* What lb_utf8_decode gives for a byte that does not belong to valid UTF-8. */
-#define LB_UTF8_INVALID 0x110000u
-
-/*
- * Decodes one code point of s (n >= 1 bytes) and returns its length in bytes. Overlong forms, surrogates,
- * values above U+10FFFF and cut sequences are invalid: then the length is 1 and *cp LB_UTF8_INVALID. Reads
- * at most n bytes.
- */
-size_t lb_utf8_decode(const char *s, size_t n, uint32_t *cp);
-
-/* Writes cp (at most U+10FFFF) and returns the number of bytes, at most 4. */
-size_t lb_utf8_encode(uint32_t cp, char *out);
+#include "../base/lb_utf8.h"
 
 /* First letter of the general category. Invalid values are OTHER. */
 typedef enum lb_unicode_class {
