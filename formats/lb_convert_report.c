@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "../runtime/base/lb_os.h"
+#include "../runtime/lb_args.h"
 
 void lb_view_progress(void *user, double done, const char *tensor)
 {
@@ -135,18 +136,9 @@ static void json_number(const char *key, double x)
 
 void lb_view_json(const lb_convert_view *v, const char *path, const lb_calib_report *calib)
 {
-    printf("{\"file\":\"");
-    for (const char *p = path; *p; p++) {
-        const unsigned char c = (unsigned char)*p;
-        if (c == '"' || c == '\\') {
-            printf("\\%c", c);
-        } else if (c < 32) {
-            printf("\\u%04x", c);
-        } else {
-            putchar(c);
-        }
-    }
-    printf("\",\"weights\":%llu,\"bytes\":%llu", (unsigned long long)v->weights, (unsigned long long)v->bytes);
+    printf("{\"file\":");
+    lb_json_print(stdout, path);
+    printf(",\"weights\":%llu,\"bytes\":%llu", (unsigned long long)v->weights, (unsigned long long)v->bytes);
     json_number("bits_per_weight", bits_per_weight(v));
     json_number("seconds", lb_now() - v->started);
     json_number("peak_bytes", peak_bytes());

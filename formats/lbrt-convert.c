@@ -55,7 +55,7 @@ static lb_wformat format_named(const lb_usage *usage, const char *name)
     return f->id;
 }
 
-static int convert_adapter(const char *in, const char *out, lb_wformat format, bool quiet)
+static int convert_adapter(const char *in, const char *out, lb_wformat format, bool quiet, bool json)
 {
     lbrt_allocator a = lb_allocator_or_default(NULL);
     lbrt_error err = { LBRT_OK, "" };
@@ -72,7 +72,11 @@ static int convert_adapter(const char *in, const char *out, lb_wformat format, b
     if (s != LBRT_OK) {
         lb_program_fail(program, "%s", err.text);
     }
-    if (!quiet) {
+    if (json) {
+        printf("{\"file\":");
+        lb_json_print(stdout, out);
+        printf(",\"adapter\":true,\"format\":\"%s\",\"matrices\":%zu}\n", lb_wformat_find((uint32_t)format)->name, n);
+    } else if (!quiet) {
         printf("%s: an adapter of %zu matrices\n", out, n);
     }
     return 0;
@@ -149,6 +153,9 @@ int main(int argc, char **argv)
     if (synth && calib) {
         lb_usage_fail(&usage, "random weights cannot be calibrated");
     }
+    if (calib_tokens && !calib) {
+        lb_usage_fail(&usage, "--calib-tokens needs --calib");
+    }
     if (n_words != (synth ? 1u : 2u)) {
         lb_usage_fail(&usage, synth ? "--synth takes one argument, the output" : "an input and an output are needed");
     }
@@ -173,7 +180,10 @@ int main(int argc, char **argv)
     lbrt_allocator a = lb_allocator_or_default(NULL);
     lbrt_error err = { LBRT_OK, "" };
     if (!synth && lb_lora_is(words[0], &a)) {
-        return convert_adapter(words[0], out, format_named(&usage, format ? format : "f16"), quiet);
+        if (tensors.n || calib || tokenizer || outliers > 0.0f || salient > 0.0f || lowrank || sparse || balance) {
+            lb_usage_fail(&usage, "%s is an adapter, which takes --format alone", words[0]);
+        }
+        return convert_adapter(words[0], out, format_named(&usage, format ? format : "f16"), quiet, json);
     }
     const lb_wformat linear = format_named(&usage, format ? format : "q4");
     lb_convert_view view = { .terminal = !quiet && isatty(2), .verbose = verbose, .quiet = quiet, .started = lb_now() };
@@ -181,6 +191,15 @@ int main(int argc, char **argv)
     lbrt_status s = synth ? lb_source_open_synth(synth, &a, &source, &err) : lb_source_open(words[0], tokenizer, &a, &source, &err);
     if (s != LBRT_OK) {
         lb_program_fail(program, "%s", err.text);
+    }
+    for (unsigned i = 0; i < tensors.n && !quiet; i++) {
+        bool found = false;
+        for (size_t t = 0; t < source->n_tensors && !found; t++) {
+            found = lb_glob_match(rules[i].glob, source->tensors[t].name);
+        }
+        if (!found) {
+            fprintf(stderr, "%s: note: no tensor of this model matches '%s'\n", program, rules[i].glob);
+        }
     }
     size_t balanced = 0;
     if (balance && lb_source_balance(&source, &a, &balanced, &err) != LBRT_OK) {

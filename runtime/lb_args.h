@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../include/lbrt.h"
+
 typedef enum lb_arg_type { LB_ARG_FLAG, LB_ARG_STRING, LB_ARG_UINT, LB_ARG_U64, LB_ARG_FLOAT, LB_ARG_STRINGS } lb_arg_type;
 
 enum { LB_ARG_MAX_STRINGS = 64 };
@@ -191,15 +193,21 @@ static inline bool lb_arg_kv(const char *text, int *key, int *value)
 /* A string as JSON, with its quotes. */
 static inline void lb_json_print(FILE *to, const char *s)
 {
+    lbrt_utf8 gate = { 0 }; /* a path may be no UTF-8, which JSON is */
+    char whole[16];
     fputc('"', to);
-    for (; *s; s++) {
-        unsigned char c = (unsigned char)*s;
-        if (c == '"' || c == '\\') {
-            fprintf(to, "\\%c", c);
-        } else if (c < 32) {
-            fprintf(to, "\\u%04x", (unsigned)c);
-        } else {
-            fputc(c, to);
+    for (bool more = true; more; s++) {
+        more = *s != 0;
+        const size_t n = lbrt_utf8_push(&gate, s, more, whole);
+        for (size_t i = 0; i < n; i++) {
+            const unsigned char c = (unsigned char)whole[i];
+            if (c == '"' || c == '\\') {
+                fprintf(to, "\\%c", c);
+            } else if (c < 32) {
+                fprintf(to, "\\u%04x", (unsigned)c);
+            } else {
+                fputc(c, to);
+            }
         }
     }
     fputc('"', to);

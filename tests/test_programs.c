@@ -10,6 +10,7 @@
 #include "../formats/import/lb_json.h"
 #include "hand_file.h"
 #include "lb_test.h"
+#include "make_adapter.h"
 #include "run_program.h"
 #include "small_models.h"
 
@@ -370,6 +371,29 @@ static void prog_convert(void)
         LB_CHECK(r->code == 0 && strstr(r->out, line), "%s: '%s%s'", line, r->out, r->err);
     }
     free(list);
+
+    lb_test_case("lbrt-convert says what it cannot do with its input, and what had no effect");
+    r = prog_run("", "lbrt-convert", "'%s' '%s'", b, a);
+    LB_CHECK(r->code == 1 && prog_one_line(r->err) && strstr(r->err, "already"), "a .lbrt file: %d, '%s'", r->code, r->err);
+    r = prog_run("", "lbrt-convert", "--tensor 'wk=q8' --tensor '*.attn_k=q8' --synth tiny '%s'", a);
+    LB_CHECK(r->code == 0 && prog_one_line(r->err) && strstr(r->err, "'wk'"), "%d, '%s'", r->code, r->err);
+    const char *adapter = ad_peft("prog-adapter", "{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":8}", 1, 4, NULL, NULL);
+    char peft[300];
+    snprintf(peft, sizeof peft, "%s", adapter);
+    lb_json_doc *doc = prog_json(prog_run("", "lbrt-convert", "--json '%s' '%s'", peft, a));
+    uint64_t matrices = 0;
+    LB_CHECK(doc && lb_json_uint(lb_json_get(lb_json_root(doc), "matrices"), 99, &matrices) && matrices == AD_MATRICES, "an adapter's JSON");
+    lb_json_free(doc);
+    r = prog_run("", "lbrt-convert", "--outliers 2 '%s' '%s'", peft, a);
+    LB_CHECK(r->code == 2 && prog_one_line(r->err), "%d, '%s'", r->code, r->err);
+    r = prog_run("", "lbrt-convert", "--calib-tokens 99 --synth tiny '%s'", a);
+    LB_CHECK(r->code == 2 && prog_one_line(r->err), "%d, '%s'", r->code, r->err);
+
+    lb_test_case("a path that is no UTF-8, in JSON");
+    doc = prog_json(prog_run("", "lbrt-convert", "--json --synth tiny '%s/\xff\"\xc3\xa9\x01.lbrt'", folder));
+    const lb_json *file = doc ? lb_json_get(lb_json_root(doc), "file") : NULL;
+    LB_CHECK(file && strcmp(file->text + strlen(folder) + 1, "\xef\xbf\xbd\"\xc3\xa9\x01.lbrt") == 0, "'%s'", file ? file->text : "");
+    lb_json_free(doc);
 
     lb_test_case("layers of several terms in every program");
     static const struct {
