@@ -40,14 +40,14 @@ typedef struct bench_options {
     lbrt_kv_format key, value;
 } bench_options;
 
-static uint32_t parse_list(const lb_usage *u, const char *name, const char *text, uint32_t *out)
+static uint32_t parse_list(const lb_usage *u, const char *name, const char *text, unsigned long least, unsigned long most, uint32_t *out)
 {
     uint32_t n = 0;
     while (*text) {
         char *end;
         unsigned long v = strtoul(text, &end, 10);
-        if (end == text || v > 1u << 24 || n == MAX_LIST || (*end && *end != ',')) {
-            lb_usage_fail(u, "%s needs numbers separated by commas", name);
+        if (end == text || v < least || v > most || n == MAX_LIST || (*end && *end != ',')) {
+            lb_usage_fail(u, "%s needs at most %d numbers from %lu to %lu, separated by commas", name, (int)MAX_LIST, least, most);
         }
         out[n++] = (uint32_t)v;
         text = *end ? end + 1 : end;
@@ -282,7 +282,7 @@ int main(int argc, char **argv)
         { "-t", "--threads", LB_ARG_STRING, &threads, "N,..", "numbers of threads (default: 1 and all processors)" },
         { "-r", "--repeats", LB_ARG_UINT, &o.repeats, "N", "counted runs of each, after a warm-up (default 5)" },
         { "--isa", NULL, LB_ARG_STRING, &o.isa, "LEVEL", "instruction-set level (default: the best)" },
-        { "--kv", NULL, LB_ARG_STRING, &o.kv, "F", "KV cache format (default f16)" },
+        { "--kv", NULL, LB_ARG_STRING, &o.kv, "F", "KV cache: " LB_ARG_KV " (default f16)" },
         { "--split", NULL, LB_ARG_FLOAT, &o.split, "T", "activations |x| >= T in float, LLM.int8() (default: 6 for int8; negative: none)" },
         { "--byte-tables", NULL, LB_ARG_FLAG, &o.byte_tables, NULL, "T-MAC's rounded tables in lut4 .. lut1 instead of exact ones" },
         { "--kernels", NULL, LB_ARG_FLAG, &kernels, NULL, "measure each kernel alone, for every level; needs no model" },
@@ -300,13 +300,13 @@ int main(int argc, char **argv)
         snprintf(default_threads, sizeof default_threads, all > 1 ? "1,%u" : "%u", all);
         threads = default_threads;
     }
-    n_list[0] = parse_list(&usage, "-t", threads, list[0]);
-    n_list[1] = parse_list(&usage, "-d", depths, list[1]);
-    n_list[2] = parse_list(&usage, "-p", prefill, list[2]);
-    n_list[3] = parse_list(&usage, "-n", decode, list[3]);
+    n_list[0] = parse_list(&usage, "-t", threads, 1, 256, list[0]);
+    n_list[1] = parse_list(&usage, "-d", depths, 0, 1ul << 24, list[1]);
+    n_list[2] = parse_list(&usage, "-p", prefill, 0, 1ul << 24, list[2]);
+    n_list[3] = parse_list(&usage, "-n", decode, 0, 1ul << 24, list[3]);
     int key, value;
     if (!lb_arg_kv(o.kv, &key, &value)) {
-        lb_usage_fail(&usage, "unknown KV format '%s'", o.kv);
+        lb_usage_fail(&usage, "unknown KV format '%s': " LB_ARG_KV, o.kv);
     }
     o.key = (lbrt_kv_format)key;
     o.value = (lbrt_kv_format)value;
@@ -327,7 +327,7 @@ int main(int argc, char **argv)
     lbrt_model *m;
     lbrt_error err;
     if (lbrt_model_open(path, &mo, &m, &err) != LBRT_OK) {
-        lb_program_fail(program, "%s: %s", path, err.text);
+        lb_program_fail_file(program, path, err.text);
     }
     bench_machine *machines = (bench_machine *)calloc(n_list[0] ? n_list[0] : 1, sizeof *machines);
     bench_run *runs = (bench_run *)calloc(4 * MAX_LIST * MAX_LIST * MAX_LIST, sizeof *runs);
@@ -372,7 +372,7 @@ int main(int argc, char **argv)
         }
         printf("peak memory %.0f MB: file %.0f MB, %slargest session %.0f MB, all else %.0f MB\n", 1e-6 * peak_bytes(),
                1e-6 * (double)m->file.bytes, buffer ? "read buffer 537 MB, " : "", 1e-6 * (double)session,
-               1e-6 * (peak_bytes() - (double)m->file.bytes - (double)session - (buffer ? (double)LB_BENCH_READ_BYTES : 0)));
+               1e-6 * fmax(0.0, peak_bytes() - (double)m->file.bytes - (double)session - (buffer ? (double)LB_BENCH_READ_BYTES : 0)));
     }
     free(buffer);
     free(machines);

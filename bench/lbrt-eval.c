@@ -34,7 +34,7 @@ static eval_model open_model(const char *path, const lbrt_session_options *so, f
     eval_model m = { .info = LBRT_MODEL_INFO_INIT };
     lbrt_error err;
     if (lbrt_model_open(path, &mo, &m.model, &err) != LBRT_OK) {
-        lb_program_fail(program, "%s: %s", path, err.text);
+        lb_program_fail_file(program, path, err.text);
     }
     if (lbrt_session_create(m.model, so, &m.session, &err) != LBRT_OK) {
         lb_program_fail(program, "%s", err.text);
@@ -173,7 +173,7 @@ int main(int argc, char **argv)
         { "--ctx", "-c", LB_ARG_UINT, &ctx, "N", "tokens per chunk (default 512)" },
         { "--chunks", NULL, LB_ARG_UINT, &chunks, "N", "only the first N chunks" },
         { "--base", NULL, LB_ARG_STRING, &base_path, "MODEL", "also the KL divergence and top-1 agreement against this model" },
-        { "--kv", NULL, LB_ARG_STRING, &kv, "F", "KV cache format (default f16); the base model keeps f16" },
+        { "--kv", NULL, LB_ARG_STRING, &kv, "F", "KV cache: " LB_ARG_KV " (default f16); the base model keeps f16" },
         { "--split", NULL, LB_ARG_FLOAT, &split, "T", "activations |x| >= T in float, LLM.int8() (default: 6 for int8; negative: none)" },
         { "--byte-tables", NULL, LB_ARG_FLAG, &byte_tables, NULL, "T-MAC's rounded tables in lut4 .. lut1 (not in the base model)" },
         { "-t", "--threads", LB_ARG_UINT, &threads, "N", "threads (default: all processors)" },
@@ -200,7 +200,7 @@ int main(int argc, char **argv)
     lbrt_session_options base_options = so;
     int key = 0, value = 0;
     if (kv && !lb_arg_kv(kv, &key, &value)) {
-        lb_usage_fail(&usage, "unknown KV format '%s'", kv);
+        lb_usage_fail(&usage, "unknown KV format '%s': " LB_ARG_KV, kv);
     }
     so.kv_key = (lbrt_kv_format)key;
     so.kv_value = (lbrt_kv_format)value;

@@ -118,7 +118,7 @@ static lbrt_session *make_session(const needle_options *o, lbrt_model *model, co
     lbrt_session_options so = LBRT_SESSION_OPTIONS_INIT;
     int key = 0, value = 0;
     if (!lb_arg_kv(kv, &key, &value)) {
-        lb_program_fail(program, "unknown KV format '%s'", kv);
+        lb_program_fail(program, "unknown KV format '%s': " LB_ARG_KV, kv);
     }
     so.kv_key = (lbrt_kv_format)key;
     so.kv_value = (lbrt_kv_format)value;
@@ -219,7 +219,7 @@ int main(int argc, char **argv)
     for (char *f = strtok_r(formats, ",", &save); f && n_formats < MOST_FORMATS; f = strtok_r(NULL, ",", &save)) {
         int key, value;
         if (!lb_arg_kv(f, &key, &value)) {
-            lb_usage_fail(&usage, "unknown KV format '%s'", f);
+            lb_usage_fail(&usage, "unknown KV format '%s': " LB_ARG_KV, f);
         }
         kv[n_formats++] = f;
     }
@@ -229,7 +229,7 @@ int main(int argc, char **argv)
     lbrt_model *model;
     lbrt_error err;
     if (lbrt_model_open(path, NULL, &model, &err) != LBRT_OK) {
-        lb_program_fail(program, "%s: %s", path, err.text);
+        lb_program_fail_file(program, path, err.text);
     }
     lbrt_model_info info = LBRT_MODEL_INFO_INIT;
     lbrt_model_describe(model, &info);

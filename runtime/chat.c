@@ -181,43 +181,6 @@ static lbrt_status answer(chat_state *c, const lbrt_token *tokens, size_t n, cha
     return s;
 }
 
-static lbrt_status one_shot(chat_state *c)
-{
-    size_t n;
-    const chat_options *o = c->o;
-    lbrt_model_info info = LBRT_MODEL_INFO_INIT;
-    lbrt_model_describe(c->model, &info);
-    lbrt_token *tokens;
-    chat_answer a = { .tokens = 0 };
-    if (o->raw || !info.has_chat_template) {
-        tokens = tokenize(c->model, o->prompt, LBRT_TOKENIZE_BOS, &n);
-        fputs(o->prompt, stdout); /* a continuation reads on from its beginning */
-    } else {
-        lbrt_message messages[2] = { { "system", o->system }, { "user", o->prompt } };
-        size_t skip = o->system ? 0 : 1, bytes;
-        lbrt_error err;
-        lbrt_status s = lbrt_chat_format(c->model, messages + skip, 2 - skip, true, NULL, 0, &bytes, &err);
-        char *text = (char *)grow(NULL, bytes + 1);
-        if (s == LBRT_ERR_BUFFER) {
-            s = lbrt_chat_format(c->model, messages + skip, 2 - skip, true, text, bytes, &bytes, &err);
-        }
-        if (s != LBRT_OK) {
-            lb_program_fail(program, "%s", err.text);
-        }
-        text[bytes] = 0;
-        tokens = tokenize(c->model, text, LBRT_TOKENIZE_BOS | LBRT_TOKENIZE_SPECIAL, &n);
-        free(text);
-    }
-    if (n == 0) {
-        lb_program_fail(program, "the prompt is empty");
-    }
-    lbrt_status s = answer(c, tokens, n, &a);
-    putchar('\n');
-    free(tokens);
-    free(a.text);
-    return s;
-}
-
 /* The whole conversation so far, formatted. */
 typedef struct chat_history {
     lbrt_message *messages;
@@ -319,7 +282,7 @@ static void save_conversation(const chat_state *c, const chat_history *h)
     size_t bytes = lbrt_state_bytes(c->session);
     char *state = (char *)grow(NULL, bytes);
     if (!back || lbrt_state_save(c->session, state, bytes, &bytes) != LBRT_OK) {
-        lb_program_fail(program, "%s: %s", path, lbrt_session_error(c->session));
+        lb_program_fail_file(program, path, lbrt_session_error(c->session));
     }
     FILE *f = fopen(temp, "wb");
     bool ok = f != NULL && fprintf(f, state_line, h->n, n_held, bytes, conversation_sum(h, c->held, n_held)) > 0;
@@ -333,7 +296,7 @@ static void save_conversation(const chat_state *c, const chat_history *h)
     free(state);
     if (!saved) {
         remove(temp);
-        lb_program_fail(program, "%s: %s", path, strerror(why));
+        lb_program_fail_file(program, path, strerror(why));
     }
 }
 
@@ -387,30 +350,63 @@ static void load_conversation(chat_state *c, chat_history *h)
         fclose(f);
     }
     if (wrong) {
-        lb_program_fail(program, "%s: %s", path, wrong);
+        lb_program_fail_file(program, path, wrong);
     }
 }
 
-static void converse(chat_state *c)
+/* One line of the user's: a command, or something to answer. A file that keeps the conversation has the turn when this returns. */
+static lbrt_status take_turn(chat_state *c, chat_history *h, const char *line, bool formatted)
 {
-    lbrt_model_info info = LBRT_MODEL_INFO_INIT;
-    lbrt_model_describe(c->model, &info);
-    bool formatted = info.has_chat_template && !c->o->raw;
-    bool terminal = isatty(0);
-    chat_history h = { NULL, 0 };
-    if (c->o->state) {
-        load_conversation(c, &h);
+    lbrt_status s = LBRT_OK;
+    if (strcmp(line, "/new") == 0) {
+        history_drop(h, history_kept(h), h->n - history_kept(h));
+        c->n_held = 0;
+    } else {
+        size_t n;
+        lbrt_token *tokens;
+        if (strcmp(line, "/again") == 0 && formatted && h->n >= 2) { /* the question is still in the session: only the answer is new */
+            history_drop(h, h->n - 1, 1);
+            c->again++;
+            tokens = fit_history(c, h, &n);
+        } else if (formatted) {
+            history_add(h, "user", line);
+            tokens = fit_history(c, h, &n);
+        } else {
+            tokens = tokenize(c->model, line, LBRT_TOKENIZE_BOS, &n);
+        }
+        if (n == 0) {
+            lb_program_fail(program, "there is nothing to continue");
+        }
+        chat_answer a = { .tokens = 0 };
+        s = answer(c, tokens, n, &a);
+        putchar('\n');
+        fflush(stdout); /* whoever reads a pipe waits for it */
+        if (formatted && (s == LBRT_OK || s == LBRT_CANCELLED)) {
+            history_add(h, "assistant", a.text ? a.text : "");
+        } else if (formatted) {
+            history_drop(h, h->n - 1, 1); /* the turn did not happen */
+        }
+        free(tokens);
+        free(a.text);
     }
-    if (formatted && c->o->system && h.n == 0) {
-        history_add(&h, "system", c->o->system);
+    if (c->o->state && s == LBRT_OK) {
+        save_conversation(c, h);
     }
+    return s;
+}
+
+/* Turns of a person or of what writes to a pipe, until there are no more. The status is that of the last turn that failed. */
+static lbrt_status converse(chat_state *c, chat_history *h, const lbrt_model_info *info, bool formatted)
+{
+    const bool terminal = isatty(0);
     if (terminal) {
-        fprintf(stderr, "%s (%s, %.1f MB, %s). %s /again answers anew, /new starts over, Ctrl-C stops an answer, Ctrl-D ends.\n", info.name, info.architecture,
-                (double)info.file_bytes * 1e-6, info.isa,
+        fprintf(stderr, "%s (%s, %.1f MB, %s). %s /again answers anew, /new starts over, Ctrl-C stops an answer, Ctrl-D ends.\n", info->name, info->architecture,
+                (double)info->file_bytes * 1e-6, info->isa,
                 formatted ? "Ask something." : "This model has no chat template: it continues what you write.");
     }
     char *line = NULL;
     size_t cap = 0;
+    lbrt_status failed = LBRT_OK;
     for (;;) {
         if (terminal) {
             fprintf(stderr, "\n> ");
@@ -422,46 +418,34 @@ static void converse(chat_state *c)
         while (got > 0 && (line[got - 1] == '\n' || line[got - 1] == '\r')) {
             line[--got] = 0;
         }
-        if (got == 0) {
-            continue;
-        }
-        if (strcmp(line, "/new") == 0) {
-            history_drop(&h, history_kept(&h), h.n - history_kept(&h));
-            c->n_held = 0;
-            continue;
-        }
-        size_t n;
-        lbrt_token *tokens;
-        if (strcmp(line, "/again") == 0 && formatted && h.n >= 2) { /* the question is still in the session: only the answer is new */
-            history_drop(&h, h.n - 1, 1);
-            c->again++;
-            tokens = fit_history(c, &h, &n);
-        } else if (formatted) {
-            history_add(&h, "user", line);
-            tokens = fit_history(c, &h, &n);
-        } else {
-            tokens = tokenize(c->model, line, LBRT_TOKENIZE_BOS, &n);
-        }
-        chat_answer a = { .tokens = 0 };
-        lbrt_status s = n ? answer(c, tokens, n, &a) : LBRT_OK;
-        putchar('\n');
-        fflush(stdout); /* whoever reads a pipe waits for it */
-        if (formatted) {
-            if (s == LBRT_OK || s == LBRT_CANCELLED) {
-                history_add(&h, "assistant", a.text ? a.text : "");
-            } else {
-                history_drop(&h, h.n - 1, 1); /* the turn did not happen */
-            }
-        }
-        free(tokens);
-        free(a.text);
-        if (c->o->state && s == LBRT_OK) {
-            save_conversation(c, &h);
+        if (got > 0) {
+            const lbrt_status s = take_turn(c, h, line, formatted);
+            failed = s == LBRT_OK || s == LBRT_CANCELLED ? failed : s;
         }
     }
+    free(line);
+    return failed;
+}
+
+static lbrt_status talk(chat_state *c)
+{
+    lbrt_model_info info = LBRT_MODEL_INFO_INIT;
+    lbrt_model_describe(c->model, &info);
+    const bool formatted = info.has_chat_template && !c->o->raw;
+    chat_history h = { NULL, 0 };
+    if (c->o->state) {
+        load_conversation(c, &h);
+    }
+    if (formatted && c->o->system && h.n == 0) {
+        history_add(&h, "system", c->o->system);
+    }
+    if (c->o->prompt && !formatted) {
+        fputs(c->o->prompt, stdout); /* a continuation reads on from its beginning */
+    }
+    const lbrt_status s = c->o->prompt ? take_turn(c, &h, c->o->prompt, formatted) : converse(c, &h, &info, formatted);
     history_drop(&h, 0, h.n);
     free(h.messages);
-    free(line);
+    return s;
 }
 
 /* FILE or FILE:SCALE; a colon that no number follows belongs to the name */
@@ -481,10 +465,10 @@ static lbrt_adapter *attach_adapter(const lbrt_model *model, lbrt_session *sessi
     lbrt_adapter *a;
     lbrt_error err;
     if (lbrt_adapter_open(model, path, &a, &err) != LBRT_OK) {
-        lb_program_fail(program, "%s: %s", path, err.text);
+        lb_program_fail_file(program, path, err.text);
     }
     if (lbrt_adapter_attach(session, a, scale) != LBRT_OK) {
-        lb_program_fail(program, "%s: %s", path, lbrt_session_error(session));
+        lb_program_fail_file(program, path, lbrt_session_error(session));
     }
     return a;
 }
@@ -518,7 +502,7 @@ int main(int argc, char **argv)
     o.sampling.top_k = 40;
     uint64_t seed = UINT64_MAX;
     const lb_arg args[] = {
-        { "-p", "--prompt", LB_ARG_STRING, &o.prompt, "TEXT", "answer this and end" },
+        { "-p", "--prompt", LB_ARG_STRING, &o.prompt, "TEXT", "answer this and end; with --state this is one more turn" },
         { "-n", "--tokens", LB_ARG_UINT, &o.n, "N", "at most N tokens per answer (default: until it ends)" },
         { "-t", "--threads", LB_ARG_UINT, &o.threads, "N", "threads (default: all processors, at most 16)" },
         { "-c", "--context", LB_ARG_UINT, &o.context, "N", "context length in tokens (default: the model's, at most 4096); when less\n"
@@ -531,7 +515,7 @@ int main(int argc, char **argv)
         { "--seed", NULL, LB_ARG_U64, &seed, "S", "seed of the random numbers (default: the time)" },
         { "--system", NULL, LB_ARG_STRING, &o.system, "TEXT", "system message" },
         { "--raw", NULL, LB_ARG_FLAG, &o.raw, NULL, "continue the text as it is, without a chat template" },
-        { "--kv", NULL, LB_ARG_STRING, &o.kv, "F", "KV cache format: f16 (default), f32, or keys/values as in f16/f32" },
+        { "--kv", NULL, LB_ARG_STRING, &o.kv, "F", "KV cache: " LB_ARG_KV " (default f16)" },
         { "--window", NULL, LB_ARG_UINT, &o.window, "N", "see the newest N tokens and the first 4 only; memory stays that of N" },
         { "--state", NULL, LB_ARG_STRING, &o.state, "FILE", "go on with the conversation in FILE, and keep it there" },
         { "--lora", NULL, LB_ARG_STRINGS, &o.adapters, "FILE[:S]", "attach an adapter (.lbrt), scaled by S (default 1); repeatable" },
@@ -556,7 +540,7 @@ int main(int argc, char **argv)
     lbrt_model_options options = LBRT_MODEL_OPTIONS_INIT;
     options.byte_tables = o.byte_tables;
     if (lbrt_model_open(path, &options, &model, &err) != LBRT_OK) {
-        lb_program_fail(program, "%s: %s", path, err.text);
+        lb_program_fail_file(program, path, err.text);
     }
     lbrt_session_options so = LBRT_SESSION_OPTIONS_INIT;
     so.n_context = o.context;
@@ -564,7 +548,7 @@ int main(int argc, char **argv)
     so.window = o.window;
     int key = 0, value = 0;
     if (o.kv && !lb_arg_kv(o.kv, &key, &value)) {
-        lb_usage_fail(&usage, "unknown KV format '%s'", o.kv);
+        lb_usage_fail(&usage, "unknown KV format '%s': " LB_ARG_KV, o.kv);
     }
     so.kv_key = (lbrt_kv_format)key;
     so.kv_value = (lbrt_kv_format)value;
@@ -580,12 +564,7 @@ int main(int argc, char **argv)
     sigaction(SIGINT, &interrupt, NULL);
 
     chat_state c = { .model = model, .session = session, .o = &o };
-    lbrt_status s = LBRT_OK;
-    if (o.prompt) {
-        s = one_shot(&c);
-    } else {
-        converse(&c);
-    }
+    const lbrt_status s = talk(&c);
     free(c.held);
     lbrt_session_free(session);
     for (unsigned i = 0; i < o.adapters.n; i++) {

@@ -169,6 +169,17 @@ __attribute__((noreturn, format(printf, 2, 3))) static inline void lb_program_fa
     exit(1);
 }
 
+/* What is wrong with a file; many sentences name it themselves. */
+__attribute__((noreturn)) static inline void lb_program_fail_file(const char *program, const char *path, const char *text)
+{
+    if (strstr(text, path)) {
+        lb_program_fail(program, "%s", text);
+    }
+    lb_program_fail(program, "%s: %s", path, text);
+}
+
+#define LB_ARG_KV "f32, f16, q8, q4, q2, or KEYS/VALUES as in q8/q4"
+
 /* "q8" or "q8/q4" to KV formats, numbered as lbrt_kv_format; false if unknown. */
 static inline bool lb_arg_kv(const char *text, int *key, int *value)
 {

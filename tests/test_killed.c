@@ -93,6 +93,19 @@ static void killed_continue(const char *options)
     char *after = lb_test_read(killed_state, &bytes);
     LB_CHECK(after && whole && bytes == whole_bytes && memcmp(after, whole, bytes) == 0, "keys, values or tokens differ: files of %zu and %zu bytes", bytes,
              whole_bytes);
+    free(after);
+
+    remove(killed_state);
+    size_t said = 0;
+    for (size_t i = 0; i < KILLED_LINES; i++) { /* a process for each turn, the line without its end */
+        r = prog_run("", "chat", "%s --state '%s' '%s' -p '%.*s'", options, killed_state, killed_model, (int)strcspn(killed_lines[i], "\n"),
+                     killed_lines[i]);
+        LB_CHECK(r->code == 0 && r->err[0] == 0 && strncmp(all + said, r->out, r->out_bytes) == 0, "-p %zu: %d '%s': '%s'", i, r->code, r->err, r->out);
+        said += r->out_bytes;
+    }
+    after = lb_test_read(killed_state, &bytes);
+    LB_CHECK(said == strlen(all) && after && bytes == whole_bytes && memcmp(after, whole, bytes) == 0, "-p: files of %zu and %zu bytes", bytes,
+             whole_bytes);
     free(all);
     free(whole);
     free(after);

@@ -57,6 +57,8 @@ static void prog_usage(const char *model)
         { "lbrt-convert", "--tensor x %s out" },
         { "lbrt-convert", "--tensor '*=q99' %s out" },
         { "lbrt-bench", "-p 8,x %s" },
+        { "lbrt-bench", "-t 0 %s" },
+        { "lbrt-bench", "-t 2,257 %s" },
         { "lbrt-bench", "-r 0 %s" },
         { "lbrt-bench", "--kv f17 %s" },
         { "lbrt-eval", "%s" },
