@@ -265,7 +265,7 @@ static int bench_kernels(const char *isa, const char *format, const uint32_t *th
     }
     printf(json ? "]}\n" : "");
     if (!ok) {
-        lb_program_fail(program, "the kernels could not be measured: no memory, or this CPU lacks the level");
+        lb_program_fail(program, "the kernels could not be measured: there is not enough memory");
     }
     return 0;
 }
@@ -314,6 +314,14 @@ int main(int argc, char **argv)
         lb_usage_fail(&usage, "-r must be 1..%d", (int)MAX_REPEATS);
     }
     if (kernels) {
+        const lb_wformat_info *f = format ? lb_wformat_named(format) : NULL;
+        lb_kernels k;
+        if (format && !f) {
+            lb_usage_fail(&usage, "unknown format '%s': see lbrt-convert --formats", format);
+        }
+        if (!lb_kernels_get(&k, o.isa)) {
+            lb_program_fail(program, "instruction-set level '%s' is unknown, or this CPU lacks it", o.isa);
+        }
         return bench_kernels(o.isa, format, list[0], n_list[0], json);
     }
     if (n_words != 1) {
@@ -327,7 +335,7 @@ int main(int argc, char **argv)
     lbrt_model *m;
     lbrt_error err;
     if (lbrt_model_open(path, &mo, &m, &err) != LBRT_OK) {
-        lb_program_fail_file(program, path, err.text);
+        lb_program_fail_model(program, path, &err);
     }
     bench_machine *machines = (bench_machine *)calloc(n_list[0] ? n_list[0] : 1, sizeof *machines);
     bench_run *runs = (bench_run *)calloc(4 * MAX_LIST * MAX_LIST * MAX_LIST, sizeof *runs);

@@ -34,7 +34,7 @@ static eval_model open_model(const char *path, const lbrt_session_options *so, f
     eval_model m = { .info = LBRT_MODEL_INFO_INIT };
     lbrt_error err;
     if (lbrt_model_open(path, &mo, &m.model, &err) != LBRT_OK) {
-        lb_program_fail_file(program, path, err.text);
+        lb_program_fail_model(program, path, &err);
     }
     if (lbrt_session_create(m.model, so, &m.session, &err) != LBRT_OK) {
         lb_program_fail(program, "%s", err.text);
@@ -57,22 +57,31 @@ static char *read_all(const char *path, size_t *bytes)
             data = (char *)need(realloc(data, (cap *= 2) + 1));
         }
     }
+    if (ferror(f)) {
+        lb_program_fail(program, "cannot read %s: %s", path, strerror(errno));
+    }
     fclose(f);
     data[n] = 0;
     *bytes = n;
     return data;
 }
 
-/* Ids, separated by anything that is not a digit. */
-static lbrt_token *parse_ids(const char *text, size_t *n)
+/* Ids, separated by white space, commas or brackets. */
+static lbrt_token *parse_ids(const char *path, size_t *n)
 {
+    size_t bytes;
+    char *all = read_all(path, &bytes);
+    const char *text = all;
     size_t cap = 1024;
     lbrt_token *ids = (lbrt_token *)need(malloc(cap * sizeof *ids));
     *n = 0;
     while (*text) {
-        if (*text < '0' || *text > '9') {
+        if (strchr(" \t\r\n,[]", *text)) {
             text++;
             continue;
+        }
+        if (*text < '0' || *text > '9') {
+            lb_program_fail(program, "%s: '%.8s' at byte %zu is no token id", path, text, (size_t)(text - all));
         }
         char *end;
         unsigned long v = strtoul(text, &end, 10);
@@ -82,6 +91,7 @@ static lbrt_token *parse_ids(const char *text, size_t *n)
         ids[(*n)++] = (lbrt_token)(v < INT32_MAX ? v : INT32_MAX);
         text = end;
     }
+    free(all);
     return ids;
 }
 
@@ -190,7 +200,7 @@ int main(int argc, char **argv)
         lb_usage_fail(&usage, "either --text or --tokens is needed");
     }
     if (ctx < 4 || ctx > 1 << 20 || batch == 0) {
-        lb_usage_fail(&usage, "--ctx must be at least 4, --batch at least 1");
+        lb_usage_fail(&usage, "--ctx must be from 4 to %d, --batch at least 1", 1 << 20);
     }
     lbrt_session_options so = LBRT_SESSION_OPTIONS_INIT;
     so.n_context = ctx;
@@ -214,9 +224,7 @@ int main(int argc, char **argv)
     size_t n_tokens;
     lbrt_token *tokens;
     if (ids_file) {
-        char *raw = read_all(ids_file, &n_tokens);
-        tokens = parse_ids(raw, &n_tokens);
-        free(raw);
+        tokens = parse_ids(ids_file, &n_tokens);
     } else {
         tokens = tokenize_file(&m, text, &n_tokens);
     }

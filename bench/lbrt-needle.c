@@ -55,6 +55,9 @@ static lbrt_token *tokenize_file(const lbrt_model *model, const char *path, size
     enum { MOST = 1 << 24 }; /* bytes: more text than needles are taken from */
     char *text = (char *)need(malloc(MOST));
     const size_t bytes = fread(text, 1, MOST, f);
+    if (ferror(f)) {
+        lb_program_fail(program, "cannot read %s: %s", path, strerror(errno));
+    }
     fclose(f);
     lbrt_error err;
     lbrt_token *ids = NULL;
@@ -229,7 +232,7 @@ int main(int argc, char **argv)
     lbrt_model *model;
     lbrt_error err;
     if (lbrt_model_open(path, NULL, &model, &err) != LBRT_OK) {
-        lb_program_fail_file(program, path, err.text);
+        lb_program_fail_model(program, path, &err);
     }
     lbrt_model_info info = LBRT_MODEL_INFO_INIT;
     lbrt_model_describe(model, &info);

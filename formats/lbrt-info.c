@@ -160,7 +160,7 @@ int main(int argc, char **argv)
     lbrt_model_options options = LBRT_MODEL_OPTIONS_INIT;
     options.verify = verify;
     if (lbrt_model_open(path, &options, &model, &err) != LBRT_OK) {
-        lb_program_fail_file(program, path, err.text);
+        lb_program_fail_model(program, path, &err);
     }
     lbrt_model_info info = LBRT_MODEL_INFO_INIT;
     lbrt_model_describe(model, &info);

@@ -540,7 +540,7 @@ int main(int argc, char **argv)
     lbrt_model_options options = LBRT_MODEL_OPTIONS_INIT;
     options.byte_tables = o.byte_tables;
     if (lbrt_model_open(path, &options, &model, &err) != LBRT_OK) {
-        lb_program_fail_file(program, path, err.text);
+        lb_program_fail_model(program, path, &err);
     }
     lbrt_session_options so = LBRT_SESSION_OPTIONS_INIT;
     so.n_context = o.context;

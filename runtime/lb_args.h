@@ -178,6 +178,15 @@ __attribute__((noreturn)) static inline void lb_program_fail_file(const char *pr
     lb_program_fail(program, "%s: %s", path, text);
 }
 
+/* What is wrong with a model; who gives a program another kind of file is told what to do with it. */
+__attribute__((noreturn)) static inline void lb_program_fail_model(const char *program, const char *path, const lbrt_error *err)
+{
+    char text[400];
+    const bool other = strcmp(err->text, "not an lbrt file") == 0 || strstr(err->text, "is not a regular file");
+    snprintf(text, sizeof text, "%s%s", err->text, other ? "; lbrt-convert makes one of a GGUF file, a Hugging Face folder or a llama2.c file" : "");
+    lb_program_fail_file(program, path, text);
+}
+
 #define LB_ARG_KV "f32, f16, q8, q4, q2, or KEYS/VALUES as in q8/q4"
 
 /* "q8" or "q8/q4" to KV formats, numbered as lbrt_kv_format; false if unknown. */

@@ -58,6 +58,7 @@ static void prog_usage(const char *model)
         { "lbrt-convert", "--tensor '*=q99' %s out" },
         { "lbrt-bench", "-p 8,x %s" },
         { "lbrt-bench", "-t 0 %s" },
+        { "lbrt-bench", "--kernels --format q99" },
         { "lbrt-bench", "-t 2,257 %s" },
         { "lbrt-bench", "-r 0 %s" },
         { "lbrt-bench", "--kv f17 %s" },
@@ -129,6 +130,20 @@ static void prog_failures(const char *model, const char *tiny)
     r = prog_run("", "lbrt-eval", "--text /nonexistent '%s'", model);
     LB_CHECK(r->code == 1 && prog_one_line(r->err) && strstr(r->err, "/nonexistent"), "%d, '%s'", r->code,
              r->err);
+    char ids[300];
+    snprintf(ids, sizeof ids, "%s/ids", prog_folder);
+    FILE *f = fopen(ids, "w");
+    LB_CHECK(f && fputs("[1, 2,\n3 -4]", f) >= 0 && fclose(f) == 0, "write");
+    r = prog_run("", "lbrt-eval", "--ctx 4 --tokens '%s' '%s'", ids, tiny);
+    LB_CHECK(r->code == 1 && prog_one_line(r->err) && strstr(r->err, "'-4]' at byte 9"), "%d, '%s'", r->code, r->err);
+    for (size_t i = 0; i < 2; i++) { /* a folder can be opened, but not read */
+        r = prog_run("", i ? "lbrt-needle" : "lbrt-eval", "--text '%s' '%s'", prog_folder, model);
+        LB_CHECK(r->code == 1 && prog_one_line(r->err) && strstr(r->err, "cannot read"), "%d, '%s'", r->code, r->err);
+    }
+    r = prog_run("", "chat", "-p hello '%s'", ids);
+    LB_CHECK(r->code == 1 && prog_one_line(r->err) && strstr(r->err, "lbrt-convert"), "%d, '%s'", r->code, r->err);
+    r = prog_run("", "lbrt-bench", "--kernels --isa z80");
+    LB_CHECK(r->code == 1 && prog_one_line(r->err) && strstr(r->err, "z80"), "%d, '%s'", r->code, r->err);
     r = prog_run("LBRT_ISA=z80", "chat", "-p hello '%s'", model);
     LB_CHECK(r->code == 1 && prog_one_line(r->err) && strstr(r->err, "z80"), "%d, '%s'", r->code, r->err);
     r = prog_run("", "lbrt-bench", "--isa z80 '%s'", model);
