@@ -57,10 +57,12 @@ static char *read_all(const char *path, size_t *bytes)
             data = (char *)need(realloc(data, (cap *= 2) + 1));
         }
     }
-    if (ferror(f)) {
-        lb_program_fail(program, "cannot read %s: %s", path, strerror(errno));
-    }
+    const int why = ferror(f) ? errno : 0;
     fclose(f);
+    if (why) {
+        free(data);
+        lb_program_fail(program, "cannot read %s: %s", path, strerror(why));
+    }
     data[n] = 0;
     *bytes = n;
     return data;
@@ -81,7 +83,12 @@ static lbrt_token *parse_ids(const char *path, size_t *n)
             continue;
         }
         if (*text < '0' || *text > '9') {
-            lb_program_fail(program, "%s: '%.8s' at byte %zu is no token id", path, text, (size_t)(text - all));
+            char wrong[9];
+            const size_t at = (size_t)(text - all);
+            snprintf(wrong, sizeof wrong, "%s", text);
+            free(all);
+            free(ids);
+            lb_program_fail(program, "%s: '%s' at byte %zu is no token id", path, wrong, at);
         }
         char *end;
         unsigned long v = strtoul(text, &end, 10);

@@ -55,10 +55,12 @@ static lbrt_token *tokenize_file(const lbrt_model *model, const char *path, size
     enum { MOST = 1 << 24 }; /* bytes: more text than needles are taken from */
     char *text = (char *)need(malloc(MOST));
     const size_t bytes = fread(text, 1, MOST, f);
-    if (ferror(f)) {
-        lb_program_fail(program, "cannot read %s: %s", path, strerror(errno));
-    }
+    const int why = ferror(f) ? errno : 0;
     fclose(f);
+    if (why) {
+        free(text);
+        lb_program_fail(program, "cannot read %s: %s", path, strerror(why));
+    }
     lbrt_error err;
     lbrt_token *ids = NULL;
     lbrt_status s = lbrt_tokenize(model, text, bytes, 0, NULL, 0, n, &err);

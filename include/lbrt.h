@@ -188,7 +188,7 @@ LBRT_API void lbrt_model_close(lbrt_model *model);
 
 typedef struct lbrt_model_info {
     size_t size;              /* in: sizeof(lbrt_model_info) */
-    const char *name;         /* strings live as long as the model */
+    const char *name;         /* one line of UTF-8; strings live as long as the model */
     const char *architecture; /* "llama", ... */
     const char *isa;          /* the instruction-set level in use */
     uint64_t parameters;      /* number of weights, before packing */
