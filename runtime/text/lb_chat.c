@@ -58,25 +58,6 @@ static void chat_put(chat_out *out, const char *text, size_t bytes)
     out->bytes += bytes;
 }
 
-/* Bytes of white space at an end of a content, as Python's strip() sees it. */
-static size_t chat_space(const char *text, size_t bytes, bool at_end)
-{
-    size_t run = 0;
-    for (size_t i = 0; i < bytes;) {
-        uint32_t cp;
-        const size_t n = lb_utf8_decode(text + i, bytes - i, &cp);
-        if (lb_unicode_is_space(cp) || (cp >= 0x1c && cp <= 0x1f)) {
-            run += n;
-        } else if (at_end) {
-            run = 0;
-        } else {
-            break;
-        }
-        i += n;
-    }
-    return run;
-}
-
 lbrt_status lb_chat_render(const char *form, const lbrt_message *messages, size_t n, bool answer,
                            const char *bos, size_t n_bos, char *text, size_t cap, size_t *bytes,
                            lbrt_error *err)
@@ -97,7 +78,7 @@ lbrt_status lb_chat_render(const char *form, const lbrt_message *messages, size_
                    "chat: the model's template does not allow %s after %s", chat_side_name(after),
                    chat_side_name(before));
         if (gap.flags & LB_GAP_TRIM_BEFORE) {
-            content_bytes -= chat_space(content, content_bytes, true);
+            content_bytes -= lb_unicode_space_run(content, content_bytes, true, LB_SPACE_PYTHON);
         }
         chat_put(&out, content, content_bytes);
         if (i == 0 && n_bos && gap.bytes >= n_bos && memcmp(gap.text, bos, n_bos) == 0) {
@@ -108,7 +89,7 @@ lbrt_status lb_chat_render(const char *form, const lbrt_message *messages, size_
             content = messages[i].content;
             content_bytes = strlen(content);
             if (gap.flags & LB_GAP_TRIM_AFTER) {
-                const size_t spaces = chat_space(content, content_bytes, false);
+                const size_t spaces = lb_unicode_space_run(content, content_bytes, false, LB_SPACE_PYTHON);
                 content += spaces;
                 content_bytes -= spaces;
             }

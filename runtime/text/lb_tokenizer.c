@@ -102,25 +102,6 @@ static lbrt_status tok_encode_part(lb_tok_run *run, const char *text, size_t byt
     return status;
 }
 
-/* The length of the white space at the beginning (or, if `at_end`, at the end) of text. */
-static size_t tok_space_length(const char *text, size_t bytes, bool at_end)
-{
-    size_t run = 0;
-    for (size_t i = 0; i < bytes;) {
-        uint32_t cp;
-        const size_t n = lb_utf8_decode(text + i, bytes - i, &cp);
-        if (lb_unicode_is_space(cp)) {
-            run += n;
-        } else if (at_end) {
-            run = 0;
-        } else {
-            break;
-        }
-        i += n;
-    }
-    return run;
-}
-
 static lbrt_status tok_encode_parts(lb_tok_run *run, const char *text, size_t bytes, bool control)
 {
     const lb_tokenizer *t = run->t;
@@ -140,7 +121,7 @@ static lbrt_status tok_encode_parts(lb_tok_run *run, const char *text, size_t by
         const uint32_t type = lb_tok_type(t, (uint32_t)id);
         size_t end = i;
         if (t->types[id] & LB_TOK_LSTRIP) {
-            end -= tok_space_length(text + start, i - start, true);
+            end -= lb_unicode_space_run(text + start, i - start, true, LB_SPACE_UNICODE);
         }
         if (end > start) {
             LB_TRY(tok_encode_part(run, text + start, end - start, prefix));
@@ -154,7 +135,7 @@ static lbrt_status tok_encode_parts(lb_tok_run *run, const char *text, size_t by
         (void)lb_tok_text(t, (uint32_t)id, &n);
         i += n;
         if (t->types[id] & LB_TOK_RSTRIP) {
-            i += tok_space_length(text + i, bytes - i, false);
+            i += lb_unicode_space_run(text + i, bytes - i, false, LB_SPACE_UNICODE);
         }
         start = i;
     }

@@ -80,6 +80,24 @@ bool lb_unicode_is_space(uint32_t cp)
            cp == 0x2029 || cp == 0x202f || cp == 0x205f || cp == 0x3000;
 }
 
+size_t lb_unicode_space_run(const char *text, size_t bytes, bool at_end, lb_space kind)
+{
+    size_t run = 0;
+    for (size_t i = 0; i < bytes;) {
+        uint32_t cp;
+        const size_t n = lb_utf8_decode(text + i, bytes - i, &cp);
+        if (lb_unicode_is_space(cp) || (kind == LB_SPACE_PYTHON && cp >= 0x1c && cp <= 0x1f)) {
+            run += n;
+        } else if (at_end) {
+            run = 0;
+        } else {
+            break;
+        }
+        i += n;
+    }
+    return run;
+}
+
 /* ---- growing text ---- */
 
 bool lb_text_reserve(lb_text *t, size_t more)

@@ -21,6 +21,10 @@ typedef enum lb_unicode_class {
 lb_unicode_class lb_unicode_class_of(uint32_t cp);
 bool lb_unicode_is_space(uint32_t cp); /* the property White_Space: \s of the pre-tokenizers' patterns */
 
+/* Bytes of white space at the beginning of text or, if `at_end`, at its end: White_Space, for Python (its strip()) also U+001C to U+001F. */
+typedef enum lb_space { LB_SPACE_UNICODE, LB_SPACE_PYTHON } lb_space;
+size_t lb_unicode_space_run(const char *text, size_t bytes, bool at_end, lb_space kind);
+
 /* A growing string; start with { a } and free with lb_text_free. */
 typedef struct lb_text {
     const lbrt_allocator *allocator;
