@@ -187,6 +187,113 @@ LLAMA3 = ("{% set loop_messages = messages %}{% for message in loop_messages %}{
           "{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}")
 DS_BOS, DS_EOS = "<\uff5cbegin\u2581of\u2581sentence\uff5c>", "<\uff5cend\u2581of\u2581sentence\uff5c>"
 
+# Thinking models, without what they say about tools. Qwen 3 finds the last question from behind, and shows the thoughts of what is behind it.
+QWEN3 = """{%- if tools %}
+    {{- tools | tojson }}
+{%- elif messages[0].role == 'system' %}
+    {{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}
+{%- endif %}
+{%- set ns = namespace(multi_step_tool=true, last_query_index=messages|length - 1) %}
+LOOP        {%- set ns.multi_step_tool = false %}
+        {%- set ns.last_query_index = index %}
+    {%- endif %}
+{%- endfor %}
+{%- for message in messages %}
+    {%- set content = message.content if message.content is string else '' %}
+    {%- if (message.role == "user") or (message.role == "system" and not loop.first) %}
+        {{- '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>' + '\\n' }}
+    {%- elif message.role == "assistant" %}
+        {%- set reasoning_content = '' %}
+        {%- if message.reasoning_content is string %}
+            {%- set reasoning_content = message.reasoning_content %}
+        {%- elif '</think>' in content %}
+            {%- set reasoning_content = content.split('</think>')[0].rstrip('\\n').split('<think>')[-1].lstrip('\\n') %}
+            {%- set content = content.split('</think>')[-1].lstrip('\\n') %}
+        {%- endif %}
+        {%- if loop.index0 > ns.last_query_index and (loop.last or (not loop.last and reasoning_content)) %}
+            {{- '<|im_start|>' + message.role + '\\n<think>\\n' + reasoning_content.strip('\\n') + '\\n</think>\\n\\n' + content.lstrip('\\n') }}
+        {%- else %}
+            {{- '<|im_start|>' + message.role + '\\n' + content }}
+        {%- endif %}
+        {{- '<|im_end|>\\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+    {%- if enable_thinking is defined and enable_thinking is false %}
+        {{- '<think>\\n\\n</think>\\n\\n' }}
+    {%- endif %}
+{%- endif %}
+"""
+QWEN3_FIRST = """{%- for index in range(ns.last_query_index, -1, -1) %}
+    {%- set message = messages[index] %}
+    {%- if ns.multi_step_tool and message.role == "user" and not('<tool_response>' in message.content and '</tool_response>' in message.content) %}
+"""
+QWEN3_LATER = """{%- for message in messages[::-1] %}
+    {%- set index = (messages|length - 1) - loop.index0 %}
+    {%- if ns.multi_step_tool and message.role == "user" and message.content is string and not(message.content.startswith('<tool_response>') and
+        message.content.endswith('</tool_response>')) %}
+"""
+QWQ = """{%- if messages[0]['role'] == 'system' %}
+    {{- '<|im_start|>system\\n' + messages[0]['content'] + '<|im_end|>\\n' }}
+{%- endif %}
+{%- for message in messages %}
+    {%- if (message.role == "user") or (message.role == "system" and not loop.first) %}
+        {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
+    {%- elif message.role == "assistant" and not message.tool_calls %}
+        {%- set content = message.content.split('</think>')[-1].lstrip('\\n') %}
+        {{- '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>' + '\\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n<think>\\n' }}
+{%- endif %}
+"""
+R1 = ("{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}{% set ns = namespace(is_tool=false, "
+      "system_prompt='') %}{%- for message in messages %}{%- if message['role'] == 'system' %}{% set ns.system_prompt = message['content'] %}"
+      "{%- endif %}{%- endfor %}{{bos_token}}{{ns.system_prompt}}{%- for message in messages %}{%- if message['role'] == 'user' %}"
+      "{%- set ns.is_tool = false -%}{{'<\uff5cUser\uff5c>' + message['content']}}{%- endif %}{%- if message['role'] == 'assistant' and "
+      "message['content'] is not none %}{% set content = message['content'] %}{% if '</think>' in content %}"
+      "{% set content = content.split('</think>')[-1] %}{% endif %}{{'<\uff5cAssistant\uff5c>' + content + '<\uff5cend\u2581of\u2581sentence\uff5c>'}}"
+      "{%- endif %}{%- endfor -%}{% if add_generation_prompt and not ns.is_tool %}{{'<\uff5cAssistant\uff5c><think>\\n'}}{% endif %}")
+MISTRAL_SMALL = """{%- set default_system_message = "You are a model." %}
+{{- bos_token }}
+{%- if messages[0]['role'] == 'system' %}
+    {%- set system_message = messages[0]['content'] %}
+    {%- set loop_messages = messages[1:] %}
+{%- else %}
+    {%- set system_message = default_system_message %}
+    {%- set loop_messages = messages %}
+{%- endif %}
+{{- '[SYSTEM_PROMPT]' + system_message + '[/SYSTEM_PROMPT]' }}
+{%- set user_messages = loop_messages | selectattr("role", "equalto", "user") | list %}
+{%- set ns = namespace(filtered=[]) %}
+{%- for message in loop_messages %}
+    {%- if message["role"] not in ["tool", "tool_results"] and not message.get("tool_calls") %}
+        {%- set ns.filtered = ns.filtered + [message] %}
+    {%- endif %}
+{%- endfor %}
+{%- for message in ns.filtered %}
+    {%- if (message["role"] == "user") != (loop.index0 % 2 == 0) %}
+        {{- raise_exception("After the optional system message, conversation roles must alternate user/assistant/user/assistant/...") }}
+    {%- endif %}
+{%- endfor %}
+{%- for message in loop_messages %}
+    {%- if message["role"] == "user" %}
+        {%- if tools is defined and tools is not none and (message == user_messages[-1]) %}
+            {%- for key, val in tools[0].items() if key != "return" %}
+                {{- '"' + key + '": ' + val|tojson }}
+            {%- endfor %}
+        {%- endif %}
+        {{- '[INST]' + message['content'] + '[/INST]' }}
+    {%- elif message['role'] == 'assistant' %}
+        {{- message['content'] + eos_token }}
+    {%- else %}
+        {{- raise_exception("Only user and assistant roles are supported, with the exception of an initial optional system message!") }}
+    {%- endif %}
+{%- endfor %}
+"""
+
 # name, bos, eos, template, whether the table of gaps can express it with a system message (None: not at all)
 TEMPLATES = [
     ("ChatML", "<s>", "<|im_end|>", "{% for message in messages %}" + CHATML, True),
@@ -264,6 +371,11 @@ TEMPLATES = [
      "{{ '<|START_OF_TURN_TOKEN|><|USER_TOKEN|>' + content.strip() + '<|END_OF_TURN_TOKEN|>' }}{% elif message['role'] == 'assistant' %}"
      "{{ '<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>'  + content.strip() + '<|END_OF_TURN_TOKEN|>' }}{% endif %}{% endfor %}"
      "{% if add_generation_prompt %}{{ '<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>' }}{% endif %}", True),
+    ("Qwen 3", "", "<|im_end|>", QWEN3.replace("LOOP", QWEN3_LATER), True),
+    ("Qwen 3, first version", "", "<|im_end|>", QWEN3.replace("LOOP", QWEN3_FIRST), True),
+    ("QwQ", "", "<|im_end|>", QWQ, True),
+    ("DeepSeek R1, distilled", DS_BOS, DS_EOS, R1, True),
+    ("Mistral Small", "<s>", "</s>", MISTRAL_SMALL, True),
     ("by indices", "<s>", "</s>",
      "{%- for idx in range(0, messages|length) -%}\n{%- if messages[idx]['role'] == 'user' -%}\n{%- if idx > 1 -%}\n"
      "{{- bos_token + '[INST] ' + messages[idx]['content'] + ' [/INST]' -}}\n{%- else -%}\n{{- messages[idx]['content'] + ' [/INST]' -}}\n"
@@ -275,9 +387,10 @@ TEMPLATES = [
     ("a function that is not known", "<s>", "</s>", "{% for message in messages %}{{ today() + message['content'] }}{% endfor %}", None),
     ("not Jinja", "<s>", "</s>", "{% for message in messages %}{{ message['content'] ", None),
 ]
-ROLES = ["u", "su", "ua", "uau", "suau", "uauau", "suauaua", "uauauaua", "us", "uu", "a", "sau"]
+OPEN = {"Qwen 3", "Qwen 3, first version"}  # a last message of the assistant is another thing there, so it is refused
+ROLES = ["u", "su", "ua", "uau", "suau", "uauau", "suauaua", "uauauaua", "uauauauauau", "us", "uu", "a", "sau"]
 CONTENT = {"s": ["Be kind.", " \n Be short.\t", "\u00a0x\u3000"], "u": ["Hello", "  two  words \n", "\u00bfQu\u00e9?", "\u2003wide"],
-           "a": ["Hi there", "\n I am.  ", "", "ok\n"]}
+           "a": ["Hi there", "\n I am.  ", "", "ok\n", "<think>\nWhy?\n</think>\n\nSo. ", "a</think>b</think>\n c", "</think>"]}
 
 
 def raise_exception(message):
@@ -303,14 +416,15 @@ def render(template, messages, answer, bos, eos):
         return None
 
 
-def cases(template, bos, eos):
-    return [{"messages": messages_of(roles), "answer": answer, "usual": roles in ("u", "ua", "uau", "uauau", "uauauaua"),
-             "usual_system": roles in ("su", "suau", "suauaua"), "text": render(template, messages_of(roles), answer, bos, eos)}
+def cases(template, bos, eos, ends=True):
+    return [{"messages": messages_of(roles), "answer": answer,
+             "usual": roles in ("u", "uau", "uauau", "uauauauauau") or ends and roles in ("ua", "uauauaua"),
+             "usual_system": roles in ("su", "suau") or ends and roles == "suauaua", "text": render(template, messages_of(roles), answer, bos, eos)}
             for roles in ROLES for answer in (True, False)]
 
 
 data = [{"name": name, "bos": bos, "eos": eos, "template": template, "known": system is not None, "system": bool(system),
-         "cases": cases(template, bos, eos)} for name, bos, eos, template, system in TEMPLATES]
+         "cases": cases(template, bos, eos, name not in OPEN)} for name, bos, eos, template, system in TEMPLATES]
 try:  # this one stays in the shared folder
     path = "tokenizers/qwen2/tokenizer_config.json"
     template = json.load(open("../shared/" + path))["chat_template"]

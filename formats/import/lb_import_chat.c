@@ -6,16 +6,20 @@
 #include "lb_jinja.h"
 #include "lb_tokdata.h"
 
-/* Marks that no template contains, of one length; padded with white space to see what is trimmed. */
+/* Marks that no template contains, of one length; padded with white space to see what is trimmed, behind thoughts to see what is left of those. */
 #define CHAT_MARKS 8
 enum { CHAT_MARK_BYTES = 6, CHAT_PAD = 3 };
-static const char *const chat_plain[CHAT_MARKS] = { "qZ0xKj", "qZ1xKj", "qZ2xKj", "qZ3xKj",
-                                                    "qZ4xKj", "qZ5xKj", "qZ6xKj", "qZ7xKj" };
-static const char *const chat_padded[CHAT_MARKS] = { "\n \tqZ0xKj\t \n", "\n \tqZ1xKj\t \n",
-                                                     "\n \tqZ2xKj\t \n", "\n \tqZ3xKj\t \n",
-                                                     "\n \tqZ4xKj\t \n", "\n \tqZ5xKj\t \n",
-                                                     "\n \tqZ6xKj\t \n", "\n \tqZ7xKj\t \n" };
-static const char chat_pad_left[] = "\n \t", chat_pad_right[] = "\t \n";
+typedef enum chat_kind { CHAT_PLAIN, CHAT_PADDED, CHAT_THOUGHT, CHAT_THOUGHT_PADDED } chat_kind;
+#define CHAT_PAD_LEFT "\n \t"
+#define CHAT_PAD_RIGHT "\t \n"
+#define CHAT_ALL(before, after)                                                                                            \
+    { before "qZ0xKj" after, before "qZ1xKj" after, before "qZ2xKj" after, before "qZ3xKj" after, before "qZ4xKj" after, \
+      before "qZ5xKj" after, before "qZ6xKj" after, before "qZ7xKj" after }
+static const char *const chat_marks[][CHAT_MARKS] = {
+    CHAT_ALL("", ""), CHAT_ALL(CHAT_PAD_LEFT, CHAT_PAD_RIGHT), CHAT_ALL("<think>\nso</think>\nand so\n</think>\n\n", ""),
+    CHAT_ALL(CHAT_PAD_LEFT "<think>\nso\n</think>\n\n\t ", CHAT_PAD_RIGHT)
+};
+static const char chat_pad_left[] = CHAT_PAD_LEFT, chat_pad_right[] = CHAT_PAD_RIGHT;
 
 typedef struct chat_asker {
     const char *source;
@@ -30,21 +34,21 @@ typedef struct chat_text {
     size_t bytes, cap;
 } chat_text;
 
-/* Roles as letters: "suau". */
-static size_t chat_messages(const char *roles, bool padded, lbrt_message out[CHAT_MARKS])
+/* Roles as letters: "suau". Only an assistant thinks. */
+static size_t chat_messages(const char *roles, chat_kind kind, lbrt_message out[CHAT_MARKS])
 {
     size_t n = 0;
     for (; roles[n] && n < CHAT_MARKS; n++) {
         out[n].role = roles[n] == 's' ? "system" : roles[n] == 'u' ? "user" : "assistant";
-        out[n].content = padded ? chat_padded[n] : chat_plain[n];
+        out[n].content = chat_marks[roles[n] == 'a' ? kind : kind % 2][n];
     }
     return n;
 }
 
-static lbrt_status chat_ask(const chat_asker *q, const char *roles, bool padded, bool answer, chat_text *out)
+static lbrt_status chat_ask(const chat_asker *q, const char *roles, chat_kind kind, bool answer, chat_text *out)
 {
     lbrt_message messages[CHAT_MARKS];
-    const size_t n = chat_messages(roles, padded, messages);
+    const size_t n = chat_messages(roles, kind, messages);
     const lb_jinja_input in = { messages, n, answer, q->has_bos ? q->bos : NULL, q->has_eos ? q->eos : NULL };
     return lb_jinja_render(q->source, &in, q->a, &out->data, &out->bytes, &out->cap, q->err);
 }
@@ -54,7 +58,7 @@ static const char *chat_find_mark(const chat_text *text, size_t i)
 {
     const char *found = NULL;
     for (size_t k = 0; k + CHAT_MARK_BYTES <= text->bytes; k++) {
-        if (memcmp(text->data + k, chat_plain[i], CHAT_MARK_BYTES) == 0) {
+        if (memcmp(text->data + k, chat_marks[CHAT_PLAIN][i], CHAT_MARK_BYTES) == 0) {
             if (found) {
                 return NULL;
             }
@@ -100,27 +104,26 @@ static lbrt_status chat_find_gap_of(const chat_asker *q, const char *roles, size
 {
     const size_t n = strlen(roles);
     chat_text plain = { NULL, 0, 0 }, padded = { NULL, 0, 0 };
-    lbrt_status status = chat_ask(q, roles, false, answer, &plain);
+    lbrt_status status = chat_ask(q, roles, CHAT_PLAIN, answer, &plain);
     if (status == LBRT_OK) {
-        status = chat_ask(q, roles, true, answer, &padded);
+        status = chat_ask(q, roles, CHAT_PADDED, answer, &padded);
     }
     const char *from, *to, *padded_from, *padded_to;
     if (status == LBRT_OK && plain.bytes && chat_stretch(&plain, n, at, &from, &to) &&
         chat_stretch(&padded, n, at, &padded_from, &padded_to)) {
         const size_t bytes = (size_t)(to - from), padded_bytes = (size_t)(padded_to - padded_from);
         const bool has_before = at > 0, has_after = at < n;
-        for (uint32_t trims = 0; trims < 4 && !gap->flags; trims++) {
-            const size_t left = has_before && !(trims & 1) ? CHAT_PAD : 0,
-                         right = has_after && !(trims & 2) ? CHAT_PAD : 0;
-            if ((!has_before && (trims & 1)) || (!has_after && (trims & 2)) ||
-                padded_bytes != left + bytes + right) {
+        static const uint32_t ways_before[] = { 0, LB_GAP_TRIM_BEFORE }, ways_after[] = { 0, LB_GAP_TRIM_AFTER, LB_GAP_LINES_AFTER };
+        for (uint32_t way = 0; way < 6 && !gap->flags; way++) {
+            const uint32_t before = ways_before[way % 2], after = ways_after[way / 2];
+            const size_t left = has_before && !before ? CHAT_PAD : 0, right = !has_after || after == LB_GAP_TRIM_AFTER ? 0 : CHAT_PAD - (after != 0);
+            if ((!has_before && before) || (!has_after && after) || padded_bytes != left + bytes + right) {
                 continue;
             }
             if (memcmp(padded_from, chat_pad_right, left) == 0 &&
                 (!bytes || memcmp(padded_from + left, from, bytes) == 0) &&
-                memcmp(padded_from + left + bytes, chat_pad_left, right) == 0) {
-                gap->flags = LB_GAP_ALLOWED | (trims & 1 ? LB_GAP_TRIM_BEFORE : 0u) |
-                             (trims & 2 ? LB_GAP_TRIM_AFTER : 0u);
+                memcmp(padded_from + left + bytes, chat_pad_left + CHAT_PAD - right, right) == 0) {
+                gap->flags = LB_GAP_ALLOWED | before | after;
             }
         }
         if (gap->flags && bytes) {
@@ -147,6 +150,8 @@ static const char *const chat_paths[4][5] = { { "su", "u", "a", NULL, NULL },
                                               { "us", "uu", "ua", "u", "u" },
                                               { "uas", "uau", "uaa", "ua", "ua" } };
 static const size_t chat_places[4] = { 0, 1, 1, 2 };
+/* Before an assistant's message: one that is answered first, as templates may show the last one with its thoughts. */
+static const char *const chat_answered[4] = { "au", "sau", "uau", "uaau" };
 
 /* Longer conversations that the table must get right, or refuse. */
 static const char *const chat_checks[] = { "u",     "su",    "ua",     "sua",    "uau",     "suau", "uaua",
@@ -159,11 +164,11 @@ static const char *const chat_checks[] = { "u",     "su",    "ua",     "sua",   
  * True if the table and the template agree on a conversation; *differ counts those that the table allows
  * and gets wrong.
  */
-static lbrt_status chat_check_one(const chat_asker *q, const char *form, const char *roles, bool padded,
+static lbrt_status chat_check_one(const chat_asker *q, const char *form, const char *roles, chat_kind kind,
                                   bool answer, bool *same)
 {
     lbrt_message messages[CHAT_MARKS];
-    const size_t n = chat_messages(roles, padded, messages);
+    const size_t n = chat_messages(roles, kind, messages);
     size_t need = 0;
     *same = true;
     const lbrt_status mine = lb_chat_render(form, messages, n, answer, "", 0, NULL, 0, &need, NULL);
@@ -171,7 +176,7 @@ static lbrt_status chat_check_one(const chat_asker *q, const char *form, const c
         return LBRT_OK; // an error in use, never a wrong text
     }
     chat_text real = { NULL, 0, 0 };
-    lbrt_status status = chat_ask(q, roles, padded, answer, &real);
+    lbrt_status status = chat_ask(q, roles, kind, answer, &real);
     if (status == LBRT_ERR_FORMAT) {
         *same = false;
         return LBRT_OK;
@@ -193,7 +198,7 @@ static lbrt_status chat_check_one(const chat_asker *q, const char *form, const c
  * Forbids the last step of a conversation that the table gets wrong, so that it is refused; false if that
  * is a step that must work.
  */
-static bool chat_forbid(chat_found gaps[4][5], const char *roles)
+static bool chat_forbid(chat_found gaps[4][5], const char *roles, bool answer)
 {
     const size_t n = strlen(roles);
     for (size_t i = n; i-- > 0;) { // the last unusual step
@@ -215,6 +220,11 @@ static bool chat_forbid(chat_found gaps[4][5], const char *roles)
     // Only usual steps: without a system message it must work; with one, system messages can be given up.
     if (roles[0] == 's' && gaps[0][0].flags) {
         gaps[0][0].flags = 0;
+        return true;
+    }
+    // Nobody asks for an answer behind an assistant's message, and few leave it at that: templates may show the last one in another way.
+    if (roles[n - 1] == 'a' && gaps[3][answer ? 4 : 3].flags) {
+        gaps[3][answer ? 4 : 3].flags = 0;
         return true;
     }
     return false;
@@ -244,15 +254,16 @@ static lbrt_status chat_serialise(const chat_found gaps[4][5], const lbrt_alloca
     return LBRT_OK;
 }
 
-/* Makes the table agree with the template everywhere, by giving up what it cannot express. */
-static lbrt_status chat_settle(const chat_asker *q, chat_found gaps[4][5], void **out, size_t *bytes)
+/* Makes the table agree with the template everywhere, in conversations of the first so many kinds, by giving up what it cannot express. */
+static lbrt_status chat_settle(const chat_asker *q, chat_found gaps[4][5], size_t kinds, void **out, size_t *bytes)
 {
     LB_TRY(chat_serialise((const chat_found(*)[5])gaps, q->a, out, bytes, q->err));
-    const size_t n = sizeof chat_checks / sizeof *chat_checks;
-    for (size_t i = 0; i < n * 4;) {
+    const size_t n = sizeof chat_checks / sizeof *chat_checks * kinds * 2;
+    for (size_t i = 0; i < n;) {
         bool same;
-        const char *roles = chat_checks[i / 4];
-        lbrt_status status = chat_check_one(q, *out, roles, i & 1, (i & 2) != 0, &same);
+        const char *roles = chat_checks[i / (kinds * 2)];
+        const bool answer = i / kinds % 2;
+        lbrt_status status = chat_check_one(q, *out, roles, (chat_kind)(i % kinds), answer, &same);
         if (status == LBRT_OK && same) {
             i++;
             continue;
@@ -261,12 +272,28 @@ static lbrt_status chat_settle(const chat_asker *q, chat_found gaps[4][5], void 
         *out = NULL;
         *bytes = 0;
         LB_TRY(status);
-        LB_FAIL_IF(!chat_forbid(gaps, roles), q->err, LBRT_ERR_UNSUPPORTED,
+        LB_FAIL_IF(!chat_forbid(gaps, roles, answer), q->err, LBRT_ERR_UNSUPPORTED,
                    "chat template: what stands between two messages depends on more than their roles");
-        LB_TRY(chat_serialise((const chat_found(*)[5])gaps, q->a, out, bytes, q->err));
-        i = 0; // from the beginning: each round forbids one of twenty steps
+        LB_TRY(chat_serialise((const chat_found(*)[5])gaps, q->a, out, bytes, q->err)); // what was right before is still, or refused
     }
     return LBRT_OK;
+}
+
+/* The same with what templates make of an assistant's thoughts: nothing, or one of two ways to leave them out. */
+static lbrt_status chat_settle_thoughts(const chat_asker *q, const chat_found gaps[4][5], void **out, size_t *bytes)
+{
+    static const uint32_t ways[] = { 0, LB_GAP_THOUGHTS, LB_GAP_THOUGHTS | LB_GAP_THOUGHT_LINES };
+    const bool thinks = strstr(q->source, "</think>") != NULL;
+    lbrt_status status = LBRT_ERR_UNSUPPORTED;
+    for (size_t i = 0; i < (thinks ? 3 : 1) && status == LBRT_ERR_UNSUPPORTED; i++) {
+        chat_found tried[4][5];
+        memcpy(tried, gaps, sizeof tried);
+        for (size_t before = 0; before < 4; before++) {
+            tried[before][2].flags |= tried[before][2].flags ? ways[i] : 0;
+        }
+        status = chat_settle(q, tried, thinks ? 4 : 2, out, bytes);
+    }
+    return status;
 }
 
 static void chat_token_text(const lb_tokdata *t, int32_t id, char out[256], bool *has)
@@ -294,7 +321,10 @@ lbrt_status lb_tokdata_chat_form(const lb_tokdata *t, const lbrt_allocator *a, v
     lbrt_status status = LBRT_OK;
     for (int before = 0; before < 4; before++) {
         for (int after = 0; after < 5 && status == LBRT_OK; after++) {
-            if (chat_paths[before][after]) {
+            if (after == 2) {
+                status = chat_find_gap_of(&q, chat_answered[before], chat_places[before], false, &gaps[before][after]);
+            }
+            if (status == LBRT_OK && chat_paths[before][after] && !gaps[before][after].flags) {
                 status = chat_find_gap_of(&q, chat_paths[before][after], chat_places[before], after == 4,
                                           &gaps[before][after]);
             }
@@ -306,7 +336,7 @@ lbrt_status lb_tokdata_chat_form(const lb_tokdata *t, const lbrt_allocator *a, v
             lb_fail(err, LBRT_ERR_UNSUPPORTED, "chat template: it does not render user, assistant, user");
     }
     if (status == LBRT_OK) {
-        status = chat_settle(&q, gaps, out, bytes);
+        status = chat_settle_thoughts(&q, (const chat_found(*)[5])gaps, out, bytes);
     }
     for (int i = 0; i < LB_CHAT_GAPS; i++) {
         lb_free(&allocator, gaps[i / 5][i % 5].text, gaps[i / 5][i % 5].bytes);

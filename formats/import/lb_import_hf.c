@@ -308,11 +308,11 @@ static lbrt_status hf_apply_configs(hf_folder *f, lb_tokdata *t)
     return status;
 }
 
-/* Newer folders have the chat template in a file of its own; one that the tokenizer has already stays. */
-static lbrt_status hf_apply_template(hf_folder *f, lb_tokdata *t)
+/* Newer folders have the chat template in a file of its own, which goes before that of tokenizer_config.json; that of a tokenizer from elsewhere stays. */
+static lbrt_status hf_apply_template(hf_folder *f, lb_tokdata *t, bool other)
 {
     static const char name[] = "chat_template.jinja";
-    if (t->chat_template != NULL || !hf_has(f, name)) {
+    if ((other && t->chat_template != NULL) || !hf_has(f, name)) {
         return LBRT_OK;
     }
     lb_map map;
@@ -325,7 +325,8 @@ static lbrt_status hf_apply_template(hf_folder *f, lb_tokdata *t)
 static lbrt_status hf_tokens(hf_folder *f, const char *tokenizer_path)
 {
     char path[HF_MAX_PATH];
-    if (tokenizer_path == NULL) {
+    const bool other = tokenizer_path != NULL;
+    if (!other) {
         const char *name = hf_has(f, "tokenizer.json") ? "tokenizer.json" : "tokenizer.model";
         if (!hf_has(f, name) || !lb_path_join(path, sizeof path, f->path, name)) {
             return LBRT_OK;
@@ -334,7 +335,7 @@ static lbrt_status hf_tokens(hf_folder *f, const char *tokenizer_path)
     }
     LB_TRY(lb_import_other_tokens(f->im, tokenizer_path, f->err));
     LB_TRY(hf_apply_configs(f, f->im->source.tokens));
-    return hf_apply_template(f, f->im->source.tokens);
+    return hf_apply_template(f, f->im->source.tokens, other);
 }
 
 static lbrt_status hf_open(hf_folder *f, const char *tokenizer_path, const lbrt_allocator *a)

@@ -127,6 +127,27 @@ jinja_value lb_jinja_apply(jinja *j, const char *name, size_t bytes, const jinja
     return lb_jinja_no(j, "a method or filter is not known");
 }
 
+/* selectattr(field, "equalto", value) and the like; of a field alone: that it is true */
+static jinja_value jinja_select(jinja *j, const jinja_value *v, const jinja_value *args, size_t n_args, bool select)
+{
+    const bool equals = n_args == 3 && args[1].type == JINJA_STRING &&
+                        (lb_jinja_name_is(args[1].text, args[1].bytes, "equalto") || lb_jinja_name_is(args[1].text, args[1].bytes, "eq") ||
+                         lb_jinja_name_is(args[1].text, args[1].bytes, "=="));
+    const bool known = (n_args == 1 || equals) && args[0].type == JINJA_STRING;
+    if (!known) {
+        return lb_jinja_no(j, "a filter of fields is not known");
+    }
+    jinja_value *items = lb_jinja_alloc(j, ((size_t)v->i + 1) * sizeof *items);
+    size_t n = 0;
+    for (int64_t i = 0; items && i < v->i && j->status == LBRT_OK; i++) {
+        const jinja_value field = lb_jinja_field(j, &v->items[i], args[0].text, args[0].bytes);
+        if ((equals ? lb_jinja_equal(&field, &args[2]) : lb_jinja_true(&field)) == select) {
+            items[n++] = v->items[i];
+        }
+    }
+    return items ? lb_jinja_list(items, n) : lb_jinja_undefined;
+}
+
 jinja_value lb_jinja_filter(jinja *j, const char *name, size_t bytes, const jinja_value *v,
                             const jinja_value *args, size_t n_args)
 {
@@ -161,7 +182,33 @@ jinja_value lb_jinja_filter(jinja *j, const char *name, size_t bytes, const jinj
     if (lb_jinja_name_is(name, bytes, "safe")) {
         return *v;
     }
+    const bool select = lb_jinja_name_is(name, bytes, "selectattr");
+    if (v->type == JINJA_LIST && (select || lb_jinja_name_is(name, bytes, "rejectattr"))) {
+        return jinja_select(j, v, args, n_args, select);
+    }
     return lb_jinja_apply(j, name, bytes, v, args, n_args);
+}
+
+static jinja_value jinja_range(jinja *j, const jinja_value *args, size_t n_args)
+{
+    for (size_t i = 0; i < n_args; i++) {
+        if (args[i].type != JINJA_INT) {
+            return lb_jinja_bad(j, "range() of something that is no number");
+        }
+    }
+    const int64_t from = n_args > 1 ? args[0].i : 0, to = args[n_args > 1].i, step = n_args > 2 ? args[2].i : 1;
+    if (step != 1 && step != -1) {
+        return lb_jinja_no(j, "range() with a step other than 1 and -1");
+    }
+    const int64_t n = (to - from) * step > 0 ? (to - from) * step : 0;
+    if (n > 4096) {
+        return lb_jinja_no(j, "range() is too long");
+    }
+    jinja_value *items = lb_jinja_alloc(j, ((size_t)n + 1) * sizeof *items);
+    for (int64_t i = 0; items && i < n; i++) {
+        items[i] = lb_jinja_int(from + i * step);
+    }
+    return items ? lb_jinja_list(items, (size_t)n) : lb_jinja_undefined;
 }
 
 jinja_value lb_jinja_call(jinja *j, const jinja_value *f, const jinja_value *args, size_t n_args)
@@ -176,18 +223,8 @@ jinja_value lb_jinja_call(jinja *j, const jinja_value *f, const jinja_value *arg
                   n_args && args[0].type == JINJA_STRING ? args[0].text : "");
         return lb_jinja_bad(j, text);
     }
-    if (f->i == JINJA_RANGE && n_args >= 1 && n_args <= 2 && args[0].type == JINJA_INT &&
-        args[n_args - 1].type == JINJA_INT) {
-        const int64_t from = n_args == 2 ? args[0].i : 0, to = args[n_args - 1].i,
-                      n = to > from ? to - from : 0;
-        if (n > 4096) {
-            return lb_jinja_no(j, "range() is too long");
-        }
-        jinja_value *items = lb_jinja_alloc(j, ((size_t)n + 1) * sizeof *items);
-        for (int64_t i = 0; items && i < n; i++) {
-            items[i] = lb_jinja_int(from + i);
-        }
-        return items ? lb_jinja_list(items, (size_t)n) : lb_jinja_undefined;
+    if (f->i == JINJA_RANGE && n_args >= 1 && n_args <= 3) {
+        return jinja_range(j, args, n_args);
     }
     return lb_jinja_no(j, "it calls a function that is not known");
 }

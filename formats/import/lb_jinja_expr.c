@@ -305,6 +305,15 @@ static jinja_value jinja_sum(jinja *j, bool dead)
         }
         if (plus && v.type == JINJA_STRING && b.type == JINJA_STRING) {
             v = lb_jinja_concat(j, &v, &b);
+        } else if (plus && v.type == JINJA_LIST && b.type == JINJA_LIST) {
+            const size_t n = (size_t)v.i, m = (size_t)b.i;
+            jinja_value *items = lb_jinja_alloc(j, (n + m + 1) * sizeof *items);
+            if (!items) {
+                return lb_jinja_undefined;
+            }
+            memcpy(items, v.items, n * sizeof *items);
+            memcpy(items + n, b.items, m * sizeof *items);
+            v = lb_jinja_list(items, n + m);
         } else if (v.type == JINJA_INT && b.type == JINJA_INT && v.i < 1000000000 && b.i < 1000000000) {
             v = lb_jinja_int(plus ? v.i + b.i : v.i - b.i);
         } else {

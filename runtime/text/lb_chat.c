@@ -58,6 +58,21 @@ static void chat_put(chat_out *out, const char *text, size_t bytes)
     out->bytes += bytes;
 }
 
+/* A message without what its writer only thought, and line breaks before the rest */
+static const char *chat_content(const char *content, uint32_t flags)
+{
+    static const char end[] = "</think>";
+    const char *said = content;
+    for (const char *hit = content; (flags & LB_GAP_THOUGHTS) && (hit = strstr(hit, end)) != NULL;) {
+        said = hit += sizeof end - 1;
+    }
+    const bool lines = (flags & LB_GAP_LINES_AFTER) || (said > content && (flags & LB_GAP_THOUGHT_LINES));
+    while (lines && *said == '\n') {
+        said++;
+    }
+    return said;
+}
+
 lbrt_status lb_chat_render(const char *form, const lbrt_message *messages, size_t n, bool answer,
                            const char *bos, size_t n_bos, char *text, size_t cap, size_t *bytes,
                            lbrt_error *err)
@@ -86,7 +101,7 @@ lbrt_status lb_chat_render(const char *form, const lbrt_message *messages, size_
         }
         chat_put(&out, gap.text, gap.bytes);
         if (i < n) {
-            content = messages[i].content;
+            content = chat_content(messages[i].content, gap.flags);
             content_bytes = strlen(content);
             if (gap.flags & LB_GAP_TRIM_AFTER) {
                 const size_t spaces = lb_unicode_space_run(content, content_bytes, false, LB_SPACE_PYTHON);

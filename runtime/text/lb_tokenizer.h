@@ -120,7 +120,10 @@ enum {
     LB_GAP_ALLOWED = 1,     /* without it, this order of roles is an error and the gap is empty */
     LB_GAP_TRIM_BEFORE = 2, /* white space at the end of the content before the gap is dropped */
     LB_GAP_TRIM_AFTER = 4,  /* white space at the beginning of the content behind the gap is dropped */
-    LB_GAP_ALL_FLAGS = 7
+    LB_GAP_THOUGHTS = 8,       /* first of all: of that content what is up to and with its last "</think>" is dropped */
+    LB_GAP_THOUGHT_LINES = 16, /* then, if something was, line breaks at the beginning of the rest */
+    LB_GAP_LINES_AFTER = 32,   /* line breaks at the beginning of the content are dropped in any case */
+    LB_GAP_ALL_FLAGS = 63
 };
 
 typedef struct lb_tokenizer lb_tokenizer;
