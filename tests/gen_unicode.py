@@ -61,6 +61,25 @@ def run_table(name, rows, bits, block=16):
     table("uint8_t", f"lb_unicode_{name}_runs", data)
 
 
+def case_runs():
+    """The longest runs in which letters are neither upper nor lower case (0), upper or title (1), lower (2), upper if even and else lower (3), the
+    other way round (4); what is no letter fits everywhere. Tokens of length * 5 + kind."""
+    kind = {"Lu": 1, "Lt": 1, "Ll": 2, "Lm": 0, "Lo": 0}
+    letters = [kind.get(u.category(chr(cp))) for cp in range(END)] + [None]
+    fits = [lambda cp: 0, lambda cp: 1, lambda cp: 2, lambda cp: 1 + cp % 2, lambda cp: 2 - cp % 2]
+    at, out = 0, []
+    while at < len(letters):
+        ends = []
+        for fit in fits:
+            end = at
+            while end < len(letters) and letters[end] in (None, fit(end)):
+                end += 1
+            ends.append(end)
+        out += token((max(ends) - at) * 5 + ends.index(max(ends)), 0, 0)
+        at = max(ends)
+    return out
+
+
 hangul = range(0xAC00, 0xD7A4)
 decomposition = {}
 for cp in range(END):
@@ -108,3 +127,4 @@ table("uint8_t", "lb_unicode_second", [seconds.index((decomposition[cp][1], deco
 table("uint32_t", "lb_unicode_seconds", [second << 2 | plane for second, plane in seconds])
 table("uint16_t", "lb_unicode_compositions", [i for _, i in compositions])
 table("uint32_t", "lb_unicode_backward", backward)
+table("uint8_t", "lb_unicode_case_runs", case_runs())

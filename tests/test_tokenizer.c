@@ -190,6 +190,27 @@ static void test_small_bpe(void)
         }
         close_opened(&o);
     }
+    static const char tekken[] = "[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?[\\\\p{Lu}\\\\p{Lt}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]*[\\\\p{Ll}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]+|"
+                                 "[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?[\\\\p{Lu}\\\\p{Lt}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]+[\\\\p{Ll}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]*|"
+                                 "\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n/]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+";
+    static const char bytes_of[] = "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}";
+    for (int kind = 0; kind < 2; kind++) {
+        lb_test_case("tokenizer: the pre-tokenizer of %s, in tokenizer.json", kind ? "Tekken" : "SmolLM");
+        char changed[sizeof small_json + 1024];
+        make_json(json, false);
+        const char *hit = strstr(json, bytes_of);
+        lb_tokdata *data = NULL;
+        lbrt_error err = { 0 };
+        if (LB_CHECK(hit != NULL, "no ByteLevel")) {
+            snprintf(changed, sizeof changed, "%.*s{\"type\":\"Sequence\",\"pretokenizers\":[%s%s%s,%.*s%s}]}%s", (int)(hit - json), json,
+                     kind ? "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" : "{\"type\":\"Digits\",\"individual_digits\":true}",
+                     kind ? tekken : "", kind ? "\"},\"behavior\":\"Isolated\",\"invert\":false}" : "", (int)sizeof bytes_of - 6, bytes_of,
+                     kind ? "false" : "true", hit + sizeof bytes_of - 1);
+            const lbrt_status status = lb_tokdata_from_hf_json(changed, strlen(changed), NULL, &data, &err);
+            LB_CHECK(status == LBRT_OK && data->pretokenizer == (kind ? LB_PRETOK_TEKKEN : LB_PRETOK_SMOLLM), "%s: %s", err.text, changed);
+            lb_tokdata_free(data);
+        }
+    }
     lb_test_case("tokenizer: what tokenizer.json may not say; messages name it");
     static const char *const wrong[][3] = { /* what, instead of it, in the message */
         { "\"BPE\"", "\"WordPiece\"", "'WordPiece'" },
@@ -201,6 +222,8 @@ static void test_small_bpe(void)
         { "{\"type\":\"ByteLevel\",\"add", "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\d+|\\\\D\"},\"behavior\":\"Isolated\",\"add", "not known: \\d+|\\D" },
         { "{\"type\":\"ByteLevel\",\"add", "{\"type\":\"Split\",\"pattern\":{\"String\":\"x\"},\"add", "not known: (none)" },
         { "\"special\":true", "\"special\":true,\"single_word\":true", "'<|end|>'" },
+        { "{\"type\":\"ByteLevel\",\"add", "{\"type\":\"Digits\",\"individual_digits\":false,\"add", "Digits" },
+        { "{\"type\":\"ByteLevel\",\"add", "{\"type\":\"Digits\",\"individual_digits\":true,\"add", "Digits" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         char changed[sizeof small_json + 256];
@@ -402,6 +425,15 @@ static void test_other_importers(void)
     in.pre.text = "llama-bpe";
     LB_CHECK(lb_tokdata_from_ggml(&in, NULL, &t, &err) == LBRT_OK && t->pretokenizer == LB_PRETOK_LLAMA3,
              "%s", err.text);
+    lb_tokdata_free(t);
+    in.pre.text = "tekken";
+    in.pre.bytes = 6;
+    LB_CHECK(lb_tokdata_from_ggml(&in, NULL, &t, &err) == LBRT_OK && t->pretokenizer == LB_PRETOK_TEKKEN &&
+                 t->flags == (LB_TOK_IGNORE_MERGES | LB_TOK_ADD_BOS),
+             "%s", err.text);
+    lb_tokdata_free(t);
+    in.pre.text = "smollm";
+    LB_CHECK(lb_tokdata_from_ggml(&in, NULL, &t, &err) == LBRT_OK && t->pretokenizer == LB_PRETOK_SMOLLM && t->flags == 0, "%s", err.text);
     lb_tokdata_free(t);
     in.n_merges = 2;
     LB_CHECK(lb_tokdata_from_ggml(&in, NULL, &t, &err) == LBRT_ERR_FORMAT && !t, "a merge without result");

@@ -134,10 +134,10 @@ static void check_pieces(lb_pretokenizer kind, const char *text, size_t bytes, c
 
 static void test_cases(void)
 {
-    static const char *const names[] = { "nfc", "gpt2", "llama3", "qwen2", "deepseek" };
+    static const char *const names[] = { "nfc", "gpt2", "llama3", "qwen2", "deepseek", "smollm", "tekken" };
     static const lb_pretokenizer kinds[] = { LB_PRETOK_NONE, LB_PRETOK_GPT2, LB_PRETOK_LLAMA3,
-                                             LB_PRETOK_QWEN2, LB_PRETOK_DEEPSEEK_LLM };
-    for (size_t k = 0; k < 5; k++) {
+                                             LB_PRETOK_QWEN2, LB_PRETOK_DEEPSEEK_LLM, LB_PRETOK_SMOLLM, LB_PRETOK_TEKKEN };
+    for (size_t k = 0; k < sizeof names / sizeof names[0]; k++) {
         lb_test_case("unicode: %s", names[k]);
         char *data = lb_test_read("tests/data/unicode.txt", NULL);
         if (!LB_CHECK(data != NULL, "tests/data/unicode.txt is missing")) {
@@ -195,7 +195,7 @@ static void test_random_bytes(void)
                  "NFC twice is not NFC once");
         lb_text_free(&out);
         lb_text_free(&twice);
-        for (int kind = LB_PRETOK_NONE; kind <= LB_PRETOK_DEEPSEEK_LLM; kind++) {
+        for (int kind = LB_PRETOK_NONE; kind <= LB_PRETOK_LAST; kind++) {
             lb_pretok pre = lb_pretok_start((lb_pretokenizer)kind, p, n);
             size_t total = 0;
             for (size_t piece; (piece = lb_pretok_next(&pre)) > 0;) {

@@ -72,6 +72,10 @@ static const struct {
     { "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| "
       "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
       LB_PRETOK_QWEN2 },
+    { "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|"
+      "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|"
+      "\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+      LB_PRETOK_TEKKEN },
 };
 
 static lbrt_status hf_tok_split(lb_tokdata *t, const lb_json *node, lbrt_error *err)
@@ -90,8 +94,12 @@ static lbrt_status hf_tok_split(lb_tokdata *t, const lb_json *node, lbrt_error *
                    pattern && pattern->type == LB_JSON_STRING ? pattern->text : "(none)");
 }
 
-static lbrt_status hf_tok_pretokenizer(lb_tokdata *t, const lb_json *node, bool *byte_level, bool *replaces,
-                                       lbrt_error *err)
+/* What the pre-tokenizers do: bytes as characters, spaces as U+2581, digits cut out before anything else */
+typedef struct hf_tok_pre {
+    bool byte_level, replaces, digits;
+} hf_tok_pre;
+
+static lbrt_status hf_tok_pretokenizer(lb_tokdata *t, const lb_json *node, hf_tok_pre *pre, lbrt_error *err)
 {
     if (hf_tok_absent(node)) {
         return LBRT_OK;
@@ -102,7 +110,7 @@ static lbrt_status hf_tok_pretokenizer(lb_tokdata *t, const lb_json *node, bool 
         for (const lb_json *n = list ? list->child : NULL; n; n = n->next) {
             LB_FAIL_IF(lb_json_is(lb_json_get(n, "type"), "Sequence"), err, LBRT_ERR_UNSUPPORTED,
                        "tokenizer.json: nested pre-tokenizers");
-            LB_TRY(hf_tok_pretokenizer(t, n, byte_level, replaces, err));
+            LB_TRY(hf_tok_pretokenizer(t, n, pre, err));
         }
         return LBRT_OK;
     }
@@ -112,9 +120,15 @@ static lbrt_status hf_tok_pretokenizer(lb_tokdata *t, const lb_json *node, bool 
         if (lb_json_bool(lb_json_get(node, "use_regex"), true)) {
             LB_FAIL_IF(t->pretokenizer != LB_PRETOK_NONE, err, LBRT_ERR_UNSUPPORTED,
                        "tokenizer.json: ByteLevel with a pattern of its own behind another is not supported");
-            t->pretokenizer = LB_PRETOK_GPT2;
+            t->pretokenizer = pre->digits ? LB_PRETOK_SMOLLM : LB_PRETOK_GPT2;
         }
-        *byte_level = true;
+        pre->byte_level = true;
+        return LBRT_OK;
+    }
+    if (lb_json_is(type, "Digits")) {
+        LB_FAIL_IF(!lb_json_bool(lb_json_get(node, "individual_digits"), false) || pre->byte_level || t->pretokenizer != LB_PRETOK_NONE, err,
+                   LBRT_ERR_UNSUPPORTED, "tokenizer.json: Digits together, or behind a pattern, is not supported");
+        pre->digits = true;
         return LBRT_OK;
     }
     if (lb_json_is(type, "Split")) {
@@ -126,7 +140,7 @@ static lbrt_status hf_tok_pretokenizer(lb_tokdata *t, const lb_json *node, bool 
         const lb_json *scheme = lb_json_get(node, "prepend_scheme");
         const bool first = lb_json_is(scheme, "first"), never = lb_json_is(scheme, "never");
         t->flags |= never ? 0u : first ? LB_TOK_SPACE_PREFIX | LB_TOK_PREFIX_FIRST : LB_TOK_SPACE_PREFIX;
-        *replaces = true;
+        pre->replaces = true;
         return LBRT_OK;
     }
     return lb_fail(err, LBRT_ERR_UNSUPPORTED, "tokenizer.json: pre-tokenizer '%s' is not supported",
@@ -286,9 +300,12 @@ static lbrt_status hf_tok_merges(lb_tokdata *t, const lb_json *merges, lbrt_erro
 static lbrt_status hf_tok_fill(lb_tokdata *t, const lb_json *root, lbrt_error *err)
 {
     const lb_json *model = lb_json_get(root, "model");
-    bool byte_level = false, replaces = false;
-    LB_TRY(hf_tok_normalizer(t, lb_json_get(root, "normalizer"), &replaces, err));
-    LB_TRY(hf_tok_pretokenizer(t, lb_json_get(root, "pre_tokenizer"), &byte_level, &replaces, err));
+    hf_tok_pre pre = { false, false, false };
+    LB_TRY(hf_tok_normalizer(t, lb_json_get(root, "normalizer"), &pre.replaces, err));
+    LB_TRY(hf_tok_pretokenizer(t, lb_json_get(root, "pre_tokenizer"), &pre, err));
+    LB_FAIL_IF(pre.digits && t->pretokenizer != LB_PRETOK_SMOLLM, err, LBRT_ERR_UNSUPPORTED,
+               "tokenizer.json: Digits before anything but ByteLevel with its pattern is not supported");
+    const bool byte_level = pre.byte_level, replaces = pre.replaces;
     LB_TRY(hf_tok_decoder(lb_json_get(root, "decoder"), err));
     static const char *const affixes[] = { "continuing_subword_prefix", "end_of_word_suffix" };
     for (size_t i = 0; i < 2; i++) {

@@ -254,6 +254,12 @@ lbrt_status lb_tokdata_pretokenizer_named(const char *name, size_t bytes, lb_pre
         { "deepseek-r1-qwen", LB_PRETOK_QWEN2, 0 },
         { "stablelm2", LB_PRETOK_QWEN2, 0 },
         { "deepseek-llm", LB_PRETOK_DEEPSEEK_LLM, 0 },
+        { "smollm", LB_PRETOK_SMOLLM, 0 },
+        { "starcoder", LB_PRETOK_SMOLLM, 0 },
+        { "refact", LB_PRETOK_SMOLLM, 0 },
+        { "command-r", LB_PRETOK_SMOLLM, 0 },
+        { "minerva-7b", LB_PRETOK_SMOLLM, 0 },
+        { "tekken", LB_PRETOK_TEKKEN, LB_TOK_IGNORE_MERGES },
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (bytes == strlen(known[i].name) && memcmp(name, known[i].name, bytes) == 0) {

@@ -6,11 +6,14 @@
  *   Llama 3   (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|
  *   ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
  *   Qwen 2    the same with \p{N} for \p{N}{1,3}
+ *   SmolLM    \p{N} is cut out first; what is between, by the pattern of GPT-2
+ *   Tekken    [^\r\n\p{L}\p{N}]?[U]*[L]+|[^\r\n\p{L}\p{N}]?[U]+[L]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+
+ *             where U is \p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M} and L is \p{Ll}\p{Lm}\p{Lo}\p{M}
  *   DeepSeek  one after the other, each cutting the pieces of the one before into what matches and what
  *   does not:
  *             [\r\n]   \s?[letters]+   \s?[punctuation]+   \s+$   [U+4E00-U+9FA5 U+0800-U+4E00
  *             U+AC00-U+D7FF]+   \p{N}+
- *             where letters and punctuation are the published lists of ranges below.
+ *             where letters and punctuation are the published lists of ranges: the latter, and what the former lacks, are below.
  *
  * A byte that is not UTF-8 counts as a character that is neither letter, number nor white space.
  */
@@ -104,6 +107,19 @@ static const char *pretok_gpt2(const char *p, const char *end)
     return kind == PRETOK_SPACE ? pretok_spaces(p, end) : pretok_run(word, end, kind);
 }
 
+/* White space: up to its last line break if it has one. */
+static const char *pretok_lines(const char *p, const char *end)
+{
+    const char *after_newline = NULL, *q = p;
+    for (pretok_char s; (s = pretok_look(q, end)).kind & PRETOK_SPACE;) {
+        q += s.bytes;
+        if (pretok_is_newline(s.cp)) {
+            after_newline = q;
+        }
+    }
+    return after_newline ? after_newline : pretok_spaces(p, end);
+}
+
 static const char *pretok_llama3(const char *p, const char *end, unsigned most_digits)
 {
     const pretok_char c = pretok_look(p, end);
@@ -138,15 +154,73 @@ static const char *pretok_llama3(const char *p, const char *end, unsigned most_d
         }
         return q;
     }
-    // White space: up to its last line break if it has one.
-    const char *after_newline = NULL, *q = p;
-    for (pretok_char s; (s = pretok_look(q, end)).kind & PRETOK_SPACE;) {
-        q += s.bytes;
-        if (pretok_is_newline(s.cp)) {
-            after_newline = q;
+    return pretok_lines(p, end);
+}
+
+/* ---- Tekken ---- */
+
+/* Bit 0: a letter that begins a word, bit 1: one that goes on with it. Both: what has no case, and marks. */
+static unsigned pretok_case(const pretok_char *c)
+{
+    static const unsigned of[] = { 3, 1, 2 };
+    return c->kind == PRETOK_LETTER ? of[lb_unicode_case_of(c->cp)] : c->bytes && lb_unicode_class_of(c->cp) == LB_UC_MARK ? 3 : 0;
+}
+
+/* [U]*[L]+ at p, the longest that backtracking leaves; without `lower` [U]+. NULL if there is none. */
+static const char *pretok_word(const char *p, const char *end, bool lower)
+{
+    const char *q = p, *both = NULL; /* behind the last that is U and L */
+    pretok_char c = pretok_look(q, end);
+    unsigned kind = pretok_case(&c);
+    for (; kind & 1; kind = pretok_case(&c)) {
+        q += c.bytes;
+        both = kind == 3 ? q : both;
+        c = pretok_look(q, end);
+    }
+    if (!lower) {
+        return q > p ? q : NULL;
+    }
+    if (!(kind & 2)) {
+        return both;
+    }
+    for (; kind & 2; kind = pretok_case(&c)) {
+        q += c.bytes;
+        c = pretok_look(q, end);
+    }
+    return q;
+}
+
+static const char *pretok_tekken(const char *p, const char *end)
+{
+    const pretok_char c = pretok_look(p, end);
+    const bool before = c.kind != PRETOK_LETTER && c.kind != PRETOK_NUMBER && !pretok_is_newline(c.cp);
+    for (int lower = 1; lower >= 0; lower--) {
+        const char *q = before ? pretok_word(p + c.bytes, end, lower) : NULL;
+        q = q ? q : pretok_word(p, end, lower);
+        if (q) {
+            return q;
         }
     }
-    return after_newline ? after_newline : pretok_spaces(p, end);
+    if (c.kind == PRETOK_NUMBER) {
+        return p + c.bytes;
+    }
+    const char *q = p + c.bytes;
+    if (c.kind == PRETOK_OTHER || (c.cp == ' ' && pretok_look(q, end).kind == PRETOK_OTHER)) {
+        q = pretok_run(q, end, PRETOK_OTHER);
+        while (q < end && (pretok_is_newline((unsigned char)*q) || *q == '/')) {
+            q++;
+        }
+        return q;
+    }
+    return pretok_lines(p, end);
+}
+
+/* ---- SmolLM ---- */
+
+static const char *pretok_smollm(const char *p, const char *end)
+{
+    const pretok_char c = pretok_look(p, end);
+    return c.kind == PRETOK_NUMBER ? p + c.bytes : pretok_gpt2(p, pretok_run(p, end, ~(unsigned)PRETOK_NUMBER));
 }
 
 /* ---- DeepSeek LLM ---- */
@@ -155,28 +229,10 @@ typedef struct pretok_range {
     uint32_t first, last;
 } pretok_range;
 
-static const pretok_range pretok_deepseek_letters[] = {
-    { 0x41, 0x5a },       { 0x61, 0x7a },       { 0xb5, 0xb5 },       { 0xc0, 0xd6 },
-    { 0xd8, 0xf6 },       { 0xf8, 0x1ba },      { 0x1bc, 0x1bf },     { 0x1c4, 0x293 },
-    { 0x295, 0x2af },     { 0x370, 0x373 },     { 0x376, 0x377 },     { 0x37b, 0x37d },
-    { 0x37f, 0x37f },     { 0x386, 0x386 },     { 0x388, 0x38a },     { 0x38c, 0x38c },
-    { 0x38e, 0x3a1 },     { 0x3a3, 0x3f5 },     { 0x3f7, 0x481 },     { 0x48a, 0x52f },
-    { 0x531, 0x556 },     { 0x10a0, 0x10c5 },   { 0x13a0, 0x13f5 },   { 0x13f8, 0x13fd },
-    { 0x1c90, 0x1cba },   { 0x1cbd, 0x1cbf },   { 0x1d00, 0x1d2b },   { 0x1d6b, 0x1d77 },
-    { 0x1d79, 0x1d9a },   { 0x1e00, 0x1f15 },   { 0x1f18, 0x1f1d },   { 0x1f20, 0x1f45 },
-    { 0x1f48, 0x1f4d },   { 0x1f50, 0x1f57 },   { 0x1f59, 0x1f59 },   { 0x1f5b, 0x1f5b },
-    { 0x1f5d, 0x1f5d },   { 0x1f5f, 0x1f7d },   { 0x1f80, 0x1fb4 },   { 0x1fb6, 0x1fbc },
-    { 0x1fbe, 0x1fbe },   { 0x1fc2, 0x1fc4 },   { 0x1fc6, 0x1fcc },   { 0x1fd0, 0x1fd3 },
-    { 0x1fd6, 0x1fdb },   { 0x1fe0, 0x1fec },   { 0x1ff2, 0x1ff4 },   { 0x1ff6, 0x1ffc },
-    { 0x2102, 0x2102 },   { 0x2107, 0x2107 },   { 0x210a, 0x2113 },   { 0x2115, 0x2115 },
-    { 0x2119, 0x211d },   { 0x2124, 0x2124 },   { 0x2126, 0x2126 },   { 0x2128, 0x2128 },
-    { 0x212a, 0x212d },   { 0x212f, 0x2134 },   { 0x2139, 0x2139 },   { 0x213c, 0x213f },
-    { 0x2145, 0x2149 },   { 0x214e, 0x214e },   { 0x2183, 0x2184 },   { 0x2c00, 0x2c7b },
-    { 0x2c7e, 0x2ce4 },   { 0x2ceb, 0x2cee },   { 0x2cf2, 0x2cf3 },   { 0xa640, 0xa66d },
-    { 0xa680, 0xa69b },   { 0xa722, 0xa76f },   { 0xa771, 0xa787 },   { 0xa78b, 0xa78e },
-    { 0xab70, 0xabbf },   { 0xfb00, 0xfb06 },   { 0xfb13, 0xfb17 },   { 0xff21, 0xff3a },
-    { 0xff41, 0xff5a },   { 0x10400, 0x1044f }, { 0x104b0, 0x104d3 }, { 0x104d8, 0x104fb },
-    { 0x10c80, 0x10cb2 }, { 0x10cc0, 0x10cf2 }, { 0x118a0, 0x118df }, { 0x1e900, 0x1e943 },
+/* The published list of letters: those with upper and lower case but for these, which its Unicode did not have or it leaves out. */
+static const pretok_range pretok_deepseek_not[] = {
+    { 0x560, 0x588 },   { 0x10c7, 0x10ff },   { 0x1c80, 0x1c88 },   { 0x2d00, 0x2d2d },
+    { 0xa790, 0xab68 }, { 0x10570, 0x105bc }, { 0x16e40, 0x1df1e },
 };
 
 static const pretok_range pretok_deepseek_marks[] = {
@@ -200,8 +256,8 @@ static bool pretok_in(const pretok_range *ranges, size_t n, uint32_t cp)
 
 static bool pretok_is_deepseek_letter(const pretok_char *c)
 {
-    return c->bytes &&
-           pretok_in(pretok_deepseek_letters, sizeof pretok_deepseek_letters / sizeof(pretok_range), c->cp);
+    return c->kind == PRETOK_LETTER && lb_unicode_case_of(c->cp) != LB_CASE_NEITHER &&
+           !pretok_in(pretok_deepseek_not, sizeof pretok_deepseek_not / sizeof(pretok_range), c->cp);
 }
 
 static bool pretok_is_deepseek_mark(const pretok_char *c)
@@ -297,6 +353,8 @@ size_t lb_pretok_next(lb_pretok *p)
     case LB_PRETOK_LLAMA3: end = pretok_llama3(p->at, p->end, 3); break;
     case LB_PRETOK_QWEN2: end = pretok_llama3(p->at, p->end, 1); break;
     case LB_PRETOK_DEEPSEEK_LLM: end = pretok_deepseek(p); break;
+    case LB_PRETOK_SMOLLM: end = pretok_smollm(p->at, p->end); break;
+    case LB_PRETOK_TEKKEN: end = pretok_tekken(p->at, p->end); break;
     case LB_PRETOK_NONE: break;
     }
     const size_t n = (size_t)(end - p->at);

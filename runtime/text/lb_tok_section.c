@@ -93,7 +93,7 @@ static lbrt_status tok_read_header(lb_tokenizer *t, const unsigned char *h, uint
     const uint32_t model = lb_load_u32(h + 8), pretokenizer = lb_load_u32(h + 12);
     LB_FAIL_IF(model < LB_TOK_SPM || model > LB_TOK_BPE, err, LBRT_ERR_UNSUPPORTED, "tokenizer: model %u",
                model);
-    LB_FAIL_IF(pretokenizer > LB_PRETOK_DEEPSEEK_LLM, err, LBRT_ERR_UNSUPPORTED,
+    LB_FAIL_IF(pretokenizer > LB_PRETOK_LAST, err, LBRT_ERR_UNSUPPORTED,
                "tokenizer: pre-tokenizer %u", pretokenizer);
     t->model = (lb_tok_model)model;
     t->pretokenizer = (lb_pretokenizer)pretokenizer;

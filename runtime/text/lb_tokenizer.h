@@ -20,7 +20,10 @@ typedef enum lb_pretokenizer {
     LB_PRETOK_GPT2 = 1,
     LB_PRETOK_LLAMA3 = 2,
     LB_PRETOK_QWEN2 = 3,
-    LB_PRETOK_DEEPSEEK_LLM = 4
+    LB_PRETOK_DEEPSEEK_LLM = 4,
+    LB_PRETOK_SMOLLM = 5, /* StarCoder, Command R, SmolLM */
+    LB_PRETOK_TEKKEN = 6, /* Mistral Nemo and later */
+    LB_PRETOK_LAST = LB_PRETOK_TEKKEN
 } lb_pretokenizer;
 
 typedef enum lb_token_type {

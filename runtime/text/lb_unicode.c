@@ -9,6 +9,9 @@
  * value, seven bits to a byte, the lowest first, all but the last byte with 0x80. A zero byte ends a block
  * early.
  *
+ * lb_unicode_case_runs are runs of letters, from 0 on, each as length * 5 + kind in bytes of seven bits as above: 0 to 2 the lb_unicode_case of all, 3
+ * upper case if even and else lower, 4 the other way round. What is no letter lies in any run, so that there are few.
+ *
  * Canonical decompositions are sorted by code point and have an index: lb_unicode_decomposable holds, for
  * each stretch of neighbours that decompose, the start << 12 | the index of its first; the entry after the
  * last has their number. lb_unicode_first has the low 16 bits of the first part, lb_unicode_second where
@@ -69,6 +72,25 @@ lb_unicode_class lb_unicode_class_of(uint32_t cp)
     }
     return (lb_unicode_class)unicode_run_value(lb_unicode_class_starts, UNICODE_COUNT(lb_unicode_class_starts),
                                                lb_unicode_class_runs, CLASS_BITS, cp);
+}
+
+lb_unicode_case lb_unicode_case_of(uint32_t letter)
+{
+    uint32_t end = 0;
+    for (const uint8_t *p = lb_unicode_case_runs;;) {
+        uint32_t run = 0;
+        for (unsigned shift = 0;; shift += 7) {
+            run |= (*p & 127u) << shift;
+            if (!(*p++ & 128)) {
+                break;
+            }
+        }
+        end += run / 5;
+        if (letter < end) {
+            const uint32_t kind = run % 5;
+            return (lb_unicode_case)(kind < 3 ? kind : kind == 3 ? 1 + letter % 2 : 2 - letter % 2);
+        }
+    }
 }
 
 bool lb_unicode_is_space(uint32_t cp)

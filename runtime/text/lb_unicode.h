@@ -19,6 +19,11 @@ typedef enum lb_unicode_class {
 } lb_unicode_class;
 
 lb_unicode_class lb_unicode_class_of(uint32_t cp);
+
+/* Of a letter: Lu or Lt, Ll, or neither (Lm, Lo). */
+typedef enum lb_unicode_case { LB_CASE_NEITHER = 0, LB_CASE_UPPER = 1, LB_CASE_LOWER = 2 } lb_unicode_case;
+lb_unicode_case lb_unicode_case_of(uint32_t letter);
+
 bool lb_unicode_is_space(uint32_t cp); /* the property White_Space: \s of the pre-tokenizers' patterns */
 
 /* Bytes of white space at the beginning of text or, if `at_end`, at its end: White_Space, for Python (its strip()) also U+001C to U+001F. */
@@ -53,5 +58,6 @@ extern const uint16_t lb_unicode_first[2061];
 extern const uint8_t lb_unicode_second[2061];
 extern const uint16_t lb_unicode_compositions[941];
 extern const uint32_t lb_unicode_backward[27];
+extern const uint8_t lb_unicode_case_runs[390];
 
 #endif /* LB_UNICODE_H */

@@ -5,7 +5,7 @@
 #include "../../formats/import/lb_tokdata.h"
 #include "lb_fuzz.h"
 
-enum { FUZZ_VOCABULARIES = 15 };
+enum { FUZZ_VOCABULARIES = 17 };
 
 typedef struct fuzz_vocabulary {
     lb_tok_model model;

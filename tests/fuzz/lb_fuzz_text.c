@@ -16,6 +16,8 @@ static fuzz_vocabulary fuzz_known[FUZZ_VOCABULARIES] = {
     { LB_TOK_SPM, LB_PRETOK_NONE, LB_TOK_SPACE_PREFIX, false, true, NULL },
     { LB_TOK_BPE, LB_PRETOK_NONE, LB_TOK_SPACE_PREFIX, true, true, NULL },
     { LB_TOK_BYTE_BPE, LB_PRETOK_LLAMA3, 0, false, true, NULL },
+    { LB_TOK_BYTE_BPE, LB_PRETOK_SMOLLM, 0, false, false, NULL },
+    { LB_TOK_BYTE_BPE, LB_PRETOK_TEKKEN, LB_TOK_IGNORE_MERGES | LB_TOK_ADD_BOS, false, false, NULL },
 };
 
 /* What is joined, in order of rank; the two parts are bytes, single characters or results of lines before. */
