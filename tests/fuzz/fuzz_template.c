@@ -12,7 +12,7 @@ LB_FUZZ_TARGET(template)
     if (bytes == 0) {
         return 0;
     }
-    static const lbrt_message messages[7] = { { "system", "be brief" },   { "user", " hi {{ x }} " }, { "assistant", "<s>" },
+    static const lbrt_message messages[7] = { { "system", "be brief" },   { "user", " hi {{ x }} " }, { "assistant", "<s>a</think>\n b" },
                                               { "user", "\xc3\xa9'\"\n" }, { "assistant", "" },        { "tool", "[1, 2]" },
                                               { "user", "done" } };
     const size_t alive = lb_fuzz_alive();

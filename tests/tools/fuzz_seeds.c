@@ -154,6 +154,12 @@ static void seeds_template(void)
         "sequence and true is boolean and 1 is number and none is none and false is false %}{{ [1, 2] == [1, 2] }}{{ 1 + 2 * 3 - 4 // 2 % 3 }}{% endif %}",
         "{%- set x = messages | list -%}{{ x | length ~ nothing | default('d') ~ (x[:1] | length) ~ ' a '.lstrip() ~ ' b '.rstrip('b ') ~ 'title it' | title }}"
         "{% for i in range(1, 4) %}{% for m in messages %}{{ loop.nextitem.role if not loop.last }}{% if loop.index > 1 %}{% break %}{% endif %}{% endfor %}{% endfor %}",
+        "{%- set ns = namespace(last=0) %}{%- for m in messages[::-1] %}{%- if m.role == 'user' and not ns.last %}{%- set ns.last = (messages|length - 1) - loop.index0 %}"
+        "{%- endif %}{%- endfor %}{%- for m in messages %}{%- set c = m.content %}{%- if m.role == 'assistant' and '</think>' in c %}{%- set c = "
+        "c.split('</think>')[-1].lstrip('\\n') %}{%- endif %}{%- if m.role == 'assistant' and loop.index0 > ns.last and loop.last %}{{- '<think>\\n' }}{%- endif %}"
+        "{{- '<' + m.role + '>' + c }}{%- endfor %}{%- if add_generation_prompt %}{{- '<assistant>' }}{%- endif %}",
+        "{%- set users = messages | selectattr('role', 'equalto', 'user') | list %}{%- set others = messages | rejectattr('role', 'eq', 'user') | list %}"
+        "{%- for i in range(messages|length - 1, -1, -1) %}{{ (users + others)[i].content if messages[i] == users[-1] or messages | selectattr('content') else i }}{% endfor %}",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         char name[8] = { 't', (char)('0' + i) };
