@@ -129,8 +129,8 @@ int main(int argc, char **argv)
         { "--json", NULL, LB_ARG_FLAG, &json, NULL, "the report as one JSON object on standard output" },
     };
     const lb_usage usage = { program, "[options] IN OUT.lbrt   |   [options] --synth SHAPE OUT.lbrt",
-                             "Converts a model to lbrt's packed format. IN is a .gguf file, a Hugging Face folder (config.json,\n"
-                             "*.safetensors, tokenizer files), a llama2.c .bin file, or a LoRA adapter: a PEFT folder (adapter_config.json,\n"
+                             "Converts a model to lbrt's packed format. IN is a .gguf file (the first, if it is in parts), a Hugging Face\n"
+                             "folder (config.json, *.safetensors, tokenizer files), a llama2.c .bin file, or a LoRA adapter: a PEFT folder (adapter_config.json,\n"
                              "adapter_model.safetensors) or a GGUF file.",
                              args, sizeof args / sizeof args[0], 0, 2 };
     const char *words[2] = { NULL, NULL };

@@ -58,6 +58,85 @@ static void check_gguf(const char *arch, uint32_t type, bool interleaved)
     mk_free(&b);
 }
 
+/* Parts "parts-0000I-of-00003.gguf": the metadata in the first, of the tensors `in_first` there, the others in turns. The path of the first; static storage. */
+static const char *make_parts(size_t in_first, size_t wrong_no, size_t tensors)
+{
+    static char first[400];
+    for (size_t part = 0; part < 3; part++) {
+        mk_gguf g = { 0 };
+        if (part == 0) {
+            mk_gguf_numbers(&g, "llama");
+            mk_gguf_vocabulary(&g);
+        }
+        mk_gguf_u32(&g, "split.no", (uint32_t)(part == 1 ? wrong_no : part));
+        mk_gguf_u32(&g, "split.count", 3);
+        mk_gguf_u32(&g, "split.tensors.count", (uint32_t)tensors);
+        for (size_t i = 0; i < mk_n_tensors; i++) {
+            if ((i < in_first ? 0 : 1 + i % 2) == part) {
+                const mk_tensor *t = &mk_tensors[i];
+                float *w = malloc((size_t)t->rows * t->cols * sizeof *w);
+                for (size_t k = 0; k < (size_t)t->rows * t->cols; k++) {
+                    w[k] = mk_weight(t->name, k);
+                }
+                mk_gguf_tensor(&g, t->gguf, t->rows, t->cols, LB_GGML_F32, w, (size_t)t->rows * t->cols * sizeof *w);
+                free(w);
+            }
+        }
+        mk_blob b = { NULL, 0, 0 };
+        mk_gguf_end(&g, &b);
+        char name[64], path[400];
+        snprintf(name, sizeof name, "parts-0000%zu-of-00003.gguf", part + 1);
+        snprintf(path, sizeof path, "%s", lb_test_temp(name));
+        mk_write(path, b.data, b.n);
+        mk_free(&b);
+        if (part == 0) {
+            snprintf(first, sizeof first, "%s", path);
+        }
+    }
+    return first;
+}
+
+static void check_gguf_parts(void)
+{
+    static const struct {
+        size_t in_first, wrong_no, missing; /* tensors that are announced but not there */
+        const char *cut, *said;             /* a part that is removed or given; the message */
+    } cases[] = {
+        { 5, 1, 0, NULL, NULL },
+        { 0, 1, 0, NULL, NULL },
+        { 5, 2, 0, NULL, "part 3 of 3, not 2 of 3" },
+        { 5, 1, 1, NULL, "tensors of" },
+        { 5, 1, 0, "parts-00003-of-00003.gguf", "parts-00003-of-00003.gguf" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        lb_test_case("gguf in parts: %zu tensors in the first, %s", cases[i].in_first, cases[i].said ? cases[i].said : "all there");
+        const char *path = make_parts(cases[i].in_first, cases[i].wrong_no, mk_n_tensors + cases[i].missing);
+        lb_source *s = NULL;
+        lbrt_error err = { LBRT_OK, "" };
+        if (cases[i].cut) {
+            remove(lb_test_temp(cases[i].cut));
+        }
+        const lbrt_status status = lb_source_open(path, NULL, NULL, &s, &err);
+        LB_CHECK((status == LBRT_OK) == !cases[i].said && (!cases[i].said || (!s && strstr(err.text, cases[i].said))), "%s: %s", lbrt_status_name(status),
+                 err.text);
+        if (s) {
+            import_check_tiny(s, mk_n_tensors, true);
+            import_check_weights(s, true);
+            s->close(s);
+        }
+    }
+    lb_test_case("gguf in parts: the second is given, another name");
+    const char *path = make_parts(5, 1, mk_n_tensors);
+    char other[400];
+    lb_source *s = NULL;
+    lbrt_error err = { LBRT_OK, "" };
+    LB_CHECK(lb_source_open(lb_test_temp("parts-00002-of-00003.gguf"), NULL, NULL, &s, &err) == LBRT_ERR_ARGUMENT && strstr(err.text, "give the first"),
+             "%s", err.text);
+    snprintf(other, sizeof other, "%s", lb_test_temp("other.gguf"));
+    LB_CHECK(rename(path, other) == 0 && lb_source_open(other, NULL, NULL, &s, &err) == LBRT_ERR_UNSUPPORTED && strstr(err.text, "-of-00003.gguf"), "%s",
+             err.text);
+}
+
 static void check_gguf_rope(void)
 {
     lb_test_case("gguf: rope factors, linear scaling, qwen2 biases");
@@ -326,6 +405,7 @@ void test_import(void)
 {
     check_gguf("llama", LB_GGML_F32, true);
     check_gguf("llama", LB_GGML_F16, true);
+    check_gguf_parts();
     check_gguf_rope();
     check_absurd_rope();
     check_gguf_ternary();

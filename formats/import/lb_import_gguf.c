@@ -1,4 +1,4 @@
-/* GGUF models: whose architectures lbrt knows, their hyperparameters and tensors. */
+/* GGUF models: whose architectures lbrt knows, their hyperparameters and tensors, in one file or in parts. */
 #include "../../runtime/base/lb_utf8.h"
 #include "lb_gguf.h"
 #include "lb_import.h"
@@ -245,24 +245,33 @@ static lbrt_status gguf_apply_scales(lb_import *im, lbrt_error *err)
     return LBRT_OK;
 }
 
-static lbrt_status gguf_tensors(lb_import *im, const gguf_params *p)
+/* A model's files: the first has all metadata, tensors are in any. */
+typedef struct gguf_files {
+    lb_gguf *parts; /* of im->maps */
+    size_t n;
+    size_t n_tensors; /* in all of them */
+} gguf_files;
+
+static lbrt_status gguf_tensors(lb_import *im, const gguf_files *f, const gguf_params *p)
 {
-    const lb_gguf *g = p->g;
     lbrt_error *err = p->err;
     /* The embedding says how many tokens there are; vocab_size is not in every file. */
     im->source.hparams.n_vocab = 0;
-    for (size_t i = 0; i < g->n_tensors; i++) {
-        const lb_gguf_tensor *t = &g->tensors[i];
-        if (t->name.bytes == 17 && memcmp(t->name.text, "token_embd.weight", 17) == 0 &&
-            t->rows <= UINT32_MAX) {
-            im->source.hparams.n_vocab = (uint32_t)t->rows;
+    for (size_t k = 0; k < f->n; k++) {
+        for (size_t i = 0; i < f->parts[k].n_tensors; i++) {
+            const lb_gguf_tensor *t = &f->parts[k].tensors[i];
+            if (t->name.bytes == 17 && memcmp(t->name.text, "token_embd.weight", 17) == 0 && t->rows <= UINT32_MAX) {
+                im->source.hparams.n_vocab = (uint32_t)t->rows;
+            }
         }
     }
     LB_FAIL_IF(im->source.hparams.n_vocab == 0, err, LBRT_ERR_FORMAT,
                "the GGUF file lacks the tensor token_embd.weight");
-    LB_TRY(lb_import_begin(im, g->n_tensors, err));
-    for (size_t i = 0; i < g->n_tensors; i++) {
-        LB_TRY(gguf_put(im, &g->tensors[i], err));
+    LB_TRY(lb_import_begin(im, f->n_tensors, err));
+    for (size_t k = 0; k < f->n; k++) {
+        for (size_t i = 0; i < f->parts[k].n_tensors; i++) {
+            LB_TRY(gguf_put(im, &f->parts[k].tensors[i], err));
+        }
     }
     LB_TRY(gguf_apply_scales(im, err));
     LB_TRY(params_check(p, im));
@@ -271,9 +280,10 @@ static lbrt_status gguf_tensors(lb_import *im, const gguf_params *p)
 
 /* ---------------------------------------------------------------- the source */
 
-static lbrt_status gguf_fill(lb_import *im, const lb_gguf *g, const char *path, const char *tokenizer_path,
+static lbrt_status gguf_fill(lb_import *im, const gguf_files *f, const char *path, const char *tokenizer_path,
                              lbrt_error *err)
 {
+    const lb_gguf *g = &f->parts[0];
     lb_hparams *h = &im->source.hparams;
     gguf_params p = { g, { NULL, 0 }, err };
     LB_FAIL_IF(!lb_gguf_text(lb_gguf_find(g, "general.architecture"), &p.arch), err, LBRT_ERR_FORMAT,
@@ -286,7 +296,7 @@ static lbrt_status gguf_fill(lb_import *im, const lb_gguf *g, const char *path, 
         }
     }
     /* A vocabulary alone is as good from any architecture. */
-    LB_FAIL_IF(arch == NULL && g->n_tensors > 0, err, LBRT_ERR_UNSUPPORTED,
+    LB_FAIL_IF(arch == NULL && f->n_tensors > 0, err, LBRT_ERR_UNSUPPORTED,
                "architecture %.*s is not supported", (int)lb_min(p.arch.bytes, 64), p.arch.text);
     lb_format(h->architecture, sizeof h->architecture, "%.*s",
               (int)lb_min(p.arch.bytes, sizeof h->architecture - 1), p.arch.text);
@@ -303,14 +313,14 @@ static lbrt_status gguf_fill(lb_import *im, const lb_gguf *g, const char *path, 
         im->rules[LB_FEATURE_QK_NORM] = arch->qk_norm;
         im->rules[LB_FEATURE_SUB_NORM] = arch->sub_norm;
     }
-    if (g->n_tensors > 0) {
-        LB_TRY(gguf_tensors(im, &p));
+    if (f->n_tensors > 0) {
+        LB_TRY(gguf_tensors(im, f, &p));
     }
     if (tokenizer_path != NULL) {
         return lb_import_other_tokens(im, tokenizer_path, err);
     }
     LB_TRY(lb_import_gguf_vocabulary(g, &im->a, &im->source.tokens, err));
-    if (g->n_tensors == 0) {
+    if (f->n_tensors == 0) {
         LB_FAIL_IF(im->source.tokens == NULL, err, LBRT_ERR_FORMAT,
                    "the GGUF file has neither tensors nor a vocabulary");
         h->n_vocab = im->source.tokens->n_tokens;
@@ -319,23 +329,105 @@ static lbrt_status gguf_fill(lb_import *im, const lb_gguf *g, const char *path, 
     return LBRT_OK;
 }
 
+/* ---- parts, as llama.cpp's gguf-split makes them: NAME-00001-of-00003.gguf has the metadata ---- */
+
+enum { GGUF_MAX_PARTS = 1000, GGUF_MAX_PATH = 4096 };
+
+static void gguf_five_digits(char *out, size_t v)
+{
+    for (size_t i = 5; i-- > 0; v /= 10) {
+        out[i] = (char)('0' + v % 10);
+    }
+}
+
+/* The path of part i (from 0) of n; false if that of the first does not say so. */
+static bool gguf_part_path(const char *first, size_t i, size_t n, char out[GGUF_MAX_PATH])
+{
+    char end[] = "-00001-of-00000.gguf";
+    const size_t bytes = strlen(first), tail = sizeof end - 1;
+    gguf_five_digits(end + 10, n);
+    if (bytes < tail || bytes >= GGUF_MAX_PATH || memcmp(first + bytes - tail, end, tail) != 0) {
+        return false;
+    }
+    memcpy(out, first, bytes + 1);
+    gguf_five_digits(out + bytes - tail + 1, i + 1);
+    return true;
+}
+
+/* What a file says: part *at of *n; 0 of 1 if it says nothing. */
+static lbrt_status gguf_which_part(const lb_gguf *g, size_t *at, size_t *n, lbrt_error *err)
+{
+    uint64_t no = 0, count = 1;
+    const lb_gguf_kv *kv = lb_gguf_find(g, "split.count");
+    LB_FAIL_IF(kv != NULL && (!lb_gguf_uint(kv, GGUF_MAX_PARTS, &count) || count == 0 || !lb_gguf_uint(lb_gguf_find(g, "split.no"), count - 1, &no)),
+               err, LBRT_ERR_FORMAT, "the GGUF file does not say which of how many parts it is");
+    *at = (size_t)no;
+    *n = (size_t)count;
+    return LBRT_OK;
+}
+
+/* Takes over the first file's map and tables. */
+static lbrt_status gguf_open_parts(lb_import *im, gguf_files *f, const char *path, lbrt_error *err)
+{
+    char name[GGUF_MAX_PATH];
+    for (size_t i = 1; i < f->n; i++) {
+        LB_FAIL_IF(!gguf_part_path(path, i, f->n, name), err, LBRT_ERR_UNSUPPORTED,
+                   "%s is one of %zu parts: it must be named NAME-00001-of-%zu%zu%zu%zu%zu.gguf, as the others", path, f->n, f->n / 10000, f->n / 1000 % 10,
+                   f->n / 100 % 10, f->n / 10 % 10, f->n % 10);
+        LB_TRY(lb_map_open(name, &im->maps[i], err));
+        LB_TRY(lb_gguf_read(im->maps[i].data, im->maps[i].bytes, &im->a, &f->parts[i], err));
+        size_t at, n;
+        LB_TRY(gguf_which_part(&f->parts[i], &at, &n, err));
+        LB_FAIL_IF(at != i || n != f->n, err, LBRT_ERR_FORMAT, "%s is part %zu of %zu, not %zu of %zu", name, at + 1, n, i + 1, f->n);
+        f->n_tensors += f->parts[i].n_tensors;
+    }
+    uint64_t all;
+    LB_FAIL_IF(lb_gguf_uint(lb_gguf_find(&f->parts[0], "split.tensors.count"), UINT32_MAX, &all) && all != f->n_tensors, err, LBRT_ERR_FORMAT,
+               "the GGUF parts have %zu tensors of %llu", f->n_tensors, (unsigned long long)all);
+    return LBRT_OK;
+}
+
 lbrt_status lb_source_open_gguf(const char *path, const char *tokenizer_path, const lbrt_allocator *a,
                                 lb_source **out, lbrt_error *err)
 {
     *out = NULL;
-    lb_import *im;
-    LB_TRY(lb_import_new(a, 1, &im, err));
-    lbrt_status status = lb_map_open(path, &im->maps[0], err);
-    if (status == LBRT_OK) {
-        lb_gguf g;
-        status = lb_gguf_read(im->maps[0].data, im->maps[0].bytes, &im->a, &g, err);
-        if (status == LBRT_OK) {
-            status = gguf_fill(im, &g, path, tokenizer_path, err);
-            lb_gguf_free(&g);
-        }
-    }
+    const lbrt_allocator host = lb_allocator_or_default(a);
+    lb_map first;
+    lb_gguf g;
+    lb_import *im = NULL;
+    gguf_files f = { NULL, 0, 0 };
+    size_t at = 0, n = 1;
+    LB_TRY(lb_map_open(path, &first, err));
+    lbrt_status status = lb_gguf_read(first.data, first.bytes, &host, &g, err);
     if (status != LBRT_OK) {
-        lb_import_close(&im->source);
+        lb_map_close(&first);
+        return status;
+    }
+    status = gguf_which_part(&g, &at, &n, err);
+    if (status == LBRT_OK && at != 0) {
+        status = lb_fail(err, LBRT_ERR_ARGUMENT, "%s is part %zu of %zu: give the first, the others are found beside it", path, at + 1, n);
+    }
+    status = status == LBRT_OK ? lb_import_new(&host, n, &im, err) : status;
+    f.parts = status == LBRT_OK ? (lb_gguf *)lb_alloc_zero(&host, n, sizeof *f.parts) : NULL;
+    if (f.parts == NULL) {
+        status = status == LBRT_OK ? lb_fail(err, LBRT_ERR_MEMORY, "out of memory") : status;
+        lb_gguf_free(&g);
+        lb_map_close(&first);
+    } else {
+        im->maps[0] = first;
+        f.parts[0] = g;
+        f.n = n;
+        f.n_tensors = g.n_tensors;
+        status = gguf_open_parts(im, &f, path, err);
+        status = status == LBRT_OK ? gguf_fill(im, &f, path, tokenizer_path, err) : status;
+    }
+    for (size_t i = 0; i < f.n; i++) {
+        f.parts[i].a = host;
+        lb_gguf_free(&f.parts[i]);
+    }
+    lb_free(&host, f.parts, n * sizeof *f.parts);
+    if (status != LBRT_OK) {
+        lb_import_close(im ? &im->source : NULL);
         return status;
     }
     *out = &im->source;
