@@ -1,8 +1,10 @@
 /* Chat templates: published ones against what Jinja2 makes of them (tests/data/chat.json, written by tests/gen_chat.py). */
 #include "lb_test.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "../formats/import/lb_jinja.h"
 #include "../formats/import/lb_json.h"
@@ -178,6 +180,41 @@ static void test_bos_and_errors(void)
     }
 }
 
+static void test_date(void)
+{
+    lb_test_case("chat: today's date, for templates that cannot do without");
+    static const char template[] = "{{ '[' ~ strftime_now('%d %B %Y, 100%%') ~ ('|' ~ strftime_now('%H') if strftime_now is defined) ~ ']' }}"
+                                   "{% for message in messages %}{{ message.role[0] if false }}{{ message.content ~ ';' }}{% endfor %}";
+    char day[2][64], text[256];
+    void *section;
+    size_t bytes, n = 0;
+    lbrt_status status;
+    for (int i = 0; i < 2; i++) { /* before and after: a test may run at midnight */
+        const time_t now = time(NULL);
+        struct tm tm;
+        gmtime_r(&now, &tm);
+        strftime(day[i], sizeof day[i], "[%d %B %Y, 100%%]hi;", &tm);
+        if (i == 0) {
+            lb_tokenizer *t = chat_tokenizer(template, "<s>", "</s>", 0, NULL, &section, &bytes, &status);
+            const lbrt_message message = { "user", "hi" };
+            lbrt_error err = { LBRT_OK, "" };
+            LB_CHECK(t && lb_tokenizer_chat_format(t, &message, 1, true, text, sizeof text - 1, &n, &err) == LBRT_OK, "%s", err.text);
+            text[n] = 0;
+            free_tokenizer(t, NULL, section, bytes);
+        }
+    }
+    LB_CHECK(strcmp(text, day[0]) == 0 || strcmp(text, day[1]) == 0, "'%s' instead of '%s'", text, day[0]);
+    lb_test_case("chat: forms of the date that are not known");
+    static const char *const wrong[] = { "'%q'", "'%'", "'%-d'", "1", "'%Y', 'x'", "", "'0123456789012345678901234567890123456789012345678901234567890123'" };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char one[256];
+        snprintf(one, sizeof one, "{{ strftime_now(%s) }}{%% for message in messages %%}{{ message.content }}{%% endfor %%}", wrong[i]);
+        lb_tokenizer *t = chat_tokenizer(one, "<s>", "</s>", 0, NULL, &section, &bytes, &status);
+        LB_CHECK(t && !lb_tokenizer_has_chat(t), "%s", wrong[i]);
+        free_tokenizer(t, NULL, section, bytes);
+    }
+}
+
 static void test_hostile_templates(void)
 {
     lb_test_case("chat: templates that do not end, and mutated ones");
@@ -249,6 +286,7 @@ void test_chat(void)
 {
     test_published();
     test_bos_and_errors();
+    test_date();
     test_hostile_templates();
     test_chat_memory();
 }

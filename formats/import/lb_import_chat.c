@@ -3,6 +3,8 @@
  * by the real template, what stands between the marks becomes the table of gaps, and the table must then
  * give the same text as the template for longer conversations. What a table cannot express is refused.
  */
+#include <time.h>
+
 #include "lb_jinja.h"
 #include "lb_tokdata.h"
 
@@ -27,6 +29,7 @@ typedef struct chat_asker {
     lbrt_error *err;
     char bos[256], eos[256];
     bool has_bos, has_eos;
+    int64_t now;
 } chat_asker;
 
 typedef struct chat_text {
@@ -49,7 +52,7 @@ static lbrt_status chat_ask(const chat_asker *q, const char *roles, chat_kind ki
 {
     lbrt_message messages[CHAT_MARKS];
     const size_t n = chat_messages(roles, kind, messages);
-    const lb_jinja_input in = { messages, n, answer, q->has_bos ? q->bos : NULL, q->has_eos ? q->eos : NULL };
+    const lb_jinja_input in = { messages, n, answer, q->has_bos ? q->bos : NULL, q->has_eos ? q->eos : NULL, q->now };
     return lb_jinja_render(q->source, &in, q->a, &out->data, &out->bytes, &out->cap, q->err);
 }
 
@@ -313,7 +316,7 @@ lbrt_status lb_tokdata_chat_form(const lb_tokdata *t, const lbrt_allocator *a, v
     *bytes = 0;
     LB_FAIL_IF(!t->chat_template, err, LBRT_ERR_UNSUPPORTED, "the model has no chat template");
     const lbrt_allocator allocator = lb_allocator_or_default(a);
-    chat_asker q = { .source = t->chat_template, .a = &allocator, .err = err };
+    chat_asker q = { .source = t->chat_template, .a = &allocator, .err = err, .now = (int64_t)time(NULL) };
     chat_token_text(t, t->bos, q.bos, &q.has_bos);
     chat_token_text(t, t->eos, q.eos, &q.has_eos);
     chat_found gaps[4][5];

@@ -13,6 +13,7 @@ typedef struct lb_jinja_input {
     size_t n;
     bool add_generation_prompt;
     const char *bos, *eos; /* texts of the tokens; NULL: not defined */
+    int64_t now;           /* seconds since 1970 for strftime_now, which templates that ask find undefined, so that those that can do without it do */
 } lb_jinja_input;
 
 /*

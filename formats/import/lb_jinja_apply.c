@@ -1,6 +1,8 @@
 /* What can be done to a value by name: the methods of strings, filters, tests and functions. */
 #include "lb_jinja_internal.h"
 
+#include <time.h>
+
 static jinja_value jinja_strip(const jinja_value *v, const char *set, size_t n_set, bool left, bool right)
 {
     size_t from = 0, to = v->bytes;
@@ -211,6 +213,26 @@ static jinja_value jinja_range(jinja *j, const jinja_value *args, size_t n_args)
     return items ? lb_jinja_list(items, (size_t)n) : lb_jinja_undefined;
 }
 
+/* strftime_now(format): the day and hour in UTC */
+static jinja_value jinja_now(jinja *j, const jinja_value *format)
+{
+    enum { MOST = 64, ROOM = 256 };
+    char copy[MOST];
+    struct tm day;
+    const time_t now = (time_t)j->in->now;
+    bool known = format->bytes < MOST && gmtime_r(&now, &day);
+    for (size_t i = 0; known && i < format->bytes; i++) {
+        known = format->text[i] != 0 && (format->text[i] != '%' || (++i < format->bytes && format->text[i] && strchr("YmdBbyAajHMSpI%", format->text[i])));
+    }
+    char *text = known ? (char *)lb_jinja_alloc(j, ROOM) : NULL;
+    if (!text) {
+        return lb_jinja_no(j, "a form of the date is not known");
+    }
+    memcpy(copy, format->text, format->bytes);
+    copy[format->bytes] = 0;
+    return lb_jinja_string(text, strftime(text, ROOM, copy, &day));
+}
+
 jinja_value lb_jinja_call(jinja *j, const jinja_value *f, const jinja_value *args, size_t n_args)
 {
     if (f->type != JINJA_FUNCTION) {
@@ -226,17 +248,18 @@ jinja_value lb_jinja_call(jinja *j, const jinja_value *f, const jinja_value *arg
     if (f->i == JINJA_RANGE && n_args >= 1 && n_args <= 3) {
         return jinja_range(j, args, n_args);
     }
+    if (f->i == JINJA_NOW && n_args == 1 && args[0].type == JINJA_STRING) {
+        return jinja_now(j, &args[0]);
+    }
     return lb_jinja_no(j, "it calls a function that is not known");
 }
 
 bool lb_jinja_test(jinja *j, const char *name, size_t n, const jinja_value *v)
 {
     const jinja_type type = v->type;
-    if (lb_jinja_name_is(name, n, "defined")) {
-        return type != JINJA_UNDEFINED;
-    }
-    if (lb_jinja_name_is(name, n, "undefined")) {
-        return type == JINJA_UNDEFINED;
+    const bool defined = type != JINJA_UNDEFINED && !(type == JINJA_FUNCTION && v->i == JINJA_NOW);
+    if (lb_jinja_name_is(name, n, "defined") || lb_jinja_name_is(name, n, "undefined")) {
+        return defined == (name[0] == 'd');
     }
     if (lb_jinja_name_is(name, n, "none") || lb_jinja_name_is(name, n, "None")) {
         return type == JINJA_NONE;

@@ -23,7 +23,7 @@ typedef enum jinja_type {
 } jinja_type;
 
 /* Number in `i` of a JINJA_FUNCTION. */
-enum { JINJA_RAISE = 1, JINJA_RANGE, JINJA_MAKE_NAMESPACE };
+enum { JINJA_RAISE = 1, JINJA_RANGE, JINJA_MAKE_NAMESPACE, JINJA_NOW };
 
 typedef struct jinja_value jinja_value;
 struct jinja_value {

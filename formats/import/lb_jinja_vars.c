@@ -57,8 +57,8 @@ jinja_value lb_jinja_lookup(jinja *j, const char *name, size_t bytes)
     } else if (lb_jinja_name_is(name, bytes, "tools") || lb_jinja_name_is(name, bytes, "documents")) {
         v.type = JINJA_NONE; // defined, and there are none
     }
-    static const char *const functions[] = { "raise_exception", "range", "namespace" };
-    for (int i = 0; i < 3; i++) {
+    static const char *const functions[] = { "raise_exception", "range", "namespace", "strftime_now" };
+    for (int i = 0; i < 4; i++) {
         if (lb_jinja_name_is(name, bytes, functions[i])) {
             v.type = JINJA_FUNCTION;
             v.i = JINJA_RAISE + i;

@@ -19,7 +19,7 @@ LB_FUZZ_TARGET(template)
     const lbrt_allocator *a = lb_fuzz_allocator(data[0] >> 5);
     char *text = lb_fuzz_text(data + 1, bytes - 1);
     const bool names = data[0] & 16;
-    const lb_jinja_input in = { messages, data[0] & 7, data[0] & 8, names ? "<s>" : NULL, names ? "</s>" : NULL };
+    const lb_jinja_input in = { messages, data[0] & 7, data[0] & 8, names ? "<s>" : NULL, names ? "</s>" : NULL, 1764460800 };
     char *out = NULL;
     size_t n = 0, cap = 0;
     lbrt_error err = { LBRT_OK, "" };
