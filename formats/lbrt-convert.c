@@ -1,4 +1,5 @@
 /* lbrt-convert: other people's model files, or random weights, to .lbrt. */
+#include <limits.h>
 #include <unistd.h>
 
 #include "../runtime/base/lb_os.h"
@@ -164,6 +165,11 @@ int main(int argc, char **argv)
         lb_usage_fail(&usage, calib ? "--budget takes a size such as 2.5bpw or 700MB" : "--budget needs --calib");
     }
     const char *out = words[n_words - 1];
+    char here[PATH_MAX];
+    const char *last = strrchr(words[0], '/') ? strrchr(words[0], '/') + 1 : words[0];
+    if (!synth && (strcmp(last, ".") == 0 || strcmp(last, "..") == 0) && realpath(words[0], here)) {
+        words[0] = here; /* a model is called what its folder is called */
+    }
     char tensor_globs[LB_ARG_MAX_STRINGS][128];
     lb_convert_rule rules[LB_ARG_MAX_STRINGS];
     for (unsigned i = 0; i < tensors.n; i++) {

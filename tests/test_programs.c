@@ -406,6 +406,9 @@ static void prog_convert(void)
     r = prog_run("", "lbrt-convert", "--calib-tokens 99 --synth tiny '%s'", a);
     LB_CHECK(r->code == 2 && prog_one_line(r->err), "%d, '%s'", r->code, r->err);
 
+    r = prog_run("cd /; ", "lbrt-convert", "-q . '%s'", a);
+    LB_CHECK(r->code == 1 && prog_one_line(r->err), "%d, '%s'", r->code, r->err);
+
     lb_test_case("a path that is no UTF-8, in JSON");
     doc = prog_json(prog_run("", "lbrt-convert", "--json --synth tiny '%s/\xff\"\xc3\xa9\x01.lbrt'", folder));
     const lb_json *file = doc ? lb_json_get(lb_json_root(doc), "file") : NULL;
