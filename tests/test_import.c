@@ -2,6 +2,7 @@
  * The importers of single files, and the shared models, whose forms must agree: tiny models made here, with weights known by name.
  * test_import_hf.c has Hugging Face folders.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,6 +136,39 @@ static void check_gguf_parts(void)
     snprintf(other, sizeof other, "%s", lb_test_temp("other.gguf"));
     LB_CHECK(rename(path, other) == 0 && lb_source_open(other, NULL, NULL, &s, &err) == LBRT_ERR_UNSUPPORTED && strstr(err.text, "-of-00003.gguf"), "%s",
              err.text);
+}
+
+static void check_gguf_yarn(void)
+{
+    for (int own = 0; own < 2; own++) {
+        lb_test_case("gguf: YaRN, %s", own ? "with a factor of attention" : "as the paper has it");
+        mk_gguf g = { 0 };
+        float bias[MK_DIM] = { 0.5f, 0.25f };
+        mk_gguf_numbers(&g, "qwen2");
+        mk_gguf_string(&g, "qwen2.rope.scaling.type", "yarn");
+        mk_gguf_f32(&g, "qwen2.rope.scaling.factor", 4.0f);
+        mk_gguf_u32(&g, "qwen2.rope.scaling.original_context_length", 4096);
+        if (own) {
+            mk_gguf_f32(&g, "qwen2.rope.scaling.attn_factor", 2.0f);
+        }
+        mk_gguf_weights(&g, LB_GGML_F32, NULL);
+        mk_gguf_tensor(&g, "blk.0.attn_q.bias", 1, MK_DIM, LB_GGML_F32, bias, MK_DIM * 4);
+        mk_gguf_tensor(&g, "blk.0.attn_k.bias", 1, MK_KV, LB_GGML_F32, bias, MK_KV * 4);
+        mk_gguf_tensor(&g, "blk.0.attn_v.bias", 1, MK_KV, LB_GGML_F32, bias, MK_KV * 4);
+        mk_blob b = { NULL, 0, 0 };
+        mk_gguf_end(&g, &b);
+        lb_source *s = open_blob("yarn.gguf", &b, NULL);
+        if (s) {
+            const double square = pow((0.1 * log(4.0) + 1.0) * (own ? 2.0 : 1.0), 2.0);
+            import_check_yarn(s, "layers.0.attn_q", "layers.0.attn_q", square);
+            float *q = import_read(s, "layers.0.attn_q_bias"), *k = import_read(s, "layers.0.attn_k_bias");
+            LB_CHECK(q && k && fabs((double)q[0] - 0.5 * square) < 1e-6 && k[0] == 0.5f, "biases");
+            free(q);
+            free(k);
+            s->close(s);
+        }
+        mk_free(&b);
+    }
 }
 
 static void check_gguf_rope(void)
@@ -406,6 +440,7 @@ void test_import(void)
     check_gguf("llama", LB_GGML_F32, true);
     check_gguf("llama", LB_GGML_F16, true);
     check_gguf_parts();
+    check_gguf_yarn();
     check_gguf_rope();
     check_absurd_rope();
     check_gguf_ternary();

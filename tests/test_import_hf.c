@@ -149,6 +149,44 @@ static void check_hf_tied(void)
     }
 }
 
+static void check_hf_yarn(void)
+{
+    const double paper = 0.1 * log(4.0) + 1.0;
+    const struct {
+        const char *arch, *scaling;
+        double attention; /* what cosines and sines are multiplied by */
+    } cases[] = {
+        { "LlamaForCausalLM", "\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4.0, \"original_max_position_embeddings\": 4096}", paper },
+        { "LlamaForCausalLM", "\"rope_parameters\": {\"rope_type\": \"yarn\", \"factor\": 4.0, \"original_max_position_embeddings\": 4096, \"beta_fast\": null, "
+                              "\"attention_factor\": 1.5}", 1.5 },
+        { "LlamaForCausalLM", "\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4.0, \"original_max_position_embeddings\": 4096, \"mscale\": 0.5, \"mscale_all_dim\": 1.0}",
+          (0.05 * log(4.0) + 1.0) / paper },
+        { "Qwen3ForCausalLM", "\"head_dim\": 16, \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0, \"original_max_position_embeddings\": 4096, \"attn_factor\": "
+                              "0.8782488562869419}", 1.0 },
+        { "Qwen3ForCausalLM", "\"head_dim\": 16, \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0, \"original_max_position_embeddings\": 4096}", paper },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        lb_test_case("hf: YaRN, %s %s", cases[i].arch, cases[i].scaling);
+        const bool qwen = strstr(cases[i].arch, "Qwen3") != NULL;
+        char more[512];
+        snprintf(more, sizeof more, "\"tie_word_embeddings\": true, %s", cases[i].scaling);
+        mk_safetensors st = { 0 };
+        mk_st_weights(&st, "F32", NULL, true);
+        float ones[16];
+        for (size_t k = 0; k < 16; k++) {
+            ones[k] = 1.0f;
+        }
+        for (int k = 0; k < 2 && qwen; k++) {
+            mk_st_tensor(&st, k ? "model.layers.0.self_attn.k_norm.weight" : "model.layers.0.self_attn.q_norm.weight", "F32", "16", ones, sizeof ones);
+        }
+        lb_source *s = open_hf("yarn", cases[i].arch, more, &st);
+        if (s) {
+            import_check_yarn(s, qwen ? "layers.0.attn_q_norm" : "layers.0.attn_q", qwen ? NULL : "layers.0.attn_q", pow(cases[i].attention, 2.0));
+            s->close(s);
+        }
+    }
+}
+
 static void check_hf_config(void)
 {
     lb_test_case("hf: llama3 scaling in both spellings, biases");
@@ -316,6 +354,7 @@ void test_import_hf(void)
     check_hf("MistralForCausalLM", "BF16");
     check_hf_template();
     check_hf_tied();
+    check_hf_yarn();
     check_hf_config();
     check_hf_shards();
     check_hf_bitnet(0);

@@ -126,7 +126,7 @@ static void check_gguf_refusals(void)
     static const char up[] = "blk.0.ffn_up.weight";
     lb_test_case("gguf: refused by name");
     refuse_gguf_key("mamba", NULL, NULL, 0, no, "mamba");
-    refuse_gguf_key("llama", "llama.rope.scaling.type", "yarn", 0, no, "yarn");
+    refuse_gguf_key("llama", "llama.rope.scaling.type", "longrope", 0, no, "longrope");
     refuse_gguf_key("llama", "llama.expert_count", NULL, 8, no, "experts");
     refuse_gguf_key("llama", "llama.attention.sliding_window", NULL, 8, bad, "sliding_window");
     refuse_gguf_key("llama", "llama.attn_logit_softcapping", NULL, 30, no, "softcapping");
@@ -228,7 +228,11 @@ static void check_hf_refusals(void)
                       mistral[] = "MistralForCausalLM";
     lb_test_case("hf: refused by name");
     refuse_hf("GemmaForCausalLM", "", NULL, no, "GemmaForCausalLM");
-    refuse_hf(llama, "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4}", NULL, no, "yarn");
+    refuse_hf(llama, "\"rope_scaling\": {\"rope_type\": \"longrope\", \"factor\": 4}", NULL, no, "longrope");
+    refuse_hf(llama, "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4, \"truncate\": false}", NULL, no, "truncate");
+    refuse_hf(llama, "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 0.5}", NULL, bad, "YaRN");
+    refuse_hf(llama, "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4, \"beta_fast\": 0.5}", NULL, bad, "YaRN");
+    refuse_hf(llama, "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4, \"attention_factor\": -1}", NULL, bad, "YaRN");
     refuse_hf(llama, "\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 4}", NULL, no, "dynamic");
     refuse_hf(llama, "\"rope_scaling\": {\"type\": \"linear\"}", NULL, bad, "factor");
     refuse_hf(llama, "\"rope_scaling\": {\"type\": \"linear\", \"factor\": -1}", NULL, bad, "factor");

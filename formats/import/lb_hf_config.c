@@ -113,7 +113,31 @@ static lbrt_status hf_read_activation(const lb_json *root, const hf_arch *arch, 
 
 /* Both spellings: rope_theta and rope_scaling {type or rope_type}, and since version 5 rope_parameters with
  * all of it. */
-static lbrt_status hf_read_rope(const lb_json *root, const hf_arch *arch, lb_hparams *h, lbrt_error *err)
+static lbrt_status hf_read_yarn(const lb_json *scaling, lb_hparams *h, lb_yarn *y, lbrt_error *err)
+{
+    float factor, fast, slow, attention, more, mscale, all;
+    uint32_t original = h->n_context;
+    LB_TRY(hf_f32(scaling, "factor", 1.0, &factor, err));
+    LB_TRY(hf_u32(scaling, "original_max_position_embeddings", &original, err));
+    *y = lb_yarn_default((double)factor, original);
+    LB_TRY(hf_f32(scaling, "beta_fast", y->fast, &fast, err));
+    LB_TRY(hf_f32(scaling, "beta_slow", y->slow, &slow, err));
+    LB_TRY(hf_f32(scaling, "mscale", 0.0, &mscale, err));
+    LB_TRY(hf_f32(scaling, "mscale_all_dim", 0.0, &all, err));
+    y->fast = (double)fast;
+    y->slow = (double)slow;
+    if (mscale != 0.0f && all != 0.0f && factor > 1.0f) {
+        y->attention = (0.1 * (double)mscale * log((double)factor) + 1.0) / (0.1 * (double)all * log((double)factor) + 1.0);
+    }
+    LB_TRY(hf_f32(scaling, "attention_factor", y->attention, &attention, err));
+    LB_TRY(hf_f32(scaling, "attn_factor", 1.0, &more, err)); /* as llama.cpp and vLLM take it: on top */
+    y->attention = (double)attention * (double)more;
+    LB_FAIL_IF(!lb_json_bool(lb_json_get(scaling, "truncate"), true), err, LBRT_ERR_UNSUPPORTED, "YaRN without rounding (truncate) is not supported");
+    h->n_context = lb_yarn_context(y, h->n_context);
+    return LBRT_OK;
+}
+
+static lbrt_status hf_read_rope(const lb_json *root, const hf_arch *arch, lb_hparams *h, lb_yarn *yarn, lbrt_error *err)
 {
     const lb_json *scaling = lb_json_get(root, "rope_scaling"), *both = lb_json_get(root, "rope_parameters");
     const lb_json *theta_in = root;
@@ -147,10 +171,13 @@ static lbrt_status hf_read_rope(const lb_json *root, const hf_arch *arch, lb_hpa
     if (lb_json_is(type, "default")) {
         return LBRT_OK;
     }
-    LB_FAIL_IF(!lb_json_is(type, "linear") && !lb_json_is(type, "llama3"), err, LBRT_ERR_UNSUPPORTED,
+    LB_FAIL_IF(!lb_json_is(type, "linear") && !lb_json_is(type, "llama3") && !lb_json_is(type, "yarn"), err, LBRT_ERR_UNSUPPORTED,
                "rotary scaling of type %.*s is not supported", hf_shown(type), type->text);
     LB_FAIL_IF(hf_is_null(lb_json_get(scaling, "factor")), err, LBRT_ERR_FORMAT,
                "config.json: rope_scaling has no factor");
+    if (lb_json_is(type, "yarn")) {
+        return hf_read_yarn(scaling, h, yarn, err);
+    }
     LB_TRY(hf_f32(scaling, "factor", 1.0, &h->rope_factor, err));
     h->rope_scaling = LB_ROPE_LINEAR;
     if (lb_json_is(type, "llama3")) {
@@ -327,7 +354,7 @@ lbrt_status lb_hf_config_read(const lb_json *root, lb_hf_config *out, lbrt_error
     LB_TRY(hf_u32(root, "max_position_embeddings", &h->n_context, err));
     LB_TRY(hf_f32(root, "rms_norm_eps", arch->eps, &h->norm_eps, err));
     LB_TRY(hf_read_activation(root, arch, h, err));
-    LB_TRY(hf_read_rope(root, arch, h, err));
+    LB_TRY(hf_read_rope(root, arch, h, &out->yarn, err));
     LB_TRY(hf_read_window(root, arch, h, err));
     LB_TRY(hf_read_quantization(root, arch, &out->linear, err));
     hf_read_rules(root, arch, out->rules);

@@ -2,7 +2,7 @@
 #ifndef LB_HF_CONFIG_H
 #define LB_HF_CONFIG_H
 
-#include "lb_import.h"
+#include "lb_import_yarn.h"
 #include "lb_json.h"
 
 /* How a checkpoint stores its linear layers. */
@@ -17,6 +17,7 @@ typedef struct lb_hf_config {
     lb_hparams hparams;
     lb_rule rules[LB_FEATURE_COUNT];
     lb_hf_linear linear;
+    lb_yarn yarn;
     bool tied, tied_is_said; /* tie_word_embeddings, and whether config.json has it */
 } lb_hf_config;
 

@@ -186,6 +186,7 @@ void lb_import_close(lb_source *s)
     }
     lb_free(&a, im->maps, im->n_maps * sizeof *im->maps);
     lb_free(&a, im->slots, im->n_slots * sizeof *im->slots);
+    lb_free(&a, im->made, im->n_made * sizeof *im->made);
     lb_free(&a, im->tensors, im->n_tensors * sizeof *im->tensors);
     lb_free(&a, im->places, im->n_tensors * sizeof *im->places);
     lb_free(&a, im, sizeof *im);

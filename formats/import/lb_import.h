@@ -7,7 +7,7 @@
  * on any error lb_import_close frees all of it.
  *
  * The order of the files, each using only those before it: readers of single formats and tokenizers
- * (lb_tokdata.h), lb_import_rows.c, lb_import.c, lb_import_gguf_tok.c, lb_import_tokens.c, the importers
+ * (lb_tokdata.h), lb_import_rows.c, lb_import.c, lb_import_yarn.c, lb_import_gguf_tok.c, lb_import_tokens.c, the importers
  * (lb_import_gguf.c, lb_import_hf.c, lb_import_llama2c.c), lb_source.c.
  */
 #ifndef LB_IMPORT_H
@@ -58,6 +58,7 @@ typedef struct lb_place {
     const unsigned char *data; /* in a map */
     float scale;               /* ROWS: numbers are multiplied by it (1: none); else the scale of the ternary
                                   codes */
+    float times;               /* of any kind: and then by this; 0: not */
     /* MASKED: bits, lowest first, ceil(cols / 8) bytes a row; and where each row begins (u64), NULL: at cols / 2 times the row
      * SPQR: row offsets (u32) and outliers (u16 column, f16 number), data being the tiles' rows (u64)
      * CHAIN: the inner matrix [n][cols] of more_type, data being the outer one [rows][n] */
@@ -88,6 +89,8 @@ typedef struct lb_import {
     lb_source_tensor *tensors;
     lb_place *places;
     size_t n_tensors;
+    float *made; /* numbers that no file has; NULL: none */
+    size_t n_made;
 } lb_import;
 
 /* With room for n_maps maps, all empty. */

@@ -1,7 +1,7 @@
 /* GGUF models: whose architectures lbrt knows, their hyperparameters and tensors, in one file or in parts. */
 #include "../../runtime/base/lb_utf8.h"
 #include "lb_gguf.h"
-#include "lb_import.h"
+#include "lb_import_yarn.h"
 
 typedef struct gguf_arch {
     const char *name;
@@ -108,7 +108,27 @@ static lbrt_status params_refuse(const gguf_params *p, lb_hparams *h)
     return LBRT_OK;
 }
 
-static lbrt_status params_rope(const gguf_params *p, lb_hparams *h)
+/* Multipliers of logarithms that DeepSeek 2 has in its own way are not for these architectures. */
+static lbrt_status params_yarn(const gguf_params *p, float factor, lb_hparams *h, lb_yarn *y)
+{
+    uint32_t original = h->n_context;
+    LB_TRY(params_u32(p, "rope.scaling.original_context_length", &original));
+    *y = lb_yarn_default((double)factor, original);
+    float fast = (float)y->fast, slow = (float)y->slow, attention = 1.0f, more = 1.0f, mix = 1.0f;
+    LB_TRY(params_f32(p, "rope.scaling.yarn_beta_fast", &fast));
+    LB_TRY(params_f32(p, "rope.scaling.yarn_beta_slow", &slow));
+    LB_TRY(params_f32(p, "rope.scaling.attn_factor", &attention));
+    LB_TRY(params_f32(p, "rope.scaling.yarn_attn_factor", &more));
+    LB_TRY(params_f32(p, "rope.scaling.yarn_ext_factor", &mix));
+    LB_FAIL_IF(mix != 1.0f && mix >= 0.0f, p->err, LBRT_ERR_UNSUPPORTED, "YaRN with an extrapolation factor other than 1 is not supported");
+    y->fast = (double)fast;
+    y->slow = (double)slow;
+    y->attention *= (double)attention * (double)more;
+    h->n_context = lb_yarn_context(y, h->n_context);
+    return LBRT_OK;
+}
+
+static lbrt_status params_rope(const gguf_params *p, lb_hparams *h, lb_yarn *yarn)
 {
     h->rope_dim = h->head_dim;
     LB_TRY(params_u32(p, "rope.dimension_count", &h->rope_dim));
@@ -123,6 +143,9 @@ static lbrt_status params_rope(const gguf_params *p, lb_hparams *h)
     LB_FAIL_IF(kv != NULL && !lb_gguf_text(kv, &type), p->err, LBRT_ERR_FORMAT,
                "the GGUF file's rope.scaling.type is no string");
     bool none = type.bytes == 4 && memcmp(type.text, "none", 4) == 0;
+    if (type.bytes == 4 && memcmp(type.text, "yarn", 4) == 0) {
+        return params_yarn(p, factor, h, yarn);
+    }
     LB_FAIL_IF(!none && (type.bytes != 6 || memcmp(type.text, "linear", 6) != 0), p->err,
                LBRT_ERR_UNSUPPORTED, "rotary scaling of type %.*s is not supported",
                (int)lb_min(type.bytes, 40), type.text);
@@ -133,7 +156,7 @@ static lbrt_status params_rope(const gguf_params *p, lb_hparams *h)
     return LBRT_OK;
 }
 
-static lbrt_status params_read(const gguf_params *p, lb_hparams *h)
+static lbrt_status params_read(const gguf_params *p, lb_hparams *h, lb_yarn *yarn)
 {
     LB_TRY(params_u32(p, "block_count", &h->n_layers));
     LB_TRY(params_u32(p, "embedding_length", &h->dim));
@@ -146,7 +169,7 @@ static lbrt_status params_read(const gguf_params *p, lb_hparams *h)
     LB_TRY(params_u32(p, "attention.key_length", &h->head_dim));
     h->norm_eps = 1e-5f;
     LB_TRY(params_f32(p, "attention.layer_norm_rms_epsilon", &h->norm_eps));
-    LB_TRY(params_rope(p, h));
+    LB_TRY(params_rope(p, h, yarn));
     return params_refuse(p, h);
 }
 
@@ -252,7 +275,7 @@ typedef struct gguf_files {
     size_t n_tensors; /* in all of them */
 } gguf_files;
 
-static lbrt_status gguf_tensors(lb_import *im, const gguf_files *f, const gguf_params *p)
+static lbrt_status gguf_tensors(lb_import *im, const gguf_files *f, const gguf_params *p, const lb_yarn *yarn)
 {
     lbrt_error *err = p->err;
     /* The embedding says how many tokens there are; vocab_size is not in every file. */
@@ -275,6 +298,7 @@ static lbrt_status gguf_tensors(lb_import *im, const gguf_files *f, const gguf_p
     }
     LB_TRY(gguf_apply_scales(im, err));
     LB_TRY(params_check(p, im));
+    LB_TRY(yarn->factor != 0.0 ? lb_import_yarn(im, yarn, err) : LBRT_OK);
     return lb_import_finish(im, im->slots[lb_import_slot("out_head", 0)].place.data == NULL, err);
 }
 
@@ -286,6 +310,7 @@ static lbrt_status gguf_fill(lb_import *im, const gguf_files *f, const char *pat
     const lb_gguf *g = &f->parts[0];
     lb_hparams *h = &im->source.hparams;
     gguf_params p = { g, { NULL, 0 }, err };
+    lb_yarn yarn = { .factor = 0.0 };
     LB_FAIL_IF(!lb_gguf_text(lb_gguf_find(g, "general.architecture"), &p.arch), err, LBRT_ERR_FORMAT,
                "the GGUF file does not say its architecture");
     const gguf_arch *arch = NULL;
@@ -306,7 +331,7 @@ static lbrt_status gguf_fill(lb_import *im, const gguf_files *f, const char *pat
         lb_utf8_clean(h->name, lb_format(h->name, sizeof h->name, "%.*s", (int)lb_min(name.bytes, sizeof h->name - 1), name.text));
     }
     if (arch != NULL) {
-        LB_TRY(params_read(&p, h));
+        LB_TRY(params_read(&p, h, &yarn));
         h->activation = arch->activation;
         h->rope_interleaved = arch->interleaved;
         im->rules[LB_FEATURE_QKV_BIAS] = arch->qkv_bias;
@@ -314,7 +339,7 @@ static lbrt_status gguf_fill(lb_import *im, const gguf_files *f, const char *pat
         im->rules[LB_FEATURE_SUB_NORM] = arch->sub_norm;
     }
     if (f->n_tensors > 0) {
-        LB_TRY(gguf_tensors(im, f, &p));
+        LB_TRY(gguf_tensors(im, f, &p, &yarn));
     }
     if (tokenizer_path != NULL) {
         return lb_import_other_tokens(im, tokenizer_path, err);

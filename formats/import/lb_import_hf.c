@@ -280,6 +280,7 @@ static lbrt_status hf_tensors(hf_folder *f)
         LB_TRY(lb_hf_matrix_put(f->im, i, &f->matrices[i], f->err));
     }
     LB_TRY(lb_hf_config_check(lb_json_root(f->json), f->im, f->err));
+    LB_TRY(f->config.yarn.factor != 0.0 ? lb_import_yarn(f->im, &f->config.yarn, f->err) : LBRT_OK);
     /* A config that is silent about it and has no head can only mean that the embedding serves. */
     bool no_head = f->im->slots[lb_import_slot("out_head", 0)].place.data == NULL;
     return lb_import_finish(f->im, f->config.tied || (no_head && !f->config.tied_is_said), f->err);
