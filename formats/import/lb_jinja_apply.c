@@ -222,7 +222,10 @@ static jinja_value jinja_now(jinja *j, const jinja_value *format)
     const time_t now = (time_t)j->in->now;
     bool known = format->bytes < MOST && gmtime_r(&now, &day);
     for (size_t i = 0; known && i < format->bytes; i++) {
-        known = format->text[i] != 0 && (format->text[i] != '%' || (++i < format->bytes && format->text[i] && strchr("YmdBbyAajHMSpI%", format->text[i])));
+        const bool form = format->text[i] == '%';
+        i += form;
+        const char c = i < format->bytes ? format->text[i] : 0;
+        known = c != 0 && (!form || c == '%' || strchr("YmdBbyAajHMSpI", c));
     }
     char *text = known ? (char *)lb_jinja_alloc(j, ROOM) : NULL;
     if (!text) {
