@@ -67,6 +67,7 @@ static void seeds_tokenizer(void)
           "\"original_max_position_embeddings\":8192}" },
         { "model-unequal", "LlamaForCausalLM", "\"num_key_value_heads_per_layer\":[1],\"num_value_heads\":[1],\"rope_parameters\":{\"rope_theta\":1e4,\"rope_type\":"
           "\"linear\",\"factor\":2.0}" },
+        { "model-yarn", "LlamaForCausalLM", "\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4.0,\"attention_factor\":1.1,\"truncate\":true}" },
         { "model-windows", "Qwen2ForCausalLM", "\"sliding_window\":8,\"use_sliding_window\":true,\"max_window_layers\":0,\"layer_types\":[\"sliding_attention\"]" },
         { "model-window", "Qwen2ForCausalLM", "\"sliding_window\":8,\"use_sliding_window\":true,\"max_window_layers\":0" },
         { "model-parts", "LlamaForCausalLM", "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"int-quantized\",\"sparsity_config\":"

@@ -174,11 +174,17 @@ static void seeds_gguf_architectures(void)
     } more[] = { { "blk.0.attn_q.bias", 2, false },        { "blk.0.attn_k.bias", 2, false },       { "blk.0.attn_v.bias", 2, false },
                  { "blk.0.attn_q_norm.weight", 2, true },  { "blk.0.attn_k_norm.weight", 2, true }, { "rope_freqs.weight", 1, false },
                  { "blk.0.attn_output.bias", 256, false }, { "blk.0.attn_rot_embd.weight", 1, true } };
-    for (unsigned qwen3 = 0; qwen3 < 2; qwen3++) {
+    for (unsigned kind = 0; kind < 3; kind++) { /* the last with YaRN */
+        const unsigned qwen3 = kind > 0;
         mk_gguf g = { .n_kv = 0 };
         put_thin_numbers(&g, archs[qwen3]);
         mk_gguf_string(&g, "general.name", "a name");
-        mk_gguf_string(&g, qwen3 ? "qwen3.rope.scaling.type" : "qwen2.rope.scaling.type", qwen3 ? "none" : "linear");
+        mk_gguf_string(&g, qwen3 ? "qwen3.rope.scaling.type" : "qwen2.rope.scaling.type", kind == 2 ? "yarn" : qwen3 ? "none" : "linear");
+        if (kind == 2) {
+            mk_gguf_f32(&g, "qwen3.rope.scaling.factor", 4.0f);
+            mk_gguf_u32(&g, "qwen3.rope.scaling.original_context_length", 8);
+            mk_gguf_f32(&g, "qwen3.rope.scaling.attn_factor", 0.9f);
+        }
         mk_gguf_f32(&g, qwen3 ? "qwen3.rope.scale_linear" : "qwen2.rope.scaling.factor", 4.0f);
         mk_gguf_f32(&g, qwen3 ? "qwen3.rope.freq_base" : "qwen2.attention.layer_norm_rms_epsilon", qwen3 ? 1e6f : 1e-6f);
         for (size_t i = 0; i < mk_n_tensors; i++) {
@@ -193,7 +199,7 @@ static void seeds_gguf_architectures(void)
                 put_gguf(&g, more[i].name, 1, more[i].cols, 0);
             }
         }
-        end_gguf(&g, archs[qwen3], true);
+        end_gguf(&g, kind == 2 ? "yarn" : archs[qwen3], true);
     }
 }
 

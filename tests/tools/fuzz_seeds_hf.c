@@ -249,6 +249,8 @@ static void seeds_st_folder(void)
         { "config-lists", ",\"num_attention_heads\":[2],\"intermediate_size\":[16],\"num_key_value_heads\":[1],\"num_value_heads\":[1],"
                           "\"layer_types\":[\"sliding_attention\"],\"sliding_window\":8,"
                           "\"rope_parameters\":{\"rope_theta\":1e4,\"rope_type\":\"linear\",\"factor\":2}" },
+        { "config-yarn", ",\"num_attention_heads\":2,\"intermediate_size\":16,\"num_key_value_heads\":1,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0,"
+                         "\"original_max_position_embeddings\":8,\"beta_fast\":32,\"beta_slow\":1,\"mscale\":0.5,\"mscale_all_dim\":1,\"attn_factor\":0.9}" },
         { "config-online", ",\"num_attention_heads\":2,\"intermediate_size\":16,\"num_key_value_heads\":1,\"rope_parameters\":{\"rope_theta\":1e4},"
                            "\"quantization_config\":{\"quant_method\":\"bitnet\",\"linear_class\":\"autobitlinear\",\"quantization_mode\":\"online\"}" }
     };
