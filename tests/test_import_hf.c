@@ -271,7 +271,7 @@ static void check_hf_shards(void)
     mk_free(&file);
 }
 
-/* mode 0: bytes and a factor; 1: bytes and a divisor; 2: floats that are rounded */
+/* mode 0: bytes and a factor; 1: bytes and a divisor; 2: floats that are rounded; 3: the same by the names and the activation of the first models */
 static void check_hf_bitnet(int mode)
 {
     static const char *const quantization[] = {
@@ -279,17 +279,19 @@ static void check_hf_bitnet(int mode)
         " \"quantization_mode\": \"offline\"}",
         "\"quantization_config\": {\"quant_method\": \"bitnet\", \"linear_class\": \"bitlinear\"}",
         "\"quantization_config\": {\"quant_method\": \"bitnet\", \"linear_class\": \"autobitlinear\","
-        " \"quantization_mode\": \"online\"}"
+        " \"quantization_mode\": \"online\"}",
+        "\"input_bits\": 8, \"weight_bits\": 1"
     };
     lb_test_case("hf: BitNet, form %d", mode);
+    const bool first = mode == 3; /* 1bitLLM's models */
     mk_safetensors st = { 0 };
-    mk_st_weights(&st, "BF16", NULL, mode == 2);
+    mk_st_weights(&st, "BF16", NULL, mode >= 2);
     float ones[MK_FFN];
     for (size_t i = 0; i < MK_FFN; i++) {
         ones[i] = 1.0f;
     }
-    mk_st_tensor(&st, "model.layers.0.self_attn.attn_sub_norm.weight", "F32", "32", ones, MK_DIM * 4);
-    mk_st_tensor(&st, "model.layers.0.mlp.ffn_sub_norm.weight", "F32", "64", ones, MK_FFN * 4);
+    mk_st_tensor(&st, first ? "model.layers.0.self_attn.inner_attn_ln.weight" : "model.layers.0.self_attn.attn_sub_norm.weight", "F32", "32", ones, MK_DIM * 4);
+    mk_st_tensor(&st, first ? "model.layers.0.mlp.ffn_layernorm.weight" : "model.layers.0.mlp.ffn_sub_norm.weight", "F32", "64", ones, MK_FFN * 4);
     for (size_t i = 0; i < mk_n_tensors && mode < 2; i++) {
         const mk_tensor *t = &mk_tensors[i];
         unsigned char bytes[MK_FFN * MK_DIM / 4] = { 0 };
@@ -310,15 +312,15 @@ static void check_hf_bitnet(int mode)
     }
     char more[300];
     snprintf(more, sizeof more,
-             "\"tie_word_embeddings\": true, \"hidden_act\": \"relu2\", \"rope_theta\": 10000.0, %s",
-             quantization[mode]);
-    lb_source *s = open_hf("bitnet", "BitNetForCausalLM", more, &st);
+             "\"tie_word_embeddings\": true, \"hidden_act\": \"%s\", \"rope_theta\": 10000.0, %s",
+             first ? "silu" : "relu2", quantization[mode]);
+    lb_source *s = open_hf("bitnet", first ? "BitnetForCausalLM" : "BitNetForCausalLM", more, &st);
     if (s == NULL) {
         return;
     }
     import_check_tiny(s, mk_n_tensors + 2, false);
     import_check_weights(s, false);
-    LB_CHECK(s->hparams.activation == LB_ACT_RELU2, "activation");
+    LB_CHECK(s->hparams.activation == (first ? LB_ACT_SILU : LB_ACT_RELU2), "activation");
     const lb_source_tensor *t = &s->tensors[import_find(s, "layers.0.ffn_down")];
     float *w = import_read(s, "layers.0.ffn_down");
     double sum = 0.0;
@@ -336,7 +338,7 @@ static void check_hf_bitnet(int mode)
     size_t wrong = w == NULL;
     for (uint32_t i = 0; w != NULL && i < MK_FFN * MK_DIM; i++) {
         float code = (float)((int)((i / MK_FFN * 5 + i % MK_FFN * 7) % 3) - 1);
-        if (mode == 2) {
+        if (mode >= 2) {
             code = rintf(mk_weight("layers.0.ffn_down", i) * (1.0f / mean));
             code = code > 1.0f ? 1.0f : code < -1.0f ? -1.0f : code;
         }
@@ -360,4 +362,5 @@ void test_import_hf(void)
     check_hf_bitnet(0);
     check_hf_bitnet(1);
     check_hf_bitnet(2);
+    check_hf_bitnet(3);
 }

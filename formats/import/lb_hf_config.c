@@ -17,6 +17,7 @@ static const hf_arch hf_archs[] = {
     { "Qwen2ForCausalLM", "qwen2", HF_QWEN2, "silu", 1e-6, 10000.0 },
     { "Qwen3ForCausalLM", "qwen3", HF_QWEN3, "silu", 1e-6, 10000.0 },
     { "BitNetForCausalLM", "bitnet", HF_BITNET, "relu2", 1e-5, 500000.0 },
+    { "BitnetForCausalLM", "bitnet", HF_BITNET, "silu", 1e-5, 10000.0 }, /* 1bitLLM's, of before */
 };
 
 static bool hf_is_null(const lb_json *node)

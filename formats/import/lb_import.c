@@ -27,6 +27,7 @@ typedef struct slot_desc {
     slot_dim rows, cols;
     lb_feature feature;
     bool linear;
+    const char *also; /* what else Hugging Face folders call it: the first BitNet models; NULL: nothing */
 } slot_desc;
 
 static const slot_desc slot_global[] = {
@@ -35,24 +36,26 @@ static const slot_desc slot_global[] = {
       SLOT_VOCAB,
       SLOT_DIM,
       LB_FEATURE_ALWAYS,
-      false },
+      false,
+      NULL },
     { "out_norm",
       { "output_norm.weight", "model.norm.weight" },
       SLOT_ONE,
       SLOT_DIM,
       LB_FEATURE_ALWAYS,
-      false },
-    { "out_head", { "output.weight", "lm_head.weight" }, SLOT_VOCAB, SLOT_DIM, LB_FEATURE_HEAD, false },
-    { "rope_factors", { "rope_freqs.weight", NULL }, SLOT_ONE, SLOT_ROPE, LB_FEATURE_ROPE_FACTORS, false },
+      false,
+      NULL },
+    { "out_head", { "output.weight", "lm_head.weight" }, SLOT_VOCAB, SLOT_DIM, LB_FEATURE_HEAD, false, NULL },
+    { "rope_factors", { "rope_freqs.weight", NULL }, SLOT_ONE, SLOT_ROPE, LB_FEATURE_ROPE_FACTORS, false, NULL },
 };
 
 #define SLOT_VECTOR(name, gguf, hf, cols, feature)                                                           \
     {                                                                                                        \
-        name, { gguf, hf }, SLOT_ONE, cols, feature, false                                                   \
+        name, { gguf, hf }, SLOT_ONE, cols, feature, false, NULL                                             \
     }
 #define SLOT_MATRIX(name, gguf, hf, rows, cols)                                                              \
     {                                                                                                        \
-        name, { gguf, hf }, rows, cols, LB_FEATURE_ALWAYS, true                                              \
+        name, { gguf, hf }, rows, cols, LB_FEATURE_ALWAYS, true, NULL                                        \
     }
 
 static const slot_desc slot_layer[] = {
@@ -67,10 +70,10 @@ static const slot_desc slot_layer[] = {
                 LB_FEATURE_QK_NORM),
     SLOT_MATRIX("attn_v", "attn_v.weight", "self_attn.v_proj.weight", SLOT_V, SLOT_DIM),
     SLOT_VECTOR("attn_v_bias", "attn_v.bias", "self_attn.v_proj.bias", SLOT_V, LB_FEATURE_QKV_BIAS),
-    SLOT_VECTOR("attn_sub_norm", "attn_sub_norm.weight", "self_attn.attn_sub_norm.weight", SLOT_O,
-                LB_FEATURE_SUB_NORM),
+    { "attn_sub_norm", { "attn_sub_norm.weight", "self_attn.attn_sub_norm.weight" }, SLOT_ONE, SLOT_O, LB_FEATURE_SUB_NORM, false,
+      "self_attn.inner_attn_ln.weight" },
     SLOT_MATRIX("attn_o", "attn_output.weight", "self_attn.o_proj.weight", SLOT_DIM, SLOT_O),
-    { "attn_shortcut", { NULL, "attn_shortcut_Q" }, SLOT_DIM, SLOT_DIM, LB_FEATURE_SHORTCUT, true },
+    { "attn_shortcut", { NULL, "attn_shortcut_Q" }, SLOT_DIM, SLOT_DIM, LB_FEATURE_SHORTCUT, true, NULL },
     SLOT_VECTOR("attn_o_bias", "attn_output.bias", "self_attn.o_proj.bias", SLOT_DIM, LB_FEATURE_O_BIAS),
     SLOT_VECTOR("ffn_norm", "ffn_norm.weight", "post_attention_layernorm.weight", SLOT_DIM,
                 LB_FEATURE_ALWAYS),
@@ -78,10 +81,9 @@ static const slot_desc slot_layer[] = {
     SLOT_VECTOR("ffn_gate_bias", "ffn_gate.bias", "mlp.gate_proj.bias", SLOT_FFN, LB_FEATURE_FFN_BIAS),
     SLOT_MATRIX("ffn_up", "ffn_up.weight", "mlp.up_proj.weight", SLOT_FFN, SLOT_DIM),
     SLOT_VECTOR("ffn_up_bias", "ffn_up.bias", "mlp.up_proj.bias", SLOT_FFN, LB_FEATURE_FFN_BIAS),
-    SLOT_VECTOR("ffn_sub_norm", "ffn_sub_norm.weight", "mlp.ffn_sub_norm.weight", SLOT_FFN,
-                LB_FEATURE_SUB_NORM),
+    { "ffn_sub_norm", { "ffn_sub_norm.weight", "mlp.ffn_sub_norm.weight" }, SLOT_ONE, SLOT_FFN, LB_FEATURE_SUB_NORM, false, "mlp.ffn_layernorm.weight" },
     SLOT_MATRIX("ffn_down", "ffn_down.weight", "mlp.down_proj.weight", SLOT_DIM, SLOT_FFN),
-    { "ffn_shortcut", { NULL, "mlp_shortcut_Q" }, SLOT_DIM, SLOT_DIM, LB_FEATURE_SHORTCUT, true },
+    { "ffn_shortcut", { NULL, "mlp_shortcut_Q" }, SLOT_DIM, SLOT_DIM, LB_FEATURE_SHORTCUT, true, NULL },
     SLOT_VECTOR("ffn_down_bias", "ffn_down.bias", "mlp.down_proj.bias", SLOT_DIM, LB_FEATURE_FFN_BIAS),
 };
 
@@ -267,10 +269,12 @@ bool lb_import_find(const lb_import *im, lb_dialect dialect, const char *name, s
         first = SLOT_N_GLOBAL + layer * SLOT_N_LAYER;
     }
     for (size_t i = 0; i < count; i++) {
-        const char *own = table[i].in_file[dialect];
-        if (own != NULL && strlen(own) == bytes && memcmp(own, name, bytes) == 0) {
-            *slot = first + i;
-            return true;
+        const char *const names[] = { table[i].in_file[dialect], dialect == LB_DIALECT_HF ? table[i].also : NULL };
+        for (size_t k = 0; k < 2; k++) {
+            if (names[k] != NULL && strlen(names[k]) == bytes && memcmp(names[k], name, bytes) == 0) {
+                *slot = first + i;
+                return true;
+            }
         }
     }
     return false;
