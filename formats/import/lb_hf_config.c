@@ -239,7 +239,7 @@ static lbrt_status hf_read_window(const lb_json *root, const hf_arch *arch, lb_h
 static lbrt_status hf_read_parts(const lb_json *config, bool spqr, lbrt_error *err)
 {
     static const char *const formats[] = { "dense", "sparse-24-bitmask", "sparse-bitmask", "int-quantized", "float-quantized",
-                                           "naive-quantized" };
+                                           "naive-quantized", "pack-quantized" };
     if (spqr) {
         static const char *const keys[] = { "bits", "beta1", "beta2" };
         for (size_t i = 0; i < 3; i++) {
@@ -261,11 +261,30 @@ static lbrt_status hf_read_parts(const lb_json *config, bool spqr, lbrt_error *e
     return LBRT_OK;
 }
 
-static lbrt_status hf_read_quantization(const lb_json *root, const hf_arch *arch, lb_hf_linear *out,
+/* GPTQ and AWQ: widths, and which of their layouts */
+static lbrt_status hf_read_codes(const lb_json *config, bool awq, lb_hf_codes *out, lbrt_error *err)
+{
+    const lb_json *bits = lb_json_get(config, awq && hf_is_null(lb_json_get(config, "bits")) ? "w_bit" : "bits"), *form = lb_json_get(config, "checkpoint_format"),
+                  *version = lb_json_get(config, "version");
+    uint64_t v = 0;
+    LB_FAIL_IF(!lb_json_uint(bits, 8, &v) || !(v == 4 || (!awq && (v == 2 || v == 3 || v == 8))), err, LBRT_ERR_UNSUPPORTED, "%s with so many bits is not supported",
+               awq ? "AWQ" : "GPTQ");
+    const bool second = lb_json_is(form, "gptq_v2");
+    LB_FAIL_IF(!awq && !hf_is_null(form) && !second && !lb_json_is(form, "gptq"), err, LBRT_ERR_UNSUPPORTED, "GPTQ in another layout (checkpoint_format) is not supported");
+    LB_FAIL_IF(awq && !hf_is_null(version) && !lb_json_is(version, "gemm") && !lb_json_is(version, "GEMM"), err, LBRT_ERR_UNSUPPORTED,
+               "AWQ of another version than gemm is not supported");
+    *out = (lb_hf_codes){ .awq = awq, .bits = (unsigned)v, .zeros_as_are = second };
+    return LBRT_OK;
+}
+
+static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *older, const hf_arch *arch, lb_hf_linear *out, lb_hf_codes *codes,
                                         lbrt_error *err)
 {
     const lb_json *config = lb_json_get(root, "quantization_config");
     *out = arch->family == HF_BITNET ? LB_HF_LINEAR_MASTER : LB_HF_LINEAR_FLOAT;
+    if (hf_is_null(config) && older) {
+        return hf_read_codes(older, lb_json_is(lb_json_get(older, "quant_method"), "awq"), codes, err);
+    }
     if (hf_is_null(config)) {
         return LBRT_OK;
     }
@@ -274,6 +293,12 @@ static lbrt_status hf_read_quantization(const lb_json *root, const hf_arch *arch
                "config.json: a quantization_config without quant_method is not supported");
     if (lb_json_is(method, "compressed-tensors") || lb_json_is(method, "spqr")) {
         return hf_read_parts(config, lb_json_is(method, "spqr"), err);
+    }
+    if (lb_json_is(method, "gptq") || lb_json_is(method, "awq")) {
+        return hf_read_codes(config, lb_json_is(method, "awq"), codes, err);
+    }
+    if (lb_json_is(method, "bitsandbytes")) {
+        return LBRT_OK; /* its parts say what it is */
     }
     LB_FAIL_IF(!lb_json_is(method, "bitnet"), err, LBRT_ERR_UNSUPPORTED,
                "checkpoints quantized by %.*s are not supported; use the original", hf_shown(method),
@@ -327,7 +352,7 @@ lbrt_status lb_hf_config_check(const lb_json *root, const lb_import *im, lbrt_er
     return LBRT_OK;
 }
 
-lbrt_status lb_hf_config_read(const lb_json *root, lb_hf_config *out, lbrt_error *err)
+lbrt_status lb_hf_config_read(const lb_json *root, const lb_json *older, lb_hf_config *out, lbrt_error *err)
 {
     memset(out, 0, sizeof *out);
     lb_hparams *h = &out->hparams;
@@ -357,7 +382,7 @@ lbrt_status lb_hf_config_read(const lb_json *root, lb_hf_config *out, lbrt_error
     LB_TRY(hf_read_activation(root, arch, h, err));
     LB_TRY(hf_read_rope(root, arch, h, &out->yarn, err));
     LB_TRY(hf_read_window(root, arch, h, err));
-    LB_TRY(hf_read_quantization(root, arch, &out->linear, err));
+    LB_TRY(hf_read_quantization(root, older, arch, &out->linear, &out->codes, err));
     hf_read_rules(root, arch, out->rules);
     const lb_json *tie = lb_json_get(root, "tie_word_embeddings");
     out->tied = lb_json_bool(tie, false);

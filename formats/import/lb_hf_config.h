@@ -2,6 +2,7 @@
 #ifndef LB_HF_CONFIG_H
 #define LB_HF_CONFIG_H
 
+#include "lb_hf_parts.h"
 #include "lb_import_yarn.h"
 #include "lb_json.h"
 
@@ -18,11 +19,15 @@ typedef struct lb_hf_config {
     lb_rule rules[LB_FEATURE_COUNT];
     lb_hf_linear linear;
     lb_yarn yarn;
+    lb_hf_codes codes;
     bool tied, tied_is_said; /* tie_word_embeddings, and whether config.json has it */
 } lb_hf_config;
 
-/* An architecture, activation, scaling, window or quantization that lbrt lacks is UNSUPPORTED, by name. */
-lbrt_status lb_hf_config_read(const lb_json *root, lb_hf_config *out, lbrt_error *err);
+/*
+ * An architecture, activation, scaling, window or quantization that lbrt lacks is UNSUPPORTED, by name. older: what quantize_config.json says, for a config.json without
+ * quantization_config; may be NULL.
+ */
+lbrt_status lb_hf_config_read(const lb_json *root, const lb_json *older, lb_hf_config *out, lbrt_error *err);
 
 /* Lists with a number for each layer, of a config that was read: FORMAT where the layer's tensors (before lb_import_finish) say otherwise. */
 lbrt_status lb_hf_config_check(const lb_json *root, const lb_import *im, lbrt_error *err);

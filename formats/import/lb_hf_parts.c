@@ -16,6 +16,14 @@ static const struct {
     { ".BLinear.weight", ".weight", LB_HF_INNER },     { ".1.weight", ".weight", LB_HF_OUTER },
     { ".0.weight", ".weight", LB_HF_INNER },           { "_u_proj.weight", "_proj.weight", LB_HF_OUTER },
     { "_v_proj.weight", "_proj.weight", LB_HF_INNER }, { ".weight_scale", ".weight", LB_HF_SCALE },
+    { ".qweight", ".weight", LB_HF_WORDS },            { ".qzeros", ".weight", LB_HF_ZEROS },
+    { ".scales", ".weight", LB_HF_SCALES },            { ".g_idx", ".weight", LB_HF_GROUPS },
+    { ".weight_packed", ".weight", LB_HF_PACKED },     { ".weight_zero_point", ".weight", LB_HF_PACKED_ZEROS },
+    { ".weight_g_idx", ".weight", LB_HF_GROUPS },      { ".weight_shape", ".weight", LB_HF_SHAPE },
+    { ".weight.absmax", ".weight", LB_HF_SIZES },      { ".weight.quant_map", ".weight", LB_HF_TABLE },
+    { ".weight.nested_absmax", ".weight", LB_HF_SIZES_OF_SIZES }, { ".weight.nested_quant_map", ".weight", LB_HF_SECOND },
+    { ".weight.quant_state.bitsandbytes__nf4", ".weight", LB_HF_STATE }, { ".weight.quant_state.bitsandbytes__fp4", ".weight", LB_HF_STATE },
+    { ".SCB", ".weight", LB_HF_ROW_SIZES },
 };
 
 static void i8_floats(const unsigned char *src, float *out, size_t n)
@@ -59,7 +67,8 @@ bool lb_hf_part_find(const lb_import *im, const lb_safetensor *t, size_t *slot, 
         }
     }
     *part = LB_HF_WEIGHT;
-    return !t->type && part_type(t) && lb_import_find(im, LB_DIALECT_HF, t->name, t->name_bytes, slot) && lb_import_is_linear(*slot);
+    return !t->type && (part_type(t) || strcmp(t->dtype, "U8") == 0) && lb_import_find(im, LB_DIALECT_HF, t->name, t->name_bytes, slot) &&
+           lb_import_is_linear(*slot);
 }
 
 static uint64_t part_count(const lb_safetensor *t)
@@ -175,17 +184,23 @@ static lbrt_status put_chain(lb_import *im, size_t slot, const lb_hf_matrix *m, 
 
 static lbrt_status put_scaled(lb_import *im, size_t slot, const lb_hf_matrix *m, lbrt_error *err)
 {
-    const lb_safetensor *t = m->part[LB_HF_WEIGHT], *scale = m->part[LB_HF_SCALE], *any = t ? t : scale;
+    const lb_safetensor *t = m->part[LB_HF_WEIGHT], *rows = m->part[LB_HF_ROW_SIZES], *scale = rows ? rows : m->part[LB_HF_SCALE], *any = t ? t : scale;
+    LB_FAIL_IF(t && !part_type(t), err, LBRT_ERR_UNSUPPORTED, "tensor %.*s has type %s, which holds no weights", part_shown(t), t->name, t->dtype);
     LB_FAIL_IF(!t || !scale, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", part_shown(any), any->name, t ? "weight_scale" : "weight");
     PART_FAIL_IF(t->n_dims != 2, t, "is no matrix");
-    lb_place p = { .kind = LB_PLACE_ROWS, .type = part_type(t), .type_name = part_type(t)->name, .data = t->data, .scale = 1.0f };
+    lb_place p = { .kind = LB_PLACE_ROWS, .type = part_type(t), .type_name = part_type(t)->name, .data = t->data, .scale = rows ? 1.0f / 127.0f : 1.0f };
     LB_TRY(put_scales(scale, t->shape[0], t->shape[1], &p, err));
     return lb_import_put(im, slot, t->name, t->name_bytes, t->shape[0], t->shape[1], &p, err);
 }
 
-lbrt_status lb_hf_matrix_put(lb_import *im, size_t slot, const lb_hf_matrix *m, lbrt_error *err)
+lbrt_status lb_hf_matrix_put(lb_import *im, size_t slot, const lb_hf_matrix *m, const lb_hf_codes *codes, lbrt_error *err)
 {
     const lb_safetensor *const *part = m->part;
+    for (lb_hf_part i = LB_HF_WORDS; i <= LB_HF_STATE; i++) {
+        if (part[i]) {
+            return lb_hf_coded_put(im, slot, m, codes, err);
+        }
+    }
     if (part[LB_HF_VALUES] || part[LB_HF_MASK] || part[LB_HF_SHAPE]) {
         return put_masked(im, slot, m, err);
     }
@@ -195,5 +210,5 @@ lbrt_status lb_hf_matrix_put(lb_import *im, size_t slot, const lb_hf_matrix *m, 
     if (part[LB_HF_OUTER] || part[LB_HF_INNER]) {
         return put_chain(im, slot, m, err);
     }
-    return part[LB_HF_WEIGHT] || part[LB_HF_SCALE] ? put_scaled(im, slot, m, err) : LBRT_OK;
+    return part[LB_HF_WEIGHT] || part[LB_HF_SCALE] || part[LB_HF_ROW_SIZES] ? put_scaled(im, slot, m, err) : LBRT_OK;
 }

@@ -3,6 +3,7 @@
  *   compressed-tensors  NAME.compressed, .bitmask, .shape (sparse-24-bitmask), .row_offsets besides (sparse-bitmask); int8 or fp8 numbers
  *                       with NAME.weight_scale, of a row, of groups of columns, or of all (int-quantized, float-quantized)
  *   SpQR                NAME.dense_weights, .row_offsets, .col_vals, .in_perm: 3 bits, tiles of 16 x 16 (arXiv 2306.03078)
+ *   codes               GPTQ, AWQ, compressed-tensors' pack-quantized, bitsandbytes: lb_hf_coded.c
  *   factors             NAME.ALinear.weight and .BLinear.weight, NAME.1.weight and .0.weight, or, with NAME = X_proj, X_u_proj.weight and
  *                       X_v_proj.weight: outer and inner matrix of a low-rank layer (ASVD, LoRD, SVD-LLM)
  * Parts are kept by the matrix's slot until all tensors were seen; then each matrix is checked as a whole and put.
@@ -23,8 +24,20 @@ typedef enum lb_hf_part {
     LB_HF_ORDER,
     LB_HF_OUTER,
     LB_HF_INNER,
-    LB_HF_WEIGHT, /* int8 or fp8 numbers */
+    LB_HF_WEIGHT, /* int8 or fp8 numbers, or bitsandbytes' nibbles */
     LB_HF_SCALE,
+    LB_HF_WORDS,  /* codes in int32 */
+    LB_HF_ZEROS,
+    LB_HF_SCALES,
+    LB_HF_GROUPS, /* of each column */
+    LB_HF_PACKED, /* codes in int32, compressed-tensors' order */
+    LB_HF_PACKED_ZEROS,
+    LB_HF_SIZES, /* of bitsandbytes' blocks: numbers, or bytes of LB_HF_SECOND times LB_HF_SIZES_OF_SIZES */
+    LB_HF_TABLE,
+    LB_HF_SIZES_OF_SIZES,
+    LB_HF_SECOND,
+    LB_HF_STATE, /* JSON */
+    LB_HF_ROW_SIZES, /* bitsandbytes' int8: 127 times the scale */
     LB_HF_PARTS
 } lb_hf_part;
 
@@ -32,10 +45,20 @@ typedef struct lb_hf_matrix {
     const lb_safetensor *part[LB_HF_PARTS];
 } lb_hf_matrix;
 
+/* What config.json says of codes; all 0: nothing. */
+typedef struct lb_hf_codes {
+    bool awq;           /* else GPTQ */
+    unsigned bits;      /* of both */
+    bool zeros_as_are;  /* GPTQ's second format; in the first zeros are stored less one */
+} lb_hf_codes;
+
 /* True if a tensor is such a part: of which slot, and which. */
 bool lb_hf_part_find(const lb_import *im, const lb_safetensor *t, size_t *slot, lb_hf_part *part);
 
 /* Puts the matrix of a slot, if it has parts. */
-lbrt_status lb_hf_matrix_put(lb_import *im, size_t slot, const lb_hf_matrix *m, lbrt_error *err);
+lbrt_status lb_hf_matrix_put(lb_import *im, size_t slot, const lb_hf_matrix *m, const lb_hf_codes *codes, lbrt_error *err);
+
+/* The same for one of codes (lb_hf_coded.c). */
+lbrt_status lb_hf_coded_put(lb_import *im, size_t slot, const lb_hf_matrix *m, const lb_hf_codes *codes, lbrt_error *err);
 
 #endif /* LB_HF_PARTS_H */

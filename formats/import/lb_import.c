@@ -148,6 +148,11 @@ void lb_import_shape(const lb_import *im, size_t slot, uint64_t *rows, uint64_t 
     *cols = slot_side(&im->source.hparams, slot_describe(slot)->cols);
 }
 
+bool lb_import_refuses(const lb_import *im, size_t slot)
+{
+    return im->rules[slot_describe(slot)->feature] == LB_RULE_ABSENT;
+}
+
 bool lb_import_is_linear(size_t slot)
 {
     return slot_describe(slot)->linear;
@@ -189,6 +194,7 @@ void lb_import_close(lb_source *s)
     lb_free(&a, im->maps, im->n_maps * sizeof *im->maps);
     lb_free(&a, im->slots, im->n_slots * sizeof *im->slots);
     lb_free(&a, im->made, im->n_made * sizeof *im->made);
+    lb_free(&a, im->codes, im->n_codes * sizeof *im->codes);
     lb_free(&a, im->tensors, im->n_tensors * sizeof *im->tensors);
     lb_free(&a, im->places, im->n_tensors * sizeof *im->places);
     lb_free(&a, im, sizeof *im);

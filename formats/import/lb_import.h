@@ -16,7 +16,7 @@
 #include <math.h>
 
 #include "../../runtime/base/lb_os.h"
-#include "lb_ggml_types.h"
+#include "lb_codes.h"
 #include "lb_source.h"
 
 /* Tensors that not every architecture has; by default they may be there or not. */
@@ -48,7 +48,8 @@ typedef enum lb_place_kind {
     LB_PLACE_SPQR,   /* SpQR's tiles of 16 x 16 and a compressed-row matrix of outliers */
     LB_PLACE_CHAIN,  /* a product of two matrices */
     LB_PLACE_TURNED, /* [cols][rows] floats */
-    LB_PLACE_ONES    /* all numbers are `scale`; data is not read */
+    LB_PLACE_ONES,   /* all numbers are `scale`; data is not read */
+    LB_PLACE_CODES   /* lb_codes.h */
 } lb_place_kind;
 
 typedef struct lb_place {
@@ -70,6 +71,7 @@ typedef struct lb_place {
     const lb_ggml_type *scale_type;
     uint64_t n_scales;
     bool one_scale;
+    const lb_codes *codes; /* CODES */
 } lb_place;
 
 typedef struct lb_slot {
@@ -91,6 +93,8 @@ typedef struct lb_import {
     size_t n_tensors;
     float *made; /* numbers that no file has; NULL: none */
     size_t n_made;
+    lb_codes *codes; /* of slots; NULL: none has any */
+    size_t n_codes;
 } lb_import;
 
 /* With room for n_maps maps, all empty. */
@@ -119,6 +123,9 @@ const char *lb_import_slot_name(size_t slot, char *out, size_t cap);
 
 /* What the hyperparameters ask for. */
 void lb_import_shape(const lb_import *im, size_t slot, uint64_t *rows, uint64_t *cols);
+
+/* True for a tensor that the rules say the model has not. */
+bool lb_import_refuses(const lb_import *im, size_t slot);
 
 /* True for a matrix that BitNet models store as ternary codes. */
 bool lb_import_is_linear(size_t slot);

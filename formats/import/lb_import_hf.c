@@ -39,12 +39,20 @@ static bool hf_has(const hf_folder *f, const char *name)
 
 static lbrt_status hf_read_config(hf_folder *f, const lbrt_allocator *a)
 {
-    lb_map map;
+    static const char older[] = "quantize_config.json"; /* of GPTQ, before config.json had it */
+    lb_map map, more = { NULL, 0 };
     LB_TRY(hf_map(f, "config.json", &map));
     lbrt_status status = lb_json_parse((const char *)map.data, map.bytes, a, &f->json, f->err);
-    if (status == LBRT_OK) {
-        status = lb_hf_config_read(lb_json_root(f->json), &f->config, f->err);
+    lb_json_doc *doc = NULL;
+    if (status == LBRT_OK && hf_has(f, older)) {
+        status = hf_map(f, older, &more);
+        status = status == LBRT_OK ? lb_json_parse((const char *)more.data, more.bytes, a, &doc, f->err) : status;
     }
+    if (status == LBRT_OK) {
+        status = lb_hf_config_read(lb_json_root(f->json), doc ? lb_json_root(doc) : NULL, &f->config, f->err);
+    }
+    lb_json_free(doc);
+    lb_map_close(&more);
     lb_map_close(&map);
     return status;
 }
@@ -200,6 +208,18 @@ static lbrt_status hf_keep_part(hf_folder *f, const lb_safetensor *t, size_t slo
     return LBRT_OK;
 }
 
+/* Some that quantize write biases of zeros for layers that have none. */
+static bool hf_is_nothing(const hf_folder *f, const lb_safetensor *t)
+{
+    size_t slot;
+    bool zeros = f->config.codes.bits && hf_ends_with(t, ".bias") && lb_import_find(f->im, LB_DIALECT_HF, t->name, t->name_bytes, &slot) &&
+                 lb_import_refuses(f->im, slot);
+    for (uint64_t i = 0; i < t->bytes && zeros; i++) {
+        zeros = t->data[i] == 0;
+    }
+    return zeros || hf_ends_with(t, ".weight_format"); /* of bitsandbytes: what the type says already */
+}
+
 static lbrt_status hf_put(hf_folder *f, const lb_safetensor *t)
 {
     lb_import *im = f->im;
@@ -212,7 +232,7 @@ static lbrt_status hf_put(hf_folder *f, const lb_safetensor *t)
     if (hf_ends_with(t, "_proj.input_scale") || hf_ends_with(t, "_proj.output_scale")) {
         return LBRT_OK; /* of activations: lbrt has its own */
     }
-    if ((hf_is_scale(t) && hf_is_ternary(f)) || hf_ends_with(t, "rotary_emb.inv_freq")) {
+    if ((hf_is_scale(t) && hf_is_ternary(f)) || hf_ends_with(t, "rotary_emb.inv_freq") || hf_is_nothing(f, t)) {
         return LBRT_OK;
     }
     LB_FAIL_IF(!lb_import_find(im, LB_DIALECT_HF, t->name, t->name_bytes, &slot), f->err,
@@ -277,7 +297,7 @@ static lbrt_status hf_tensors(hf_folder *f)
         }
     }
     for (size_t i = 0; i < f->n_matrices; i++) {
-        LB_TRY(lb_hf_matrix_put(f->im, i, &f->matrices[i], f->err));
+        LB_TRY(lb_hf_matrix_put(f->im, i, &f->matrices[i], &f->config.codes, f->err));
     }
     LB_TRY(lb_hf_config_check(lb_json_root(f->json), f->im, f->err));
     LB_TRY(f->config.yarn.factor != 0.0 ? lb_import_yarn(f->im, &f->config.yarn, f->err) : LBRT_OK);

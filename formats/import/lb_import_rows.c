@@ -54,6 +54,7 @@ static lbrt_status rows_of(const lb_place *p, const lb_source_tensor *t, uint64_
             out[c] = p->scale;
         }
         return LBRT_OK;
+    case LB_PLACE_CODES: lb_codes_rows(p->codes, row, n, out); return LBRT_OK;
     case LB_PLACE_MASKED:
     case LB_PLACE_SPQR:
     case LB_PLACE_CHAIN:

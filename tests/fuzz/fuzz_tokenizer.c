@@ -39,7 +39,7 @@ static lbrt_status fuzz_model_config(const char *text, size_t bytes, const lbrt_
     lbrt_status s = lb_json_parse(text, bytes, a, &doc, err);
     if (s == LBRT_OK) {
         lb_hf_config config;
-        s = lb_hf_config_read(lb_json_root(doc), &config, err);
+        s = lb_hf_config_read(lb_json_root(doc), NULL, &config, err);
         lb_json_free(doc);
     }
     return s;

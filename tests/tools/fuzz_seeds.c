@@ -80,7 +80,7 @@ static void seeds_tokenizer(void)
         lbrt_error err = { LBRT_OK, "" };
         lb_hf_config read;
         mk_config(configs[i][1], configs[i][2], &b);
-        lb_fuzz_check(lb_json_parse((const char *)b.data, b.n, NULL, &doc, &err) == LBRT_OK && lb_hf_config_read(lb_json_root(doc), &read, &err) == LBRT_OK, err.text);
+        lb_fuzz_check(lb_json_parse((const char *)b.data, b.n, NULL, &doc, &err) == LBRT_OK && lb_hf_config_read(lb_json_root(doc), NULL, &read, &err) == LBRT_OK, err.text);
         lb_json_free(doc);
         put("tokenizer", configs[i][0], 6, b.data, b.n);
         mk_free(&b);

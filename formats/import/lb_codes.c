@@ -1,0 +1,95 @@
+#include "lb_codes.h"
+
+enum { CODES_ROWS = 16 };
+
+/* Code i of a stream whose words are `stride` bytes apart */
+static uint32_t code_at(const unsigned char *words, uint64_t stride, uint64_t i, unsigned bits)
+{
+    const uint64_t at = i * bits;
+    const unsigned shift = at % 32;
+    uint32_t v = lb_load_u32(words + at / 32 * stride) >> shift;
+    if (shift + bits > 32) {
+        v |= lb_load_u32(words + (at / 32 + 1) * stride) << (32 - shift);
+    }
+    return v & ((1u << bits) - 1);
+}
+
+/* Row r of `rows` in a line of AWQ's words */
+static uint32_t awq_at(const unsigned char *line, uint64_t r)
+{
+    static const unsigned char nibble[8] = { 0, 4, 1, 5, 2, 6, 3, 7 };
+    return lb_load_u32(line + r / 8 * 4) >> 4 * nibble[r % 8] & 15;
+}
+
+static float codes_zero(const lb_codes *c, uint64_t g, uint64_t r)
+{
+    const unsigned per = 32 / c->bits;
+    const uint32_t middle = 1u << (c->bits - 1), mask = (1u << c->bits) - 1;
+    uint32_t z = middle;
+    if (c->zeros && c->byte_zeros) {
+        return (float)((int)middle + (int8_t)c->zeros[r * c->n_groups + g]);
+    }
+    if (c->zeros && c->kind == LB_CODES_GPTQ) {
+        z = code_at(c->zeros + g * (c->rows * c->bits / 32 * 4), 4, r, c->bits);
+    } else if (c->zeros && c->kind == LB_CODES_AWQ) {
+        z = awq_at(c->zeros + g * (c->rows / 8 * 4), r);
+    } else if (c->zeros) {
+        z = lb_load_u32(c->zeros + (r / per * c->n_groups + g) * 4) >> c->bits * (r % per) & mask;
+    }
+    return (float)(c->one_less && c->zeros ? (z + 1) & mask : z);
+}
+
+static uint32_t codes_code(const lb_codes *c, uint64_t r, uint64_t col)
+{
+    const unsigned per = 32 / c->bits;
+    switch (c->kind) {
+    case LB_CODES_GPTQ: return code_at(c->words + 4 * r, 4 * c->rows, col, c->bits);
+    case LB_CODES_AWQ: return awq_at(c->words + col * (c->rows / 8 * 4), r);
+    default: return lb_load_u32(c->words + (r * ((c->cols + per - 1) / per) + col / per) * 4) >> c->bits * (col % per) & ((1u << c->bits) - 1);
+    }
+}
+
+/* Columns outside: in two of the three kinds rows lie beside each other. */
+static void codes_grouped(const lb_codes *c, uint64_t row, uint64_t n, float *out)
+{
+    float scale[CODES_ROWS], zero[CODES_ROWS];
+    uint64_t known = UINT64_MAX;
+    const uint64_t width = c->cols / c->n_groups;
+    for (uint64_t col = 0; col < c->cols; col++) {
+        const uint64_t g = c->groups ? lb_load_u32(c->groups + 4 * col) : col / width;
+        for (uint64_t r = 0; r < n && g != known; r++) {
+            const uint64_t at = c->kind == LB_CODES_PACKED ? (row + r) * c->n_groups + g : g * c->rows + row + r;
+            c->scale_type->dequantize(c->scales + at * c->scale_type->bytes, &scale[r], 1);
+            zero[r] = codes_zero(c, g, row + r);
+        }
+        known = g;
+        for (uint64_t r = 0; r < n; r++) {
+            out[r * c->cols + col] = scale[r] * ((float)codes_code(c, row + r, col) - zero[r]);
+        }
+    }
+}
+
+static void codes_table(const lb_codes *c, uint64_t first, uint64_t n, float *out)
+{
+    float size = 0.0f;
+    for (uint64_t i = first; i < first + n; i++) {
+        const uint64_t b = i / c->block;
+        if (i == first || i % c->block == 0) {
+            size = c->second ? lb_load_f32(c->second + 4 * c->scales[b]) * lb_load_f32(c->sizes + 4 * (b / c->size_block)) + c->offset
+                             : lb_load_f32(c->scales + 4 * b);
+        }
+        const unsigned code = i % 2 ? c->words[i / 2] & 15u : c->words[i / 2] >> 4;
+        out[i - first] = lb_load_f32(c->table + 4 * code) * size;
+    }
+}
+
+void lb_codes_rows(const lb_codes *c, uint64_t row, uint64_t n, float *out)
+{
+    if (c->kind == LB_CODES_TABLE) {
+        codes_table(c, row * c->cols, n * c->cols, out);
+        return;
+    }
+    for (uint64_t r = 0; r < n; r += CODES_ROWS) {
+        codes_grouped(c, row + r, lb_min(n - r, CODES_ROWS), out + r * c->cols);
+    }
+}

@@ -1,0 +1,42 @@
+/*
+ * Matrices of other people's codes with scales, as GPTQ, AWQ, compressed-tensors and bitsandbytes store them (lb_hf_coded.c says what is what in a folder). Their rows are
+ * read as floats: what lbrt keeps is packed anew.
+ *
+ *   GPTQ    words [cols * bits / 32][rows]: column after column is a stream of bits down the words of a row, lowest first; zeros [groups][rows * bits / 32] a stream along
+ *           the rows; scales [groups][rows]
+ *   AWQ     words [cols][rows / 8]: nibbles 0 to 7 are rows 0, 2, 4, 6, 1, 3, 5, 7 of eight; zeros [groups][rows / 8] the same; scales [groups][rows]
+ *   PACKED  words [rows][cols / (32 / bits), rounded up], codes in order, lowest first; zeros [rows / (32 / bits), rounded up][groups] the same down the rows, or bytes
+ *           [rows][groups]; scales [rows][groups]
+ *           In these a number is scale * (code - zero), zero 2^(bits - 1) if there are none.
+ *   TABLE   nibbles, the high one first, flat over the matrix: the table's number times its block's size
+ */
+#ifndef LB_CODES_H
+#define LB_CODES_H
+
+#include "lb_ggml_types.h"
+
+typedef enum lb_codes_kind { LB_CODES_GPTQ, LB_CODES_AWQ, LB_CODES_PACKED, LB_CODES_TABLE } lb_codes_kind;
+
+typedef struct lb_codes {
+    lb_codes_kind kind;
+    unsigned bits;
+    uint64_t rows, cols;
+    const unsigned char *words;
+    const unsigned char *zeros; /* NULL: none */
+    bool one_less;              /* zeros are stored less one, modulo 2^bits */
+    bool byte_zeros;            /* PACKED: signed bytes, of codes less 2^(bits - 1) */
+    const unsigned char *scales;
+    const lb_ggml_type *scale_type;
+    const unsigned char *groups; /* i32 for each column: its group; NULL: groups of cols / n_groups columns in order */
+    uint64_t n_groups;
+
+    /* TABLE: f32 numbers of the codes; sizes of blocks in scales, as f32, or bytes of a second table times sizes of their own, plus an offset */
+    const unsigned char *table, *second, *sizes;
+    uint64_t block, size_block;
+    float offset;
+} lb_codes;
+
+/* Everything was checked: n rows from `row` on, out [n][cols]. */
+void lb_codes_rows(const lb_codes *c, uint64_t row, uint64_t n, float *out);
+
+#endif /* LB_CODES_H */

@@ -1,0 +1,174 @@
+/*
+ * Matrices of codes in Hugging Face folders, by the names of their tensors (NAME.weight is the matrix):
+ *   GPTQ, AWQ           NAME.qweight, .scales, .qzeros, .g_idx (GPTQ alone)
+ *   compressed-tensors  NAME.weight_packed, .weight_scale, .weight_shape, .weight_zero_point, .weight_g_idx (pack-quantized)
+ *   bitsandbytes        NAME.weight, .weight.absmax, .quant_map, .quant_state.bitsandbytes__nf4 or __fp4, .nested_absmax, .nested_quant_map
+ * lb_codes.h has the layouts.
+ */
+#include "lb_hf_parts.h"
+#include "lb_json.h"
+
+static int coded_shown(const lb_safetensor *t)
+{
+    return (int)lb_min(t->name_bytes, 80);
+}
+
+#define CODED_FAIL_IF(cond, t, text) LB_FAIL_IF(cond, err, LBRT_ERR_FORMAT, "tensor %.*s " text, coded_shown(t), (t)->name)
+
+static uint64_t coded_count(const lb_safetensor *t)
+{
+    return t->shape[0] * t->shape[1] * t->shape[2] * t->shape[3]; /* the file holds them: no overflow */
+}
+
+static bool coded_is(const lb_safetensor *t, const char *dtype, uint64_t rows, uint64_t cols)
+{
+    return strcmp(t->dtype, dtype) == 0 && t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == cols;
+}
+
+/* The slot's codes, to be filled; NULL: no memory */
+static lb_codes *coded_new(lb_import *im, size_t slot)
+{
+    if (!im->codes) {
+        im->codes = (lb_codes *)lb_alloc_zero(&im->a, im->n_slots, sizeof *im->codes);
+        im->n_codes = im->codes ? im->n_slots : 0;
+    }
+    return im->codes ? &im->codes[slot] : NULL;
+}
+
+static lbrt_status coded_place(lb_import *im, size_t slot, const lb_codes *c, const lb_safetensor *t, const char *type_name, lbrt_error *err)
+{
+    const lb_place p = { .kind = LB_PLACE_CODES, .type_name = type_name, .data = c->words, .scale = 1.0f, .codes = c };
+    return lb_import_put(im, slot, t->name, t->name_bytes, c->rows, c->cols, &p, err);
+}
+
+/* Columns' groups: every one must be there */
+static lbrt_status coded_groups(const lb_safetensor *t, lb_codes *c, lbrt_error *err)
+{
+    LB_FAIL_IF(!t && c->cols % c->n_groups != 0, err, LBRT_ERR_FORMAT, "%llu columns are no whole number of %llu groups", (unsigned long long)c->cols,
+               (unsigned long long)c->n_groups);
+    if (!t) {
+        return LBRT_OK;
+    }
+    CODED_FAIL_IF(strcmp(t->dtype, "I32") != 0 || coded_count(t) != c->cols, t, "does not have a number for each column");
+    for (uint64_t i = 0; i < c->cols; i++) {
+        CODED_FAIL_IF(lb_load_u32(t->data + 4 * i) >= c->n_groups, t, "names a group that is not there");
+    }
+    c->groups = t->data;
+    return LBRT_OK;
+}
+
+static lbrt_status put_words(lb_import *im, size_t slot, const lb_hf_matrix *m, const lb_hf_codes *how, lb_codes *c, lbrt_error *err)
+{
+    const lb_safetensor *w = m->part[LB_HF_WORDS], *zeros = m->part[LB_HF_ZEROS], *scales = m->part[LB_HF_SCALES], *groups = m->part[LB_HF_GROUPS];
+    const lb_safetensor *any = w ? w : zeros ? zeros : scales ? scales : groups;
+    LB_FAIL_IF(!w || !scales || !zeros, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", coded_shown(any), any->name,
+               !w ? "qweight" : !scales ? "scales" : "qzeros");
+    LB_FAIL_IF(how->bits == 0, err, LBRT_ERR_FORMAT, "tensor %.*s is of GPTQ or AWQ, of which config.json says nothing", coded_shown(w), w->name);
+    lb_import_shape(im, slot, &c->rows, &c->cols);
+    c->kind = how->awq ? LB_CODES_AWQ : LB_CODES_GPTQ;
+    c->bits = how->bits;
+    c->one_less = !how->awq && !how->zeros_as_are;
+    CODED_FAIL_IF(scales->n_dims != 2 || !scales->type || scales->type->block != 1 || scales->shape[1] != c->rows || scales->shape[0] > c->cols, scales,
+                  "does not hold a scale for each row and group");
+    c->n_groups = scales->shape[0];
+    const uint64_t line = c->rows * c->bits / 32;
+    CODED_FAIL_IF(c->rows * c->bits % 32 != 0 || c->cols * c->bits % 32 != 0 ||
+                      !(how->awq ? coded_is(w, "I32", c->cols, line) : coded_is(w, "I32", c->cols * c->bits / 32, c->rows)),
+                  w, "does not hold the model's matrix in so many bits");
+    CODED_FAIL_IF(!coded_is(zeros, "I32", c->n_groups, line), zeros, "does not hold a zero for each row and group");
+    c->words = w->data;
+    c->zeros = zeros->data;
+    c->scales = scales->data;
+    c->scale_type = scales->type;
+    LB_TRY(coded_groups(groups, c, err));
+    return coded_place(im, slot, c, w, how->awq ? "awq" : "gptq", err);
+}
+
+static lbrt_status put_packed(lb_import *im, size_t slot, const lb_hf_matrix *m, lb_codes *c, lbrt_error *err)
+{
+    const lb_safetensor *w = m->part[LB_HF_PACKED], *scales = m->part[LB_HF_SCALE], *shape = m->part[LB_HF_SHAPE], *zeros = m->part[LB_HF_PACKED_ZEROS];
+    const lb_safetensor *any = w ? w : zeros ? zeros : m->part[LB_HF_GROUPS];
+    LB_FAIL_IF(!w || !scales || !shape, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", coded_shown(any), any->name,
+               !w ? "weight_packed" : !scales ? "weight_scale" : "weight_shape");
+    const bool wide = strcmp(shape->dtype, "I64") == 0;
+    CODED_FAIL_IF((!wide && strcmp(shape->dtype, "I32") != 0) || coded_count(shape) != 2, shape, "is no shape of a matrix");
+    c->kind = LB_CODES_PACKED;
+    c->rows = wide ? lb_load_u64(shape->data) : lb_load_u32(shape->data);
+    c->cols = wide ? lb_load_u64(shape->data + 8) : lb_load_u32(shape->data + 4);
+    CODED_FAIL_IF(c->rows == 0 || c->cols == 0 || c->rows > 1u << 28 || c->cols > 1u << 28, shape, "has an impossible shape");
+    static const unsigned widths[] = { 2, 3, 4, 5, 6, 8 };
+    for (size_t i = 0; i < sizeof widths / sizeof widths[0] && c->bits == 0; i++) { /* the only width with so many words */
+        const uint64_t per = 32 / widths[i];
+        c->bits = coded_is(w, "I32", c->rows, (c->cols + per - 1) / per) ? widths[i] : 0;
+    }
+    CODED_FAIL_IF(c->bits == 0, w, "does not fit the shape");
+    CODED_FAIL_IF(!scales->type || scales->type->block != 1 || coded_count(scales) % c->rows != 0 || coded_count(scales) / c->rows > c->cols, scales,
+                  "does not hold a scale for each row and group");
+    c->n_groups = coded_count(scales) / c->rows;
+    c->words = w->data;
+    c->scales = scales->data;
+    c->scale_type = scales->type;
+    if (zeros) {
+        const uint64_t per = 32 / c->bits;
+        c->byte_zeros = strcmp(zeros->dtype, "I8") == 0;
+        CODED_FAIL_IF(!(c->byte_zeros ? coded_is(zeros, "I8", c->rows, c->n_groups) : coded_is(zeros, "I32", (c->rows + per - 1) / per, c->n_groups)), zeros,
+                      "does not hold a zero for each row and group");
+        c->zeros = zeros->data;
+    }
+    LB_TRY(coded_groups(m->part[LB_HF_GROUPS], c, err));
+    return coded_place(im, slot, c, w, "packed", err);
+}
+
+/* What the JSON says: {"quant_type", "blocksize", "shape", and of nested ones "nested_blocksize", "nested_offset"} */
+static lbrt_status read_state(lb_import *im, const lb_safetensor *t, lb_codes *c, lbrt_error *err)
+{
+    lb_json_doc *doc = NULL;
+    CODED_FAIL_IF(strcmp(t->dtype, "U8") != 0, t, "is no text");
+    LB_TRY(lb_json_parse((const char *)t->data, (size_t)t->bytes, &im->a, &doc, err));
+    const lb_json *root = lb_json_root(doc), *shape = lb_json_get(root, "shape");
+    const bool good = lb_json_uint(lb_json_get(root, "blocksize"), 1u << 20, &c->block) && c->block > 0 && shape && shape->type == LB_JSON_ARRAY && shape->child &&
+                      lb_json_uint(shape->child, 1u << 28, &c->rows) && c->rows > 0 && lb_json_uint(shape->child->next, 1u << 28, &c->cols) && c->cols > 0 &&
+                      (!c->second || (lb_json_uint(lb_json_get(root, "nested_blocksize"), 1u << 20, &c->size_block) && c->size_block > 0));
+    const double offset = lb_json_number(lb_json_get(root, "nested_offset"), 0.0);
+    c->offset = fabs(offset) < 1e30 ? (float)offset : 0.0f;
+    lb_json_free(doc);
+    CODED_FAIL_IF(!good, t, "does not say shape and blocks");
+    return LBRT_OK;
+}
+
+static lbrt_status put_table(lb_import *im, size_t slot, const lb_hf_matrix *m, lb_codes *c, lbrt_error *err)
+{
+    const lb_safetensor *w = m->part[LB_HF_WEIGHT], *sizes = m->part[LB_HF_SIZES], *table = m->part[LB_HF_TABLE], *state = m->part[LB_HF_STATE];
+    const lb_safetensor *more = m->part[LB_HF_SIZES_OF_SIZES], *second = m->part[LB_HF_SECOND], *any = w ? w : sizes ? sizes : table ? table : state ? state : more;
+    any = any ? any : second;
+    LB_FAIL_IF(!w || !sizes || !table || !state || !more != !second, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", coded_shown(any), any->name,
+               !w ? "weight" : !sizes ? "absmax" : !table ? "quant_map" : !state ? "quant_state" : more ? "nested_quant_map" : "nested_absmax");
+    c->kind = LB_CODES_TABLE;
+    c->second = second ? second->data : NULL;
+    LB_TRY(read_state(im, state, c, err));
+    const uint64_t n = c->rows * c->cols, blocks = (n + c->block - 1) / c->block;
+    CODED_FAIL_IF(strcmp(w->dtype, "U8") != 0 || coded_count(w) != (n + 1) / 2, w, "does not hold so many nibbles");
+    CODED_FAIL_IF(strcmp(table->dtype, "F32") != 0 || coded_count(table) != 16, table, "is no table of 16 numbers");
+    CODED_FAIL_IF(coded_count(sizes) != blocks || strcmp(sizes->dtype, second ? "U8" : "F32") != 0, sizes, "does not hold a size for each block");
+    CODED_FAIL_IF(second && (strcmp(second->dtype, "F32") != 0 || coded_count(second) != 256), second, "is no table of 256 numbers");
+    CODED_FAIL_IF(second && (strcmp(more->dtype, "F32") != 0 || coded_count(more) != (blocks + c->size_block - 1) / c->size_block), more,
+                  "does not hold a size for each block of sizes");
+    c->words = w->data;
+    c->scales = sizes->data;
+    c->table = table->data;
+    c->sizes = second ? more->data : NULL;
+    return coded_place(im, slot, c, w, "nf4", err);
+}
+
+lbrt_status lb_hf_coded_put(lb_import *im, size_t slot, const lb_hf_matrix *m, const lb_hf_codes *codes, lbrt_error *err)
+{
+    lb_codes *c = coded_new(im, slot);
+    LB_FAIL_IF(!c, err, LBRT_ERR_MEMORY, "out of memory");
+    if (m->part[LB_HF_WORDS] || m->part[LB_HF_ZEROS] || m->part[LB_HF_SCALES]) {
+        return put_words(im, slot, m, codes, c, err);
+    }
+    if (m->part[LB_HF_PACKED] || m->part[LB_HF_PACKED_ZEROS] || m->part[LB_HF_GROUPS]) {
+        return put_packed(im, slot, m, c, err);
+    }
+    return put_table(im, slot, m, c, err);
+}

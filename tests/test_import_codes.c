@@ -1,0 +1,330 @@
+/*
+ * Matrices of other people's codes (formats/import/lb_codes.h): GPTQ in all widths, orders and both forms of zeros, AWQ, compressed-tensors' packed words, bitsandbytes' nibbles
+ * and int8. One matrix of a tiny model is packed here by the formats' definitions, code by code; what the source gives must be scale * (code - zero). Then what is wrong.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../kernels/lb_math.h"
+#include "import_matrix.h"
+#include "lb_test.h"
+
+void test_import_codes(void);
+
+enum { IC_GROUPS = 4, IC_WORDS = IP_ROWS * IP_COLS };
+
+typedef struct ic_matrix {
+    unsigned bits;
+    uint32_t code[IP_ROWS][IP_COLS], zero[IC_GROUPS][IP_ROWS];
+    uint16_t scale[IC_GROUPS][IP_ROWS];
+    uint32_t group[IP_COLS];
+    float want[IP_ROWS * IP_COLS];
+} ic_matrix;
+
+/* order 0: groups one after the other; 1: any column in any group */
+static void ic_make(ic_matrix *m, unsigned bits, bool order, bool zeros)
+{
+    memset(m, 0, sizeof *m);
+    m->bits = bits;
+    for (size_t g = 0; g < IC_GROUPS; g++) {
+        for (size_t r = 0; r < IP_ROWS; r++) {
+            m->zero[g][r] = zeros ? (uint32_t)(lb_test_random() % (1u << bits)) : 1u << (bits - 1);
+            m->scale[g][r] = lb_f32_to_f16(0.01f + (float)(lb_test_random() % 1000) / 1000.0f);
+        }
+    }
+    for (size_t c = 0; c < IP_COLS; c++) {
+        m->group[c] = order ? (uint32_t)(lb_test_random() % IC_GROUPS) : (uint32_t)(c / (IP_COLS / IC_GROUPS));
+        for (size_t r = 0; r < IP_ROWS; r++) {
+            const uint32_t g = m->group[c];
+            m->code[r][c] = (uint32_t)(lb_test_random() % (1u << bits));
+            m->want[r * IP_COLS + c] = lb_f16_to_f32(m->scale[g][r]) * (float)((int)m->code[r][c] - (int)m->zero[g][r]);
+        }
+    }
+}
+
+/* A bit at a time: bit b of number i of a stream whose words are `stride` apart */
+static void ic_stream(uint32_t *words, size_t stride, size_t i, unsigned bits, uint32_t v)
+{
+    for (unsigned b = 0; b < bits; b++) {
+        const size_t at = i * bits + b;
+        words[at / 32 * stride] |= (v >> b & 1) << at % 32;
+    }
+}
+
+typedef struct ic_gptq {
+    uint32_t words[IC_WORDS], zeros[IC_WORDS];
+    char shape[3][32];
+} ic_gptq;
+
+static void ic_pack_gptq(ic_gptq *p, const ic_matrix *m, bool second)
+{
+    memset(p, 0, sizeof *p);
+    const uint32_t mask = (1u << m->bits) - 1;
+    for (size_t r = 0; r < IP_ROWS; r++) {
+        for (size_t c = 0; c < IP_COLS; c++) {
+            ic_stream(p->words + r, IP_ROWS, c, m->bits, m->code[r][c]);
+        }
+        for (size_t g = 0; g < IC_GROUPS; g++) {
+            ic_stream(p->zeros + g * (IP_ROWS * m->bits / 32), 1, r, m->bits, second ? m->zero[g][r] : (m->zero[g][r] - 1) & mask);
+        }
+    }
+    snprintf(p->shape[0], sizeof p->shape[0], "%u,%u", IP_COLS * m->bits / 32, IP_ROWS);
+    snprintf(p->shape[1], sizeof p->shape[1], "%d,%u", (int)IC_GROUPS, IP_ROWS * m->bits / 32);
+    snprintf(p->shape[2], sizeof p->shape[2], "%d,%d", (int)IC_GROUPS, (int)IP_ROWS);
+}
+
+static void ic_put_gptq(mk_safetensors *s, const ic_gptq *p, const ic_matrix *m, bool groups)
+{
+    ip_begin(s);
+    ip_put(s, ".qweight", "I32", p->shape[0], p->words, IP_COLS * IP_ROWS * m->bits / 8);
+    ip_put(s, ".qzeros", "I32", p->shape[1], p->zeros, IC_GROUPS * IP_ROWS * m->bits / 8);
+    ip_put(s, ".scales", "F16", p->shape[2], m->scale, sizeof m->scale);
+    if (groups) {
+        ip_put(s, ".g_idx", "I32", "64", m->group, sizeof m->group);
+    }
+}
+
+static void ic_test_gptq(void)
+{
+    static const unsigned widths[] = { 2, 3, 4, 8 };
+    static ic_matrix m;
+    static ic_gptq p;
+    mk_safetensors s;
+    char config[256];
+    for (size_t i = 0; i < 16; i++) {
+        const bool order = i & 1, second = i & 2;
+        lb_test_case("GPTQ: %u bits, %s, %s", widths[i / 4], order ? "columns in any group" : "groups in order", second ? "zeros as they are" : "zeros less one");
+        ic_make(&m, widths[i / 4], order, true);
+        ic_pack_gptq(&p, &m, second);
+        ic_put_gptq(&s, &p, &m, order);
+        snprintf(config, sizeof config, "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":%u,\"group_size\":16,\"checkpoint_format\":%s}", m.bits,
+                 second ? "\"gptq_v2\"" : i < 8 ? "null" : "\"gptq\"");
+        ip_compare(&s, config, m.want, 0.0f);
+    }
+
+    lb_test_case("GPTQ: quantize_config.json, biases of zeros");
+    ic_make(&m, 4, false, true);
+    ic_pack_gptq(&p, &m, false);
+    ic_put_gptq(&s, &p, &m, true);
+    static const float zeros[IP_ROWS];
+    ip_put(&s, ".bias", "F32", "32", zeros, sizeof zeros);
+    char path[400];
+    snprintf(path, sizeof path, "%s/quantize_config.json", lb_test_temp("parts"));
+    mk_write(path, "{\"bits\":4,\"group_size\":16}", 26);
+    ip_compare(&s, "\"torch_dtype\":\"float16\"", m.want, 0.0f);
+    remove(path);
+
+    static const char four[] = "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4}";
+    lb_test_case("GPTQ: what is wrong");
+    ic_put_gptq(&s, &p, &m, true);
+    ip_refused(&s, "\"torch_dtype\":\"float16\"", "config.json says nothing");
+    ic_put_gptq(&s, &p, &m, true);
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":8}", "in so many bits");
+    ic_put_gptq(&s, &p, &m, false);
+    ip_put(&s, ".bias", "F32", "32", m.want, 128);
+    ip_refused(&s, four, "down_proj.bias");
+    ip_begin(&s);
+    ip_put(&s, ".qweight", "I32", p.shape[0], p.words, IP_COLS * IP_ROWS / 2);
+    ip_refused(&s, four, "lacks its scales");
+    ip_begin(&s);
+    ip_put(&s, ".scales", "F16", p.shape[2], m.scale, sizeof m.scale);
+    ip_refused(&s, four, "lacks its qweight");
+    m.group[9] = IC_GROUPS;
+    ic_put_gptq(&s, &p, &m, true);
+    ip_refused(&s, four, "names a group that is not there");
+    m.group[9] = UINT32_MAX;
+    ic_put_gptq(&s, &p, &m, true);
+    ip_refused(&s, four, "names a group that is not there");
+    ip_begin(&s);
+    ip_put(&s, ".qweight", "I32", p.shape[0], p.words, IP_COLS * IP_ROWS / 2);
+    ip_put(&s, ".qzeros", "I32", "4,2", p.zeros, 32);
+    ip_put(&s, ".scales", "F16", p.shape[2], m.scale, sizeof m.scale);
+    ip_refused(&s, four, "a zero for each row and group");
+    ip_begin(&s);
+    ip_put(&s, ".qweight", "I32", p.shape[0], p.words, IP_COLS * IP_ROWS / 2);
+    ip_put(&s, ".qzeros", "I32", "3,4", p.zeros, 48);
+    ip_put(&s, ".scales", "F16", "3,32", m.scale, 3 * 64);
+    ip_refused(&s, four, "no whole number of 3 groups");
+}
+
+static void ic_test_awq(void)
+{
+    static ic_matrix m;
+    static uint32_t words[IP_COLS][IP_ROWS / 8], zeros[IC_GROUPS][IP_ROWS / 8];
+    static const unsigned row_of[8] = { 0, 2, 4, 6, 1, 3, 5, 7 }; /* which nibbles 0 to 7 are */
+    mk_safetensors s;
+    for (int old = 0; old < 2; old++) {
+        lb_test_case("AWQ, %s", old ? "w_bit" : "bits");
+        ic_make(&m, 4, false, true);
+        memset(words, 0, sizeof words);
+        memset(zeros, 0, sizeof zeros);
+        for (unsigned i = 0; i < 8; i++) {
+            for (size_t r = 0; r < IP_ROWS / 8; r++) {
+                for (size_t c = 0; c < IP_COLS; c++) {
+                    words[c][r] |= m.code[8 * r + row_of[i]][c] << 4 * i;
+                }
+                for (size_t g = 0; g < IC_GROUPS; g++) {
+                    zeros[g][r] |= m.zero[g][8 * r + row_of[i]] << 4 * i;
+                }
+            }
+        }
+        ip_begin(&s);
+        ip_put(&s, ".qweight", "I32", "64,4", words, sizeof words);
+        ip_put(&s, ".qzeros", "I32", "4,4", zeros, sizeof zeros);
+        ip_put(&s, ".scales", "F16", "4,32", m.scale, sizeof m.scale);
+        ip_compare(&s, old ? "\"quantization_config\":{\"quant_method\":\"awq\",\"w_bit\":4}"
+                           : "\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4,\"group_size\":16,\"version\":\"gemm\",\"zero_point\":true}",
+                   m.want, 0.0f);
+    }
+    lb_test_case("AWQ: words in GPTQ's order");
+    ip_begin(&s);
+    ip_put(&s, ".qweight", "I32", "8,32", words, sizeof words);
+    ip_put(&s, ".qzeros", "I32", "4,4", zeros, sizeof zeros);
+    ip_put(&s, ".scales", "F16", "4,32", m.scale, sizeof m.scale);
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4}", "in so many bits");
+}
+
+/* zeros 0: none, 1: packed, 2: bytes */
+static void ic_put_packed(mk_safetensors *s, const ic_matrix *m, int zeros, bool order, int64_t rows)
+{
+    static uint32_t words[IC_WORDS], packed[IC_WORDS];
+    static unsigned char bytes[IP_ROWS][IC_GROUPS];
+    static uint16_t scales[IP_ROWS][IC_GROUPS];
+    const size_t per = 32 / m->bits, line = (IP_COLS + per - 1) / per, lines = (IP_ROWS + per - 1) / per;
+    const int64_t shape[2] = { rows, IP_COLS };
+    char text[32];
+    memset(words, 0, sizeof words);
+    memset(packed, 0, sizeof packed);
+    for (size_t r = 0; r < IP_ROWS; r++) {
+        for (size_t c = 0; c < IP_COLS; c++) {
+            words[r * line + c / per] |= m->code[r][c] << m->bits * (c % per);
+        }
+        for (size_t g = 0; g < IC_GROUPS; g++) {
+            packed[r / per * IC_GROUPS + g] |= m->zero[g][r] << m->bits * (r % per);
+            bytes[r][g] = (unsigned char)((int)m->zero[g][r] - (1 << (m->bits - 1)));
+            scales[r][g] = m->scale[g][r];
+        }
+    }
+    ip_begin(s);
+    snprintf(text, sizeof text, "32,%zu", line);
+    ip_put(s, ".weight_packed", "I32", text, words, IP_ROWS * line * 4);
+    ip_put(s, ".weight_scale", "F16", "32,4", scales, sizeof scales);
+    ip_put(s, ".weight_shape", "I64", "2", shape, sizeof shape);
+    if (zeros == 1) {
+        snprintf(text, sizeof text, "%zu,4", lines);
+        ip_put(s, ".weight_zero_point", "I32", text, packed, lines * IC_GROUPS * 4);
+    } else if (zeros == 2) {
+        ip_put(s, ".weight_zero_point", "I8", "32,4", bytes, sizeof bytes);
+    }
+    if (order) {
+        ip_put(s, ".weight_g_idx", "I32", "64", m->group, sizeof m->group);
+    }
+}
+
+static void ic_test_packed(void)
+{
+    static const char config[] = "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"pack-quantized\"}";
+    static const unsigned widths[] = { 2, 3, 4, 8 };
+    static ic_matrix m;
+    mk_safetensors s;
+    for (size_t i = 0; i < 24; i++) {
+        const int zeros = (int)(i % 3);
+        const bool order = i / 3 % 2;
+        lb_test_case("compressed-tensors, packed: %u bits, zeros %d, %s", widths[i / 6], zeros, order ? "columns in any group" : "groups in order");
+        ic_make(&m, widths[i / 6], order, zeros != 0);
+        ic_put_packed(&s, &m, zeros, order, IP_ROWS);
+        ip_compare(&s, config, m.want, 0.0f);
+    }
+    lb_test_case("compressed-tensors, packed: what is wrong");
+    ic_put_packed(&s, &m, 1, false, IP_ROWS + 1);
+    ip_refused(&s, config, "does not fit the shape");
+    ic_put_packed(&s, &m, 1, false, 0);
+    ip_refused(&s, config, "has an impossible shape");
+    ip_begin(&s);
+    ip_put(&s, ".weight_packed", "I32", "32,8", m.code, 1024);
+    ip_refused(&s, config, "lacks its weight_scale");
+}
+
+/* nested: sizes are bytes, of a table of 256, times a size for 8 of them, plus an offset */
+static void ic_test_table(bool nested)
+{
+    enum { N = IP_ROWS * IP_COLS, BLOCK = 32, BLOCKS = N / BLOCK, SIZE_BLOCK = 8 };
+    static unsigned char nibbles[N / 2], bytes[BLOCKS];
+    static float sizes[BLOCKS], table[16], second[256], more[BLOCKS / SIZE_BLOCK], want[N];
+    lb_test_case("bitsandbytes: a table of 16, %s", nested ? "sizes quantized again" : "sizes in floats");
+    for (size_t i = 0; i < 256; i++) {
+        second[i] = (float)i / 255.0f - 0.25f;
+        table[i % 16] = (float)(int)(i % 16) / 8.0f - 1.0f;
+    }
+    for (size_t b = 0; b < BLOCKS; b++) {
+        bytes[b] = (unsigned char)lb_test_random();
+        more[b / SIZE_BLOCK] = 0.5f + (float)(b / SIZE_BLOCK);
+        sizes[b] = nested ? second[bytes[b]] * more[b / SIZE_BLOCK] + 0.125f : 0.1f * (float)(b + 1);
+    }
+    for (size_t i = 0; i < N; i++) {
+        const unsigned code = (unsigned)(lb_test_random() % 16);
+        nibbles[i / 2] = (unsigned char)(i % 2 ? nibbles[i / 2] | code : code << 4);
+        want[i] = table[code] * sizes[i / BLOCK];
+    }
+    static const char states[2][160] = {
+        "{\"quant_type\":\"nf4\",\"blocksize\":32,\"dtype\":\"bfloat16\",\"shape\":[32,64]}",
+        "{\"quant_type\":\"nf4\",\"blocksize\":32,\"shape\":[32,64],\"nested_blocksize\":8,\"nested_dtype\":\"float32\",\"nested_offset\":0.125}"
+    };
+    static const char config[] = "\"quantization_config\":{\"quant_method\":\"bitsandbytes\",\"load_in_4bit\":true}";
+    mk_safetensors s;
+    for (int wrong = 0; wrong < 4; wrong++) { /* nothing; too few nibbles; another table; no state */
+        ip_begin(&s);
+        char shape[32];
+        ip_put(&s, ".weight", "U8", wrong == 1 ? "512,1" : "1024,1", nibbles, wrong == 1 ? 512 : N / 2);
+        if (nested) {
+            ip_put(&s, ".weight.absmax", "U8", "64", bytes, sizeof bytes);
+            ip_put(&s, ".weight.nested_absmax", "F32", "8", more, sizeof more);
+            ip_put(&s, ".weight.nested_quant_map", "F32", "256", second, sizeof second);
+        } else {
+            ip_put(&s, ".weight.absmax", "F32", "64", sizes, sizeof sizes);
+        }
+        ip_put(&s, ".weight.quant_map", "F32", wrong == 2 ? "8" : "16", table, wrong == 2 ? 32 : 64);
+        if (wrong != 3) {
+            snprintf(shape, sizeof shape, "%zu", strlen(states[nested]));
+            ip_put(&s, ".weight.quant_state.bitsandbytes__nf4", "U8", shape, states[nested], strlen(states[nested]));
+        }
+        if (wrong == 0) {
+            ip_compare(&s, config, want, 1e-6f);
+        } else {
+            ip_refused(&s, config, wrong == 1 ? "so many nibbles" : wrong == 2 ? "no table of 16" : "lacks its quant_state");
+        }
+    }
+}
+
+static void ic_test_int8(void)
+{
+    static signed char codes[IP_ROWS][IP_COLS];
+    static float sizes[IP_ROWS], want[IP_ROWS * IP_COLS];
+    const unsigned char form = 0;
+    lb_test_case("bitsandbytes: int8 with a size for each row");
+    for (size_t r = 0; r < IP_ROWS; r++) {
+        sizes[r] = 0.5f + (float)r;
+        for (size_t c = 0; c < IP_COLS; c++) {
+            codes[r][c] = (signed char)(lb_test_random() % 255 - 127);
+            want[r * IP_COLS + c] = (float)codes[r][c] * sizes[r] / 127.0f;
+        }
+    }
+    mk_safetensors s;
+    ip_begin(&s);
+    ip_put(&s, ".weight", "I8", "32,64", codes, sizeof codes);
+    ip_put(&s, ".SCB", "F32", "32", sizes, sizeof sizes);
+    ip_put(&s, ".weight_format", "U8", "", &form, 1);
+    ip_compare(&s, "\"quantization_config\":{\"quant_method\":\"bitsandbytes\",\"load_in_8bit\":true}", want, 1e-6f);
+}
+
+void test_import_codes(void)
+{
+    ic_test_gptq();
+    ic_test_awq();
+    ic_test_packed();
+    ic_test_table(false);
+    ic_test_table(true);
+    ic_test_int8();
+}
