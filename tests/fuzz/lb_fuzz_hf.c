@@ -49,6 +49,12 @@ static const struct {
     [LB_FUZZ_HF_ADAPTER] = { LB_FUZZ_HF_LORA, "{\"peft_type\":\"LORA\",\"lora_alpha\":4}" },
     [LB_FUZZ_HF_ADAPTER_STABILIZED] = { LB_FUZZ_HF_LORA, "{\"peft_type\":\"LORA\",\"lora_alpha\":4,\"use_rslora\":true,\"bias\":\"none\"}" },
     [LB_FUZZ_HF_ADAPTER_CONFIG] = { LB_FUZZ_HF_LORA_CONFIG, "{}" },
+    [LB_FUZZ_HF_GPTQ] = { LB_FUZZ_HF_WEIGHTS, LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4}" },
+    [LB_FUZZ_HF_GPTQ_SECOND] = { LB_FUZZ_HF_WEIGHTS,
+                                 LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":2,\"checkpoint_format\":\"gptq_v2\"}" },
+    [LB_FUZZ_HF_AWQ] = { LB_FUZZ_HF_WEIGHTS, LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4}" },
+    [LB_FUZZ_HF_PACKED] = { LB_FUZZ_HF_WEIGHTS, PACKED("pack-quantized", "dense") },
+    [LB_FUZZ_HF_BITSANDBYTES] = { LB_FUZZ_HF_WEIGHTS, LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"bitsandbytes\"}" },
 };
 
 lb_fuzz_hf_input lb_fuzz_hf_input_of(lb_fuzz_hf_kind kind)

@@ -230,6 +230,65 @@ static void seeds_st_parts(void)
     end_st(&s, LB_FUZZ_HF_CONVERT + LB_FUZZ_HF_LLAMA, "factors");
 }
 
+/* Matrices of codes: words of anything are codes. */
+static void seeds_st_codes(void)
+{
+    static const uint32_t words[32] = { 0x76543210, 0xfedcba98, 0x01234567, 0x89abcdef, 0x11111111, 0x22222222, 0x88888888, 0x77777777 };
+    static const uint16_t scales[32] = { 0x3c00, 0x3800, 0x3400, 0x3000, 0x3c00, 0x3c00, 0x3c00, 0x3c00, 0x2c00, 0x2c00, 0x3c00, 0x3c00, 0x3c00, 0x3c00, 0x3c00, 0x3c00,
+                                         0x3c00, 0x3800, 0x3400, 0x3000, 0x3c00, 0x3c00, 0x3c00, 0x3c00, 0x2c00, 0x2c00, 0x3c00, 0x3c00, 0x3c00, 0x3c00, 0x3c00, 0x3c00 };
+    static const int32_t groups[16] = { 0, 1, 0, 1, 1, 1, 1, 0, 0, 0, 0, 0, 1, 1, 0, 1 };
+    static const float numbers[256] = { -1, -0.5f, 0, 0.5f, 1 };
+    static const int64_t shape[2] = { 16, 16 };
+    mk_safetensors s;
+    for (int kind = LB_FUZZ_HF_GPTQ; kind <= LB_FUZZ_HF_GPTQ_SECOND; kind++) {
+        const bool second = kind == LB_FUZZ_HF_GPTQ_SECOND;
+        begin_model(&s, "BF16", "mlp.down_proj");
+        mk_st_tensor(&s, DOWN ".qweight", "I32", second ? "1,16" : "2,16", words, second ? 64 : 128);
+        mk_st_tensor(&s, DOWN ".qzeros", "I32", second ? "2,1" : "2,2", words, second ? 8 : 16);
+        mk_st_tensor(&s, DOWN ".scales", "F16", "2,16", scales, 64);
+        mk_st_tensor(&s, DOWN ".g_idx", "I32", "16", groups, sizeof groups);
+        mk_st_tensor(&s, DOWN ".bias", "F16", "2", "\0\0\0", 4);
+        end_st(&s, kind + (second ? 0 : LB_FUZZ_HF_CONVERT), second ? "gptq-second" : "gptq");
+    }
+    begin_model(&s, "BF16", "mlp.down_proj");
+    mk_st_tensor(&s, DOWN ".qweight", "I32", "16,2", words, 128);
+    mk_st_tensor(&s, DOWN ".qzeros", "I32", "2,2", words, 16);
+    mk_st_tensor(&s, DOWN ".scales", "F16", "2,16", scales, 64);
+    end_st(&s, LB_FUZZ_HF_AWQ, "awq");
+    for (int bytes = 0; bytes < 2; bytes++) {
+        begin_model(&s, "BF16", "mlp.down_proj");
+        mk_st_tensor(&s, DOWN ".weight_packed", "I32", "16,2", words, 128);
+        mk_st_tensor(&s, DOWN ".weight_scale", "F16", "16,2", scales, 64);
+        mk_st_tensor(&s, DOWN ".weight_shape", "I64", "2", shape, sizeof shape);
+        mk_st_tensor(&s, DOWN ".weight_zero_point", bytes ? "I8" : "I32", bytes ? "16,2" : "2,2", words, bytes ? 32 : 16);
+        if (bytes) {
+            mk_st_tensor(&s, DOWN ".weight_g_idx", "I32", "16", groups, sizeof groups);
+        }
+        end_st(&s, LB_FUZZ_HF_PACKED, bytes ? "packed-bytes" : "packed");
+    }
+    for (int nested = 0; nested < 2; nested++) {
+        static const char *const states[] = { "{\"blocksize\":64,\"shape\":[16,16]}",
+                                              "{\"blocksize\":64,\"shape\":[16,16],\"nested_blocksize\":4,\"nested_offset\":0.5}" };
+        char length[16];
+        snprintf(length, sizeof length, "%u", (unsigned)strlen(states[nested]));
+        begin_model(&s, "BF16", "mlp.down_proj");
+        mk_st_tensor(&s, DOWN ".weight", "U8", "128,1", words, 128);
+        mk_st_tensor(&s, DOWN ".weight.quant_map", "F32", "16", numbers, 64);
+        mk_st_tensor(&s, DOWN ".weight.absmax", nested ? "U8" : "F32", "4", numbers, nested ? 4 : 16);
+        mk_st_tensor(&s, DOWN ".weight.quant_state.bitsandbytes__nf4", "U8", length, states[nested], strlen(states[nested]));
+        if (nested) {
+            mk_st_tensor(&s, DOWN ".weight.nested_absmax", "F32", "1", numbers, 4);
+            mk_st_tensor(&s, DOWN ".weight.nested_quant_map", "F32", "256", numbers, sizeof numbers);
+        }
+        end_st(&s, LB_FUZZ_HF_BITSANDBYTES, nested ? "nf4-nested" : "nf4");
+    }
+    begin_model(&s, "BF16", "mlp.down_proj");
+    mk_st_tensor(&s, DOWN ".weight", "I8", "16,16", numbers, 256);
+    mk_st_tensor(&s, DOWN ".SCB", "F32", "16", numbers, 64);
+    mk_st_tensor(&s, DOWN ".weight_format", "U8", "", "", 1);
+    end_st(&s, LB_FUZZ_HF_BITSANDBYTES, "bitsandbytes-int8");
+}
+
 /* Of other files of the folder. */
 static void seeds_st_folder(void)
 {
@@ -288,5 +347,6 @@ void seeds_safetensors(void)
     seeds_st_bitnet();
     seeds_st_unequal();
     seeds_st_parts();
+    seeds_st_codes();
     seeds_st_folder();
 }
