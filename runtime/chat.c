@@ -216,6 +216,9 @@ static lbrt_token *format_history(const chat_state *c, const chat_history *h, si
 
 static void history_drop(chat_history *h, size_t at, size_t n)
 {
+    if (n == 0) { /* there may be no messages at all */
+        return;
+    }
     for (size_t i = at; i < at + n; i++) {
         free((void *)(uintptr_t)h->messages[i].content);
     }
