@@ -319,8 +319,49 @@ static void ic_test_int8(void)
     ip_compare(&s, "\"quantization_config\":{\"quant_method\":\"bitsandbytes\",\"load_in_8bit\":true}", want, 1e-6f);
 }
 
+static void ic_test_fp8(void)
+{
+    static unsigned char codes[IP_ROWS][IP_COLS];
+    static float scales[3][4], want[IP_ROWS * IP_COLS];
+    mk_safetensors s;
+    for (int given = 0; given < 2; given++) {
+        lb_test_case("fp8 with scales of squares, %s", given ? "16 wide" : "as wide as the usual ones");
+        const size_t side = given ? 16 : 128;
+        for (size_t i = 0; i < 12; i++) {
+            scales[i / 4][i % 4] = 0.25f + (float)i;
+        }
+        for (size_t r = 0; r < IP_ROWS; r++) {
+            for (size_t c = 0; c < IP_COLS; c++) {
+                const unsigned e = (unsigned)(lb_test_random() % 15), f = (unsigned)(lb_test_random() % 8), minus = (unsigned)(lb_test_random() % 2);
+                codes[r][c] = (unsigned char)(minus << 7 | e << 3 | f);
+                const float size = e ? ldexpf(1.0f + (float)f / 8.0f, (int)e - 7) : ldexpf((float)f / 8.0f, -6);
+                want[r * IP_COLS + c] = (minus ? -size : size) * scales[r / side][c / side];
+            }
+        }
+        ip_begin(&s);
+        ip_put(&s, ".weight", "F8_E4M3", "32,64", codes, sizeof codes);
+        ip_put(&s, ".weight_scale_inv", "F32", given ? "2,4" : "1,1", scales, given ? 32 : 4);
+        const char *config = given ? "\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[16,16]}"
+                                   : "\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":null}";
+        if (given) {
+            ip_compare(&s, config, want, 0.0f);
+        } else { /* a square of 128 is wider than the matrix, which the models that have them do not have */
+            ip_refused(&s, config, "a scale for each square");
+        }
+    }
+    lb_test_case("fp8: what is wrong");
+    ip_begin(&s);
+    ip_put(&s, ".weight_scale_inv", "F32", "2,4", scales, 32);
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[16,16]}", "lacks its weight");
+    ip_begin(&s);
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[16,32]}", "weight_block_size");
+    ip_begin(&s);
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e5m2\"}", "e4m3");
+}
+
 void test_import_codes(void)
 {
+    ic_test_fp8();
     ic_test_gptq();
     ic_test_awq();
     ic_test_packed();

@@ -297,6 +297,16 @@ static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *olde
     if (lb_json_is(method, "gptq") || lb_json_is(method, "awq")) {
         return hf_read_codes(config, lb_json_is(method, "awq"), codes, err);
     }
+    if (lb_json_is(method, "fp8")) {
+        const lb_json *side = lb_json_get(config, "weight_block_size"), *form = lb_json_get(config, "fmt");
+        uint64_t a = 128, b = 128;
+        LB_FAIL_IF(!hf_is_null(side) && (side->type != LB_JSON_ARRAY || !side->child || !lb_json_uint(side->child, 1u << 16, &a) ||
+                                         !lb_json_uint(side->child->next, 1u << 16, &b) || a != b || a == 0),
+                   err, LBRT_ERR_UNSUPPORTED, "fp8 with scales of other than squares (weight_block_size) is not supported");
+        LB_FAIL_IF(!hf_is_null(form) && !lb_json_is(form, "e4m3"), err, LBRT_ERR_UNSUPPORTED, "fp8 other than e4m3 is not supported");
+        codes->block = (uint32_t)a;
+        return LBRT_OK;
+    }
     if (lb_json_is(method, "bitsandbytes")) {
         return LBRT_OK; /* its parts say what it is */
     }

@@ -23,7 +23,7 @@ static const struct {
     { ".weight.absmax", ".weight", LB_HF_SIZES },      { ".weight.quant_map", ".weight", LB_HF_TABLE },
     { ".weight.nested_absmax", ".weight", LB_HF_SIZES_OF_SIZES }, { ".weight.nested_quant_map", ".weight", LB_HF_SECOND },
     { ".weight.quant_state.bitsandbytes__nf4", ".weight", LB_HF_STATE }, { ".weight.quant_state.bitsandbytes__fp4", ".weight", LB_HF_STATE },
-    { ".SCB", ".weight", LB_HF_ROW_SIZES },
+    { ".SCB", ".weight", LB_HF_ROW_SIZES },            { ".weight_scale_inv", ".weight", LB_HF_BLOCKS },
 };
 
 static void i8_floats(const unsigned char *src, float *out, size_t n)
@@ -182,13 +182,25 @@ static lbrt_status put_chain(lb_import *im, size_t slot, const lb_hf_matrix *m, 
     return lb_import_put(im, slot, a->name, a->name_bytes, a->shape[0], b->shape[1], &p, err);
 }
 
-static lbrt_status put_scaled(lb_import *im, size_t slot, const lb_hf_matrix *m, lbrt_error *err)
+static lbrt_status put_scaled(lb_import *im, size_t slot, const lb_hf_matrix *m, const lb_hf_codes *codes, lbrt_error *err)
 {
-    const lb_safetensor *t = m->part[LB_HF_WEIGHT], *rows = m->part[LB_HF_ROW_SIZES], *scale = rows ? rows : m->part[LB_HF_SCALE], *any = t ? t : scale;
+    const lb_safetensor *t = m->part[LB_HF_WEIGHT], *rows = m->part[LB_HF_ROW_SIZES], *blocks = m->part[LB_HF_BLOCKS];
+    const lb_safetensor *scale = rows ? rows : blocks ? blocks : m->part[LB_HF_SCALE], *any = t ? t : scale;
+    const uint64_t side = codes->block ? codes->block : 128;
     LB_FAIL_IF(t && !part_type(t), err, LBRT_ERR_UNSUPPORTED, "tensor %.*s has type %s, which holds no weights", part_shown(t), t->name, t->dtype);
     LB_FAIL_IF(!t || !scale, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", part_shown(any), any->name, t ? "weight_scale" : "weight");
     PART_FAIL_IF(t->n_dims != 2, t, "is no matrix");
     lb_place p = { .kind = LB_PLACE_ROWS, .type = part_type(t), .type_name = part_type(t)->name, .data = t->data, .scale = rows ? 1.0f / 127.0f : 1.0f };
+    if (blocks) {
+        PART_FAIL_IF(!blocks->type || blocks->type->block != 1 || blocks->n_dims != 2 || blocks->shape[0] != (t->shape[0] + side - 1) / side ||
+                         blocks->shape[1] * side != t->shape[1],
+                     blocks, "does not hold a scale for each square");
+        p.scales = blocks->data;
+        p.scale_type = blocks->type;
+        p.n_scales = blocks->shape[1];
+        p.scale_rows = side;
+        return lb_import_put(im, slot, t->name, t->name_bytes, t->shape[0], t->shape[1], &p, err);
+    }
     LB_TRY(put_scales(scale, t->shape[0], t->shape[1], &p, err));
     return lb_import_put(im, slot, t->name, t->name_bytes, t->shape[0], t->shape[1], &p, err);
 }
@@ -210,5 +222,5 @@ lbrt_status lb_hf_matrix_put(lb_import *im, size_t slot, const lb_hf_matrix *m, 
     if (part[LB_HF_OUTER] || part[LB_HF_INNER]) {
         return put_chain(im, slot, m, err);
     }
-    return part[LB_HF_WEIGHT] || part[LB_HF_SCALE] || part[LB_HF_ROW_SIZES] ? put_scaled(im, slot, m, err) : LBRT_OK;
+    return part[LB_HF_WEIGHT] || part[LB_HF_SCALE] || part[LB_HF_ROW_SIZES] || part[LB_HF_BLOCKS] ? put_scaled(im, slot, m, codes, err) : LBRT_OK;
 }

@@ -2,6 +2,7 @@
  * Matrices that a Hugging Face folder stores as several tensors:
  *   compressed-tensors  NAME.compressed, .bitmask, .shape (sparse-24-bitmask), .row_offsets besides (sparse-bitmask); int8 or fp8 numbers
  *                       with NAME.weight_scale, of a row, of groups of columns, or of all (int-quantized, float-quantized)
+ *   fp8                 with NAME.weight_scale_inv of squares, which despite its name is multiplied by (DeepSeek, Qwen)
  *   SpQR                NAME.dense_weights, .row_offsets, .col_vals, .in_perm: 3 bits, tiles of 16 x 16 (arXiv 2306.03078)
  *   codes               GPTQ, AWQ, compressed-tensors' pack-quantized, bitsandbytes: lb_hf_coded.c
  *   factors             NAME.ALinear.weight and .BLinear.weight, NAME.1.weight and .0.weight, or, with NAME = X_proj, X_u_proj.weight and
@@ -38,6 +39,7 @@ typedef enum lb_hf_part {
     LB_HF_SECOND,
     LB_HF_STATE, /* JSON */
     LB_HF_ROW_SIZES, /* bitsandbytes' int8: 127 times the scale */
+    LB_HF_BLOCKS,    /* scales of squares */
     LB_HF_PARTS
 } lb_hf_part;
 
@@ -50,6 +52,7 @@ typedef struct lb_hf_codes {
     bool awq;           /* else GPTQ */
     unsigned bits;      /* of both */
     bool zeros_as_are;  /* GPTQ's second format; in the first zeros are stored less one */
+    uint32_t block;     /* side of the squares that have a scale of their own (fp8); 0: 128 */
 } lb_hf_codes;
 
 /* True if a tensor is such a part: of which slot, and which. */

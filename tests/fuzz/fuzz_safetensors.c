@@ -1,7 +1,7 @@
 /*
  * A safetensors file: its table, and a Hugging Face folder that has it as its weights. The first byte, modulo LB_FUZZ_HF_KINDS, says what folder
  * that is: of which architecture, with which quantization, an adapter's, or whether the input is another file of it (lb_fuzz_hf.h). Divided by
- * it, it says which allocation fails when the folder is opened again, or (8) that the model is converted.
+ * it, it says which allocation fails when the folder is opened again, or (7) that the model is converted.
  */
 #include "../../formats/import/lb_safetensors.h"
 #include "fuzz_convert.h"
@@ -127,7 +127,7 @@ LB_FUZZ_TARGET(safetensors)
     }
     const size_t alive = lb_fuzz_alive();
     const lb_fuzz_hf_kind kind = (lb_fuzz_hf_kind)(data[0] % LB_FUZZ_HF_KINDS);
-    static const unsigned hows[256 / LB_FUZZ_HF_KINDS + 1] = { 0, 1, 3, 5, 8, 12, 18, 27, [LB_FUZZ_HF_CONVERT / LB_FUZZ_HF_KINDS] = FOLDER_CONVERT };
+    static const unsigned hows[256 / LB_FUZZ_HF_KINDS + 1] = { 0, 1, 3, 5, 8, 12, 18, [LB_FUZZ_HF_CONVERT / LB_FUZZ_HF_KINDS] = FOLDER_CONVERT, 27 };
     const unsigned how = hows[data[0] / LB_FUZZ_HF_KINDS];
     const lb_fuzz_hf_input input = lb_fuzz_hf_input_of(kind);
     const uint8_t *end = input == LB_FUZZ_HF_CONFIG ? memchr(data + 1, 0, bytes - 1) : NULL;

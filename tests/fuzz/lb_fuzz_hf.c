@@ -54,6 +54,7 @@ static const struct {
                                  LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":2,\"checkpoint_format\":\"gptq_v2\"}" },
     [LB_FUZZ_HF_AWQ] = { LB_FUZZ_HF_WEIGHTS, LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4}" },
     [LB_FUZZ_HF_PACKED] = { LB_FUZZ_HF_WEIGHTS, PACKED("pack-quantized", "dense") },
+    [LB_FUZZ_HF_FP8_SQUARES] = { LB_FUZZ_HF_WEIGHTS, LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[8,8]}" },
     [LB_FUZZ_HF_BITSANDBYTES] = { LB_FUZZ_HF_WEIGHTS, LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"bitsandbytes\"}" },
 };
 

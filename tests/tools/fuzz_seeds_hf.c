@@ -287,6 +287,10 @@ static void seeds_st_codes(void)
     mk_st_tensor(&s, DOWN ".SCB", "F32", "16", numbers, 64);
     mk_st_tensor(&s, DOWN ".weight_format", "U8", "", "", 1);
     end_st(&s, LB_FUZZ_HF_BITSANDBYTES, "bitsandbytes-int8");
+    begin_model(&s, "BF16", "mlp.down_proj");
+    mk_st_tensor(&s, DOWN ".weight", "F8_E4M3", "16,16", numbers, 256); /* zeros and 1 in pieces: any byte is a number */
+    mk_st_tensor(&s, DOWN ".weight_scale_inv", "F32", "2,2", numbers, 16);
+    end_st(&s, LB_FUZZ_HF_FP8_SQUARES, "fp8-squares");
 }
 
 /* Of other files of the folder. */
