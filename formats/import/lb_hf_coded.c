@@ -68,8 +68,9 @@ static lbrt_status put_words(lb_import *im, size_t slot, const lb_hf_matrix *m, 
     c->kind = how->awq ? LB_CODES_AWQ : LB_CODES_GPTQ;
     c->bits = how->bits;
     c->one_less = !how->awq && !how->zeros_as_are;
-    CODED_FAIL_IF(scales->n_dims != 2 || !scales->type || scales->type->block != 1 || scales->shape[1] != c->rows || scales->shape[0] > c->cols, scales,
-                  "does not hold a scale for each row and group");
+    CODED_FAIL_IF(scales->n_dims != 2 || !scales->type || scales->type->block != 1 || scales->shape[1] != c->rows || scales->shape[0] == 0 ||
+                      scales->shape[0] > c->cols,
+                  scales, "does not hold a scale for each row and group");
     c->n_groups = scales->shape[0];
     const uint64_t line = c->rows * c->bits / 32;
     CODED_FAIL_IF(c->rows * c->bits % 32 != 0 || c->cols * c->bits % 32 != 0 ||
@@ -102,8 +103,9 @@ static lbrt_status put_packed(lb_import *im, size_t slot, const lb_hf_matrix *m,
         c->bits = coded_is(w, "I32", c->rows, (c->cols + per - 1) / per) ? widths[i] : 0;
     }
     CODED_FAIL_IF(c->bits == 0, w, "does not fit the shape");
-    CODED_FAIL_IF(!scales->type || scales->type->block != 1 || coded_count(scales) % c->rows != 0 || coded_count(scales) / c->rows > c->cols, scales,
-                  "does not hold a scale for each row and group");
+    CODED_FAIL_IF(!scales->type || scales->type->block != 1 || coded_count(scales) < c->rows || coded_count(scales) % c->rows != 0 ||
+                      coded_count(scales) / c->rows > c->cols,
+                  scales, "does not hold a scale for each row and group");
     c->n_groups = coded_count(scales) / c->rows;
     c->words = w->data;
     c->scales = scales->data;
