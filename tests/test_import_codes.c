@@ -359,8 +359,63 @@ static void ic_test_fp8(void)
     ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e5m2\"}", "e4m3");
 }
 
+static void ic_test_books(void)
+{
+    enum { BOOKS = 2, WIDTH = 8, PER = IP_COLS / WIDTH };
+    static const char config[] = "\"quantization_config\":{\"quant_method\":\"aqlm\",\"num_codebooks\":2,\"out_group_size\":1,\"in_group_size\":8}";
+    static uint16_t books[BOOKS << 12][WIDTH], scales[IP_ROWS], wide[IP_ROWS][PER][BOOKS];
+    static unsigned char narrow[IP_ROWS][PER][BOOKS];
+    static float want[IP_ROWS * IP_COLS];
+    mk_safetensors s;
+    char shape[32];
+    for (unsigned bits = 4; bits <= 12; bits += 4) {
+        lb_test_case("AQLM: two codebooks of %u bits", bits);
+        for (size_t i = 0; i < (size_t)BOOKS << bits; i++) {
+            for (size_t k = 0; k < WIDTH; k++) {
+                books[i][k] = lb_f32_to_f16((float)(lb_test_random() % 512) / 64.0f - 4.0f);
+            }
+        }
+        for (size_t r = 0; r < IP_ROWS; r++) {
+            scales[r] = lb_f32_to_f16(0.125f * (float)(r + 1));
+            for (size_t j = 0; j < PER; j++) {
+                for (size_t b = 0; b < BOOKS; b++) { /* what is above the bits does not count */
+                    wide[r][j][b] = (uint16_t)lb_test_random();
+                    narrow[r][j][b] = (unsigned char)wide[r][j][b];
+                }
+                for (size_t k = 0; k < WIDTH; k++) {
+                    float sum = 0.0f;
+                    for (size_t b = 0; b < BOOKS; b++) {
+                        sum += lb_f16_to_f32(books[(b << bits) + (wide[r][j][b] & ((1u << bits) - 1))][k]);
+                    }
+                    want[r * IP_COLS + j * WIDTH + k] = lb_f16_to_f32(scales[r]) * sum;
+                }
+            }
+        }
+        ip_begin(&s);
+        ip_put(&s, ".codes", bits > 8 ? "I16" : "I8", "32,8,2", bits > 8 ? (const void *)wide : narrow, bits > 8 ? sizeof wide : sizeof narrow);
+        snprintf(shape, sizeof shape, "2,%u,1,8", 1u << bits);
+        ip_put(&s, ".codebooks", "F16", shape, books, ((size_t)BOOKS << bits) * sizeof books[0]);
+        ip_put(&s, ".scales", "F16", "32,1,1,1", scales, sizeof scales);
+        ip_compare(&s, config, want, 0.0f);
+    }
+    lb_test_case("AQLM: what is wrong");
+    for (int wrong = 0; wrong < 5; wrong++) {
+        static const char *const said[] = { "lacks its codebooks", "type that does not hold such codes", "vectors down the rows", "power of two", "a scale for each row" };
+        static const char *const shapes[] = { "", "2,4096,1,8", "2,8,2,8", "2,12,1,8", "2,16,1,8" };
+        static const size_t vectors[] = { 0, 8192, 32, 24, 32 };
+        ip_begin(&s);
+        ip_put(&s, ".codes", "I8", "32,8,2", narrow, sizeof narrow);
+        if (wrong > 0) {
+            ip_put(&s, ".codebooks", "F16", shapes[wrong], books, vectors[wrong] * sizeof books[0]);
+        }
+        ip_put(&s, ".scales", "F16", wrong == 4 ? "16,1,1,1" : "32,1,1,1", scales, wrong == 4 ? 32 : 64);
+        ip_refused(&s, config, said[wrong]);
+    }
+}
+
 void test_import_codes(void)
 {
+    ic_test_books();
     ic_test_fp8();
     ic_test_gptq();
     ic_test_awq();

@@ -83,13 +83,38 @@ static void codes_table(const lb_codes *c, uint64_t first, uint64_t n, float *ou
     }
 }
 
+static void codes_books(const lb_codes *c, uint64_t row, float *out)
+{
+    float scale, part;
+    c->scale_type->dequantize(c->scales + row * c->scale_type->bytes, &scale, 1);
+    const unsigned char *code = c->words + row * (c->cols / c->width) * c->n_books * c->code_bytes;
+    for (uint64_t at = 0; at < c->cols; at += c->width) {
+        memset(out + at, 0, (size_t)c->width * sizeof *out);
+        for (uint64_t b = 0; b < c->n_books; b++, code += c->code_bytes) {
+            const uint64_t v = (c->code_bytes == 1 ? code[0] : lb_load_u16(code)) & ((1u << c->bits) - 1);
+            for (uint64_t i = 0; i < c->width; i++) {
+                c->table_type->dequantize(c->table + (((b << c->bits) + v) * c->width + i) * c->table_type->bytes, &part, 1);
+                out[at + i] += part;
+            }
+        }
+        for (uint64_t i = 0; i < c->width; i++) {
+            out[at + i] *= scale;
+        }
+    }
+}
+
 void lb_codes_rows(const lb_codes *c, uint64_t row, uint64_t n, float *out)
 {
     if (c->kind == LB_CODES_TABLE) {
         codes_table(c, row * c->cols, n * c->cols, out);
         return;
     }
-    for (uint64_t r = 0; r < n; r += CODES_ROWS) {
-        codes_grouped(c, row + r, lb_min(n - r, CODES_ROWS), out + r * c->cols);
+    const uint64_t step = c->kind == LB_CODES_BOOKS ? 1 : CODES_ROWS;
+    for (uint64_t r = 0; r < n; r += step) {
+        if (c->kind == LB_CODES_BOOKS) {
+            codes_books(c, row + r, out + r * c->cols);
+        } else {
+            codes_grouped(c, row + r, lb_min(n - r, CODES_ROWS), out + r * c->cols);
+        }
     }
 }

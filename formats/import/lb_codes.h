@@ -1,5 +1,5 @@
 /*
- * Matrices of other people's codes with scales, as GPTQ, AWQ, compressed-tensors and bitsandbytes store them (lb_hf_coded.c says what is what in a folder). Their rows are
+ * Matrices of other people's codes with scales, as GPTQ, AWQ, compressed-tensors, bitsandbytes and AQLM store them (lb_hf_coded.c says what is what in a folder). Their rows are
  * read as floats: what lbrt keeps is packed anew.
  *
  *   GPTQ    words [cols * bits / 32][rows]: column after column is a stream of bits down the words of a row, lowest first; zeros [groups][rows * bits / 32] a stream along
@@ -9,13 +9,15 @@
  *           [rows][groups]; scales [rows][groups]
  *           In these a number is scale * (code - zero), zero 2^(bits - 1) if there are none.
  *   TABLE   nibbles, the high one first, flat over the matrix: the table's number times its block's size
+ *   BOOKS   codes [rows][cols / width][n_books], one or two bytes each, of which `bits` count; books [n_books][2^bits][width]: the sum of a vector of each book, times the row's
+ *           scale (AQLM, arXiv 2401.06118; PV-Tuning)
  */
 #ifndef LB_CODES_H
 #define LB_CODES_H
 
 #include "lb_ggml_types.h"
 
-typedef enum lb_codes_kind { LB_CODES_GPTQ, LB_CODES_AWQ, LB_CODES_PACKED, LB_CODES_TABLE } lb_codes_kind;
+typedef enum lb_codes_kind { LB_CODES_GPTQ, LB_CODES_AWQ, LB_CODES_PACKED, LB_CODES_TABLE, LB_CODES_BOOKS } lb_codes_kind;
 
 typedef struct lb_codes {
     lb_codes_kind kind;
@@ -34,6 +36,11 @@ typedef struct lb_codes {
     const unsigned char *table, *second, *sizes;
     uint64_t block, size_block;
     float offset;
+
+    /* BOOKS: table has the books */
+    const lb_ggml_type *table_type;
+    uint64_t n_books, width;
+    unsigned code_bytes;
 } lb_codes;
 
 /* Everything was checked: n rows from `row` on, out [n][cols]. */

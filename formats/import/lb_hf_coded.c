@@ -3,6 +3,7 @@
  *   GPTQ, AWQ           NAME.qweight, .scales, .qzeros, .g_idx (GPTQ alone)
  *   compressed-tensors  NAME.weight_packed, .weight_scale, .weight_shape, .weight_zero_point, .weight_g_idx (pack-quantized)
  *   bitsandbytes        NAME.weight, .weight.absmax, .quant_map, .quant_state.bitsandbytes__nf4 or __fp4, .nested_absmax, .nested_quant_map
+ *   AQLM                NAME.codes, .codebooks, .scales
  * lb_codes.h has the layouts.
  */
 #include "lb_hf_parts.h"
@@ -162,10 +163,42 @@ static lbrt_status put_table(lb_import *im, size_t slot, const lb_hf_matrix *m, 
     return coded_place(im, slot, c, w, "nf4", err);
 }
 
+static lbrt_status put_books(lb_import *im, size_t slot, const lb_hf_matrix *m, lb_codes *c, lbrt_error *err)
+{
+    const lb_safetensor *w = m->part[LB_HF_BOOK_CODES], *books = m->part[LB_HF_BOOKS], *scales = m->part[LB_HF_SCALES], *any = w ? w : books ? books : scales;
+    LB_FAIL_IF(!w || !books || !scales, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", coded_shown(any), any->name,
+               !w ? "codes" : !books ? "codebooks" : "scales");
+    CODED_FAIL_IF(books->n_dims != 4 || !books->type || books->type->block != 1, books, "is no table of vectors");
+    LB_FAIL_IF(books->shape[2] != 1, err, LBRT_ERR_UNSUPPORTED, "AQLM with vectors down the rows is not supported (tensor %.*s)", coded_shown(books), books->name);
+    while (c->bits < 16 && books->shape[1] > 1ull << c->bits) {
+        c->bits++;
+    }
+    CODED_FAIL_IF(books->shape[1] != 1ull << c->bits || c->bits == 0, books, "does not have a power of two of vectors");
+    c->kind = LB_CODES_BOOKS;
+    c->n_books = books->shape[0];
+    c->width = books->shape[3];
+    c->code_bytes = strcmp(w->dtype, "I8") == 0 || strcmp(w->dtype, "U8") == 0 ? 1 : 2;
+    CODED_FAIL_IF((c->code_bytes == 2 && strcmp(w->dtype, "I16") != 0 && strcmp(w->dtype, "U16") != 0) || (c->code_bytes == 1 && c->bits > 8), w,
+                  "has a type that does not hold such codes");
+    CODED_FAIL_IF(w->n_dims != 3 || w->shape[2] != c->n_books || w->shape[1] > (1u << 28) / c->width, w, "does not fit the codebooks");
+    c->rows = w->shape[0];
+    c->cols = w->shape[1] * c->width;
+    CODED_FAIL_IF(!scales->type || scales->type->block != 1 || coded_count(scales) != c->rows, scales, "does not hold a scale for each row");
+    c->words = w->data;
+    c->table = books->data;
+    c->table_type = books->type;
+    c->scales = scales->data;
+    c->scale_type = scales->type;
+    return coded_place(im, slot, c, w, "aqlm", err);
+}
+
 lbrt_status lb_hf_coded_put(lb_import *im, size_t slot, const lb_hf_matrix *m, const lb_hf_codes *codes, lbrt_error *err)
 {
     lb_codes *c = coded_new(im, slot);
     LB_FAIL_IF(!c, err, LBRT_ERR_MEMORY, "out of memory");
+    if (m->part[LB_HF_BOOK_CODES] || m->part[LB_HF_BOOKS]) {
+        return put_books(im, slot, m, c, err);
+    }
     if (m->part[LB_HF_WORDS] || m->part[LB_HF_ZEROS] || m->part[LB_HF_SCALES]) {
         return put_words(im, slot, m, codes, c, err);
     }

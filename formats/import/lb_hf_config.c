@@ -307,8 +307,8 @@ static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *olde
         codes->block = (uint32_t)a;
         return LBRT_OK;
     }
-    if (lb_json_is(method, "bitsandbytes")) {
-        return LBRT_OK; /* its parts say what it is */
+    if (lb_json_is(method, "bitsandbytes") || lb_json_is(method, "aqlm")) {
+        return LBRT_OK; /* their parts say what they are */
     }
     LB_FAIL_IF(!lb_json_is(method, "bitnet"), err, LBRT_ERR_UNSUPPORTED,
                "checkpoints quantized by %.*s are not supported; use the original", hf_shown(method),

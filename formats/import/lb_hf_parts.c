@@ -23,6 +23,7 @@ static const struct {
     { ".weight.absmax", ".weight", LB_HF_SIZES },      { ".weight.quant_map", ".weight", LB_HF_TABLE },
     { ".weight.nested_absmax", ".weight", LB_HF_SIZES_OF_SIZES }, { ".weight.nested_quant_map", ".weight", LB_HF_SECOND },
     { ".weight.quant_state.bitsandbytes__nf4", ".weight", LB_HF_STATE }, { ".weight.quant_state.bitsandbytes__fp4", ".weight", LB_HF_STATE },
+    { ".codes", ".weight", LB_HF_BOOK_CODES },         { ".codebooks", ".weight", LB_HF_BOOKS },
     { ".SCB", ".weight", LB_HF_ROW_SIZES },            { ".weight_scale_inv", ".weight", LB_HF_BLOCKS },
 };
 
