@@ -56,6 +56,7 @@ static const struct {
     [LB_FUZZ_HF_PACKED] = { LB_FUZZ_HF_WEIGHTS, PACKED("pack-quantized", "dense") },
     [LB_FUZZ_HF_FP8_SQUARES] = { LB_FUZZ_HF_WEIGHTS, LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[8,8]}" },
     [LB_FUZZ_HF_BITSANDBYTES] = { LB_FUZZ_HF_WEIGHTS, LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"bitsandbytes\"}" },
+    [LB_FUZZ_HF_AQLM] = { LB_FUZZ_HF_WEIGHTS, LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"aqlm\"}" },
 };
 
 lb_fuzz_hf_input lb_fuzz_hf_input_of(lb_fuzz_hf_kind kind)

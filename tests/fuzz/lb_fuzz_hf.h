@@ -47,6 +47,7 @@ typedef enum lb_fuzz_hf_kind {
     LB_FUZZ_HF_PACKED,
     LB_FUZZ_HF_BITSANDBYTES,
     LB_FUZZ_HF_FP8_SQUARES,
+    LB_FUZZ_HF_AQLM,
     LB_FUZZ_HF_KINDS
 } lb_fuzz_hf_kind;
 

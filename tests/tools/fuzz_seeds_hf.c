@@ -291,6 +291,13 @@ static void seeds_st_codes(void)
     mk_st_tensor(&s, DOWN ".weight", "F8_E4M3", "16,16", numbers, 256); /* zeros and 1 in pieces: any byte is a number */
     mk_st_tensor(&s, DOWN ".weight_scale_inv", "F32", "2,2", numbers, 16);
     end_st(&s, LB_FUZZ_HF_FP8_SQUARES, "fp8-squares");
+    for (int bytes = 1; bytes <= 2; bytes++) {
+        begin_model(&s, "BF16", "mlp.down_proj");
+        mk_st_tensor(&s, DOWN ".codes", bytes == 1 ? "I8" : "I16", "16,2,2", words, (size_t)(64 * bytes));
+        mk_st_tensor(&s, DOWN ".codebooks", "F16", bytes == 1 ? "2,16,1,8" : "2,8,1,8", numbers, bytes == 1 ? 512 : 256);
+        mk_st_tensor(&s, DOWN ".scales", "F16", "16,1,1,1", scales, 32);
+        end_st(&s, LB_FUZZ_HF_AQLM, bytes == 1 ? "aqlm" : "aqlm-words");
+    }
 }
 
 /* Of other files of the folder. */
