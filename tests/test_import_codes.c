@@ -116,12 +116,19 @@ static void ic_test_gptq(void)
     ip_compare(&s, "\"torch_dtype\":\"float16\"", m.want, 0.0f);
     remove(path);
 
+    lb_test_case("GPTQ: a layer of other bits than most");
+    ic_put_gptq(&s, &p, &m, true);
+    ip_compare(&s, "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":8,\"dynamic\":{\"+:.*down_proj\":{\"bits\":4}}}", m.want, 0.0f);
+
     static const char four[] = "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4}";
     lb_test_case("GPTQ: what is wrong");
     ic_put_gptq(&s, &p, &m, true);
     ip_refused(&s, "\"torch_dtype\":\"float16\"", "config.json says nothing");
-    ic_put_gptq(&s, &p, &m, true);
-    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":8}", "in so many bits");
+    ip_begin(&s);
+    ip_put(&s, ".qweight", "I32", "16,16", p.words, IP_COLS * IP_ROWS / 2);
+    ip_put(&s, ".qzeros", "I32", p.shape[1], p.zeros, IC_GROUPS * IP_ROWS / 2);
+    ip_put(&s, ".scales", "F16", p.shape[2], m.scale, sizeof m.scale);
+    ip_refused(&s, four, "in 2, 3, 4 or 8 bits");
     ic_put_gptq(&s, &p, &m, false);
     ip_put(&s, ".bias", "F32", "32", m.want, 128);
     ip_refused(&s, four, "down_proj.bias");
@@ -149,14 +156,43 @@ static void ic_test_gptq(void)
     ip_refused(&s, four, "no whole number of 3 groups");
 }
 
+static void ic_test_auto_round(void)
+{
+    static const char *const layouts[] = { "\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:auto_gptq\"",
+                                           "\"quant_method\":\"intel/auto-round\",\"backend\":\"auto_round:gptq:exllamav2\"",
+                                           "\"quant_method\":\"intel/auto-round\",\"backend\":\"auto_round:exllamav2\"" };
+    static ic_matrix m;
+    static ic_gptq p;
+    mk_safetensors s;
+    char config[256];
+    for (size_t i = 0; i < 3; i++) {
+        lb_test_case("AutoRound: %s", layouts[i]);
+        ic_make(&m, 4, false, true);
+        ic_pack_gptq(&p, &m, i == 2);
+        ic_put_gptq(&s, &p, &m, false);
+        snprintf(config, sizeof config, "\"quantization_config\":{%s,\"bits\":4,\"group_size\":16,\"data_type\":\"int\",\"sym\":false}", layouts[i]);
+        ip_compare(&s, config, m.want, 0.0f);
+    }
+    lb_test_case("AutoRound: other layouts and numbers");
+    ic_put_gptq(&s, &p, &m, false);
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:llm_compressor\",\"bits\":4}", "packing_format");
+    ic_put_gptq(&s, &p, &m, false);
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"auto-round\",\"bits\":4}", "packing_format");
+    ic_put_gptq(&s, &p, &m, false);
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_gptq\",\"data_type\":\"mx_fp\",\"bits\":4}", "data_type");
+}
+
 static void ic_test_awq(void)
 {
     static ic_matrix m;
     static uint32_t words[IP_COLS][IP_ROWS / 8], zeros[IC_GROUPS][IP_ROWS / 8];
     static const unsigned row_of[8] = { 0, 2, 4, 6, 1, 3, 5, 7 }; /* which nibbles 0 to 7 are */
     mk_safetensors s;
-    for (int old = 0; old < 2; old++) {
-        lb_test_case("AWQ, %s", old ? "w_bit" : "bits");
+    static const char *const configs[] = { "\"quant_method\":\"awq\",\"bits\":4,\"group_size\":16,\"version\":\"gemm\",\"zero_point\":true",
+                                           "\"quant_method\":\"awq\",\"w_bit\":4", "\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:auto_awq\",\"bits\":4" };
+    char config[256];
+    for (size_t k = 0; k < 3; k++) {
+        lb_test_case("AWQ: %s", configs[k]);
         ic_make(&m, 4, false, true);
         memset(words, 0, sizeof words);
         memset(zeros, 0, sizeof zeros);
@@ -174,16 +210,15 @@ static void ic_test_awq(void)
         ip_put(&s, ".qweight", "I32", "64,4", words, sizeof words);
         ip_put(&s, ".qzeros", "I32", "4,4", zeros, sizeof zeros);
         ip_put(&s, ".scales", "F16", "4,32", m.scale, sizeof m.scale);
-        ip_compare(&s, old ? "\"quantization_config\":{\"quant_method\":\"awq\",\"w_bit\":4}"
-                           : "\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4,\"group_size\":16,\"version\":\"gemm\",\"zero_point\":true}",
-                   m.want, 0.0f);
+        snprintf(config, sizeof config, "\"quantization_config\":{%s}", configs[k]);
+        ip_compare(&s, config, m.want, 0.0f);
     }
     lb_test_case("AWQ: words in GPTQ's order");
     ip_begin(&s);
     ip_put(&s, ".qweight", "I32", "8,32", words, sizeof words);
     ip_put(&s, ".qzeros", "I32", "4,4", zeros, sizeof zeros);
     ip_put(&s, ".scales", "F16", "4,32", m.scale, sizeof m.scale);
-    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4}", "in so many bits");
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4}", "in 2, 3, 4 or 8 bits");
 }
 
 /* zeros 0: none, 1: packed, 2: bytes */
@@ -418,6 +453,7 @@ void test_import_codes(void)
     ic_test_books();
     ic_test_fp8();
     ic_test_gptq();
+    ic_test_auto_round();
     ic_test_awq();
     ic_test_packed();
     ic_test_table(false);

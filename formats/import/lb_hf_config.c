@@ -277,6 +277,21 @@ static lbrt_status hf_read_codes(const lb_json *config, bool awq, lb_hf_codes *o
     return LBRT_OK;
 }
 
+/* AutoRound writes GPTQ's layout or AWQ's; what is neither by its name is GPTQ's with zeros as they are. */
+static lbrt_status hf_read_auto_round(const lb_json *config, lb_hf_codes *out, lbrt_error *err)
+{
+    const lb_json *packing = lb_json_get(config, "packing_format"), *layout = hf_is_null(packing) ? lb_json_get(config, "backend") : packing;
+    const lb_json *type = lb_json_get(config, "data_type");
+    const char *name = layout != NULL && layout->type == LB_JSON_STRING ? layout->text : "";
+    const bool awq = strstr(name, "awq") != NULL, gptq = strstr(name, "gptq") != NULL;
+    LB_FAIL_IF(!awq && !gptq && strcmp(name, "auto_round:exllamav2") != 0 && strcmp(name, "auto_round:triton") != 0, err, LBRT_ERR_UNSUPPORTED,
+               "AutoRound in another layout (packing_format) than GPTQ's and AWQ's is not supported");
+    LB_FAIL_IF(!hf_is_null(type) && !lb_json_is(type, "int"), err, LBRT_ERR_UNSUPPORTED, "AutoRound of other numbers (data_type) than int is not supported");
+    LB_TRY(hf_read_codes(config, awq, out, err));
+    out->zeros_as_are = !awq && !gptq;
+    return LBRT_OK;
+}
+
 static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *older, const hf_arch *arch, lb_hf_linear *out, lb_hf_codes *codes,
                                         lbrt_error *err)
 {
@@ -296,6 +311,9 @@ static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *olde
     }
     if (lb_json_is(method, "gptq") || lb_json_is(method, "awq")) {
         return hf_read_codes(config, lb_json_is(method, "awq"), codes, err);
+    }
+    if (lb_json_is(method, "auto-round") || lb_json_is(method, "intel/auto-round")) {
+        return hf_read_auto_round(config, codes, err);
     }
     if (lb_json_is(method, "fp8")) {
         const lb_json *side = lb_json_get(config, "weight_block_size"), *form = lb_json_get(config, "fmt");

@@ -52,7 +52,7 @@ typedef struct lb_hf_matrix {
 /* What config.json says of codes; all 0: nothing. */
 typedef struct lb_hf_codes {
     bool awq;           /* else GPTQ */
-    unsigned bits;      /* of both */
+    unsigned bits;      /* 0: nothing was said. GPTQ's matrices say theirs by their shapes */
     bool zeros_as_are;  /* GPTQ's second format; in the first zeros are stored less one */
     uint32_t block;     /* side of the squares that have a scale of their own (fp8); 0: 128 */
 } lb_hf_codes;
