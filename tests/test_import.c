@@ -262,7 +262,7 @@ static void check_absurd_rope(void)
     }
 }
 
-/* The two ternary forms that have one scale, and a .scale tensor. */
+/* The two ternary forms that have one scale, and .scale tensors. */
 static void check_gguf_ternary(void)
 {
     lb_test_case("gguf: ternary tensors");
@@ -278,6 +278,7 @@ static void check_gguf_ternary(void)
     lb_store_u32(packed + N / 4, lb_f32_bits(0.75f));
     mk_gguf_tensor(&g, "blk.0.ffn_up.weight", MK_FFN, MK_DIM, LB_GGML_I2_S, packed, sizeof packed);
     mk_gguf_tensor(&g, "blk.0.ffn_up.scale", 1, 1, LB_GGML_F32, (const unsigned char[]){ 0, 0, 0, 0x3f }, 4);
+    mk_gguf_tensor(&g, "blk.0.ffn_up.input_scale", 1, 1, LB_GGML_F32, (const unsigned char[]){ 0, 0, 0, 0x41 }, 4); /* of activations */
     mk_blob b = { NULL, 0, 0 };
     mk_gguf_end(&g, &b);
     lb_source *s = open_blob("ternary.gguf", &b, NULL);

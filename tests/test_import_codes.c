@@ -384,6 +384,22 @@ static void ic_test_fp8(void)
             ip_refused(&s, config, "a scale for each square");
         }
     }
+    lb_test_case("fp8 with one scale: ModelOpt's");
+    for (size_t i = 0; i < IP_ROWS * IP_COLS; i++) {
+        want[i] *= 0.5f / scales[i / IP_COLS / 16][i % IP_COLS / 16];
+    }
+    const float half = 0.5f;
+    for (int known = 0; known < 2; known++) {
+        ip_begin(&s);
+        ip_put(&s, ".weight", "F8_E4M3", "32,64", codes, sizeof codes);
+        ip_put(&s, ".weight_scale", "F32", "", &half, 4);
+        ip_put(&s, ".input_scale", "F32", "", &half, 4);
+        if (known) {
+            ip_compare(&s, "\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":\"FP8\"}", want, 1e-6f);
+        } else {
+            ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":\"W4A8_AWQ\"}", "quant_algo");
+        }
+    }
     lb_test_case("fp8: what is wrong");
     ip_begin(&s);
     ip_put(&s, ".weight_scale_inv", "F32", "2,4", scales, 32);
@@ -448,9 +464,62 @@ static void ic_test_books(void)
     }
 }
 
+/* form 0: compressed-tensors' NVFP4, 1: its MXFP4, 2: ModelOpt's NVFP4 */
+static void ic_test_fp4(void)
+{
+    static const char *const configs[] = { "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"nvfp4-pack-quantized\"}",
+                                           "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"mixed-precision\","
+                                           "\"config_groups\":{\"group_0\":{\"format\":\"mxfp4-pack-quantized\"}}}",
+                                           "\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":\"NVFP4\"}" };
+    static const float sizes[8] = { 0, 0.5f, 1, 1.5f, 2, 3, 4, 6 };
+    static unsigned char codes[IP_ROWS][IP_COLS / 2], scales[IP_ROWS][IP_COLS / 16];
+    static float want[IP_ROWS * IP_COLS];
+    const float all = 48.0f, part = 0.125f;
+    mk_safetensors s;
+    for (int form = 0; form < 3; form++) {
+        const unsigned width = form == 1 ? 32 : 16, groups = IP_COLS / width;
+        lb_test_case("fp4: %s", configs[form]);
+        for (size_t r = 0; r < IP_ROWS; r++) {
+            for (size_t g = 0; g < groups; g++) {
+                ((unsigned char *)scales)[r * groups + g] = (unsigned char)(form == 1 ? 120 + lb_test_random() % 10 : lb_test_random() % 127);
+            }
+            for (size_t c = 0; c < IP_COLS; c++) {
+                const unsigned v = (unsigned)(lb_test_random() % 16), b = ((unsigned char *)scales)[r * groups + c / width];
+                codes[r][c / 2] = (unsigned char)(c % 2 ? codes[r][c / 2] | v << 4 : v);
+                const float scale = form == 1 ? exp2f((float)b - 127.0f) : b < 8 ? (float)b / 512.0f : (1.0f + (float)(b % 8) / 8.0f) * exp2f((float)(b / 8) - 7.0f);
+                want[r * IP_COLS + c] = (v & 8 ? -1.0f : 1.0f) * sizes[v & 7] * scale * (form == 0 ? 1.0f / all : form == 1 ? 1.0f : part);
+            }
+        }
+        ip_begin(&s);
+        ip_put(&s, form == 2 ? ".weight" : ".weight_packed", "U8", "32,32", codes, sizeof codes);
+        ip_put(&s, ".weight_scale", form == 1 ? "U8" : "F8_E4M3", form == 1 ? "32,2" : "32,4", scales, (size_t)IP_ROWS * groups);
+        if (form != 1) {
+            ip_put(&s, form == 0 ? ".weight_global_scale" : ".weight_scale_2", "F32", form == 0 ? "1" : "", form == 0 ? &all : &part, 4);
+            ip_put(&s, form == 0 ? ".input_global_scale" : ".input_scale", "F32", "1", &all, 4);
+        }
+        ip_compare(&s, configs[form], want, 1e-6f);
+    }
+
+    lb_test_case("fp4: what is wrong");
+    for (int wrong = 0; wrong < 7; wrong++) {
+        static const char *const said[] = { "one scale of all", "are exponents", "lacks its weight_scale", "for each row and group", "no single number", "is no scale", "no matrix of nibbles" };
+        const float zero = 0.0f;
+        ip_begin(&s);
+        ip_put(&s, ".weight_packed", "U8", wrong == 6 ? "32,8,4" : "32,32", codes, sizeof codes);
+        if (wrong != 2) {
+            ip_put(&s, ".weight_scale", wrong == 1 ? "U8" : "F8_E4M3", wrong == 3 ? "32,3" : "32,4", scales, wrong == 3 ? 96 : 128);
+        }
+        if (wrong != 0) {
+            ip_put(&s, ".weight_global_scale", "F32", wrong == 4 ? "2" : "1", wrong == 5 ? &zero : want, wrong == 4 ? 8 : 4);
+        }
+        ip_refused(&s, configs[0], said[wrong]);
+    }
+}
+
 void test_import_codes(void)
 {
     ic_test_books();
+    ic_test_fp4();
     ic_test_fp8();
     ic_test_gptq();
     ic_test_auto_round();

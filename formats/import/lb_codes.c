@@ -1,5 +1,7 @@
 #include "lb_codes.h"
 
+#include <math.h>
+
 enum { CODES_ROWS = 16 };
 
 /* Code i of a stream whose words are `stride` bytes apart */
@@ -103,16 +105,36 @@ static void codes_books(const lb_codes *c, uint64_t row, float *out)
     }
 }
 
+static void codes_fp4(const lb_codes *c, uint64_t row, float *out)
+{
+    static const float values[16] = { 0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6 };
+    const uint64_t width = c->cols / c->n_groups;
+    const unsigned char *codes = c->words + row * (c->cols / 2);
+    for (uint64_t g = 0; g < c->n_groups; g++) {
+        const uint64_t at = row * c->n_groups + g;
+        float scale = c->scale_type ? 0.0f : c->scales[at] == 255 ? (float)NAN : ldexpf(1.0f, c->scales[at] - 127);
+        if (c->scale_type) {
+            c->scale_type->dequantize(c->scales + at * c->scale_type->bytes, &scale, 1);
+        }
+        scale *= c->factor;
+        for (uint64_t i = g * width; i < (g + 1) * width; i++) {
+            out[i] = values[codes[i / 2] >> (i % 2 * 4) & 15] * scale;
+        }
+    }
+}
+
 void lb_codes_rows(const lb_codes *c, uint64_t row, uint64_t n, float *out)
 {
     if (c->kind == LB_CODES_TABLE) {
         codes_table(c, row * c->cols, n * c->cols, out);
         return;
     }
-    const uint64_t step = c->kind == LB_CODES_BOOKS ? 1 : CODES_ROWS;
+    const uint64_t step = c->kind == LB_CODES_BOOKS || c->kind == LB_CODES_FP4 ? 1 : CODES_ROWS;
     for (uint64_t r = 0; r < n; r += step) {
         if (c->kind == LB_CODES_BOOKS) {
             codes_books(c, row + r, out + r * c->cols);
+        } else if (c->kind == LB_CODES_FP4) {
+            codes_fp4(c, row + r, out + r * c->cols);
         } else {
             codes_grouped(c, row + r, lb_min(n - r, CODES_ROWS), out + r * c->cols);
         }

@@ -1,5 +1,5 @@
 /*
- * Matrices of other people's codes with scales, as GPTQ, AWQ, compressed-tensors, bitsandbytes and AQLM store them (lb_hf_coded.c says what is what in a folder). Their rows are
+ * Matrices of other people's codes with scales, as GPTQ, AWQ, compressed-tensors, bitsandbytes, AQLM and ModelOpt store them (lb_hf_coded.c says what is what in a folder). Their rows are
  * read as floats: what lbrt keeps is packed anew.
  *
  *   GPTQ    words [cols * bits / 32][rows]: column after column is a stream of bits down the words of a row, lowest first; zeros [groups][rows * bits / 32] a stream along
@@ -11,13 +11,14 @@
  *   TABLE   nibbles, the high one first, flat over the matrix: the table's number times its block's size
  *   BOOKS   codes [rows][cols / width][n_books], one or two bytes each, of which `bits` count; books [n_books][2^bits][width]: the sum of a vector of each book, times the row's
  *           scale (AQLM, arXiv 2401.06118; PV-Tuning)
+ *   FP4     nibbles of E2M1, the low one first, [rows][cols / 2]; scales [rows][groups], numbers or, of MXFP4, exponents e of 2^(e - 127); times the factor of all (NVFP4)
  */
 #ifndef LB_CODES_H
 #define LB_CODES_H
 
 #include "lb_ggml_types.h"
 
-typedef enum lb_codes_kind { LB_CODES_GPTQ, LB_CODES_AWQ, LB_CODES_PACKED, LB_CODES_TABLE, LB_CODES_BOOKS } lb_codes_kind;
+typedef enum lb_codes_kind { LB_CODES_GPTQ, LB_CODES_AWQ, LB_CODES_PACKED, LB_CODES_TABLE, LB_CODES_BOOKS, LB_CODES_FP4 } lb_codes_kind;
 
 typedef struct lb_codes {
     lb_codes_kind kind;
@@ -41,6 +42,8 @@ typedef struct lb_codes {
     const lb_ggml_type *table_type;
     uint64_t n_books, width;
     unsigned code_bytes;
+
+    float factor; /* FP4: scale_type NULL for exponents */
 } lb_codes;
 
 /* Everything was checked: n rows from `row` on, out [n][cols]. */

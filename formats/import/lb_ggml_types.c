@@ -136,19 +136,43 @@ static void ggml_rows_iq4_nl(const unsigned char *src, float *out, size_t blocks
     }
 }
 
-/*
- * OCP microscaling: an exponent byte (2^(e - 127)) and E2M1 codes; the table holds twice their values, so the
- * scale is halved.
- */
+float lb_e4m3_f32(unsigned char b)
+{
+    const int exponent = b >> 3 & 15, mantissa = b & 7;
+    const float size = (b & 127) == 127 ? (float)NAN : exponent ? ldexpf((float)(8 + mantissa), exponent - 10) : ldexpf((float)mantissa, -9);
+    return b & 128 ? -size : size;
+}
+
+/* E2M1: twice its values, whose scales are halved */
+static const int8_t ggml_e2m1_twice[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
+
+/* OCP microscaling: an exponent byte (2^(e - 127)) and E2M1 codes. */
 static void ggml_rows_mxfp4(const unsigned char *src, float *out, size_t blocks)
 {
-    static const int8_t twice[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
     for (; blocks > 0; blocks--, src += 17, out += 32) {
         uint32_t e = src[0];
         float d = lb_bits_f32(e < 2 ? 0x00200000u << e : (e - 1) << 23);
         for (int j = 0; j < 16; j++) {
-            out[j] = (float)twice[src[1 + j] & 15] * d;
-            out[j + 16] = (float)twice[src[1 + j] >> 4] * d;
+            out[j] = (float)ggml_e2m1_twice[src[1 + j] & 15] * d;
+            out[j + 16] = (float)ggml_e2m1_twice[src[1 + j] >> 4] * d;
+        }
+    }
+}
+
+/*
+ * NVIDIA's: four E4M3 scales, whose sign does not count (0x7f is none: 0; 0xff is 480), then E2M1 codes of 16
+ * weights in 8 bytes, four times. A tensor of one number, NAME.scale, multiplies them all.
+ */
+static void ggml_rows_nvfp4(const unsigned char *src, float *out, size_t blocks)
+{
+    for (; blocks > 0; blocks--, src += 36) {
+        for (int part = 0; part < 4; part++, out += 16) {
+            const float d = src[part] == 127 ? 0.0f : src[part] == 255 ? 240.0f : 0.5f * lb_e4m3_f32(src[part] & 127);
+            const unsigned char *codes = src + 4 + 8 * part;
+            for (int j = 0; j < 8; j++) {
+                out[j] = (float)ggml_e2m1_twice[codes[j] & 15] * d;
+                out[j + 8] = (float)ggml_e2m1_twice[codes[j] >> 4] * d;
+            }
         }
     }
 }
@@ -395,7 +419,7 @@ static const lb_ggml_type ggml_types[] = {
     { 37, "i8_s", 0, 0, NULL },
     { 38, "tl1", 0, 0, NULL },
     { 39, "mxfp4", 32, 17, ggml_rows_mxfp4 },
-    { 40, "nvfp4", 64, 36, NULL },
+    { 40, "nvfp4", 64, 36, ggml_rows_nvfp4 },
     { 41, "q1_0", 128, 18, NULL },
     { 42, "q2_0", 64, 18, NULL },
 };

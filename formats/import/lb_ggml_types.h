@@ -44,6 +44,9 @@ const lb_ggml_type *lb_ggml_type_find(uint32_t id);
  */
 bool lb_ggml_one_scale(const lb_ggml_type *type, const unsigned char *src, uint64_t blocks, float *scale);
 
+/* A number of 8 bits with 4 of exponent: no infinities, all ones is none (OCP's E4M3). */
+float lb_e4m3_f32(unsigned char b);
+
 /* A double as a float; infinite beyond the range of floats, where C leaves the conversion undefined. */
 static inline float lb_import_f32(double v)
 {

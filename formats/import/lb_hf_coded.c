@@ -4,6 +4,8 @@
  *   compressed-tensors  NAME.weight_packed, .weight_scale, .weight_shape, .weight_zero_point, .weight_g_idx (pack-quantized)
  *   bitsandbytes        NAME.weight, .weight.absmax, .quant_map, .quant_state.bitsandbytes__nf4 or __fp4, .nested_absmax, .nested_quant_map
  *   AQLM                NAME.codes, .codebooks, .scales
+ *   compressed-tensors  NAME.weight_packed, .weight_scale, .weight_global_scale (nvfp4-pack-quantized; without the last, mxfp4-pack-quantized)
+ *   ModelOpt            NAME.weight, .weight_scale, .weight_scale_2 (NVFP4)
  * lb_codes.h has the layouts.
  */
 #include "lb_hf_parts.h"
@@ -195,10 +197,41 @@ static lbrt_status put_books(lb_import *im, size_t slot, const lb_hf_matrix *m, 
     return coded_place(im, slot, c, w, "aqlm", err);
 }
 
+static lbrt_status put_fp4(lb_import *im, size_t slot, const lb_hf_matrix *m, lb_codes *c, lbrt_error *err)
+{
+    const lb_safetensor *w = m->part[LB_HF_PACKED] ? m->part[LB_HF_PACKED] : m->part[LB_HF_WEIGHT], *scales = m->part[LB_HF_SCALE];
+    const lb_safetensor *divisor = m->part[LB_HF_DIVISOR], *factor = m->part[LB_HF_FACTOR], *all = divisor ? divisor : factor, *any = w ? w : all;
+    LB_FAIL_IF(!w || !scales, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", coded_shown(any), any->name, !w ? "weight" : "weight_scale");
+    CODED_FAIL_IF(strcmp(w->dtype, "U8") != 0 || w->n_dims != 2 || w->shape[1] > 1u << 27, w, "is no matrix of nibbles");
+    const bool exponents = strcmp(scales->dtype, "U8") == 0;
+    CODED_FAIL_IF(exponents && all, all, "multiplies scales that are exponents");
+    CODED_FAIL_IF(!exponents && (!all || (divisor && factor)), scales, "goes with one scale of all, weight_global_scale or weight_scale_2");
+    c->kind = LB_CODES_FP4;
+    c->rows = w->shape[0];
+    c->cols = 2 * w->shape[1];
+    c->scale_type = exponents ? NULL : lb_hf_type(scales);
+    CODED_FAIL_IF((!exponents && (!c->scale_type || c->scale_type->block != 1)) || scales->n_dims != 2 || scales->shape[0] != c->rows || c->cols % scales->shape[1] != 0,
+                  scales, "does not hold a scale for each row and group");
+    c->n_groups = scales->shape[1];
+    c->factor = 1.0f;
+    if (all) {
+        CODED_FAIL_IF(strcmp(all->dtype, "F32") != 0 || coded_count(all) != 1, all, "is no single number");
+        const float v = lb_load_f32(all->data);
+        c->factor = divisor ? 1.0f / v : v;
+        CODED_FAIL_IF(!isfinite(v) || !isfinite(c->factor), all, "is no scale");
+    }
+    c->words = w->data;
+    c->scales = scales->data;
+    return coded_place(im, slot, c, w, exponents ? "mxfp4" : "nvfp4", err);
+}
+
 lbrt_status lb_hf_coded_put(lb_import *im, size_t slot, const lb_hf_matrix *m, const lb_hf_codes *codes, lbrt_error *err)
 {
     lb_codes *c = coded_new(im, slot);
     LB_FAIL_IF(!c, err, LBRT_ERR_MEMORY, "out of memory");
+    if (m->part[LB_HF_DIVISOR] || m->part[LB_HF_FACTOR] || (m->part[LB_HF_PACKED] && strcmp(m->part[LB_HF_PACKED]->dtype, "U8") == 0)) {
+        return put_fp4(im, slot, m, c, err);
+    }
     if (m->part[LB_HF_BOOK_CODES] || m->part[LB_HF_BOOKS]) {
         return put_books(im, slot, m, c, err);
     }

@@ -235,11 +235,22 @@ static lbrt_status hf_read_window(const lb_json *root, const hf_arch *arch, lb_h
     return LBRT_OK;
 }
 
+static lbrt_status hf_check_format(const lb_json *format, lbrt_error *err)
+{
+    static const char *const formats[] = { "dense", "sparse-24-bitmask", "sparse-bitmask", "int-quantized", "float-quantized", "naive-quantized",
+                                           "pack-quantized", "nvfp4-pack-quantized", "mxfp4-pack-quantized", "mixed-precision" };
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        if (hf_is_null(format) || lb_json_is(format, formats[i])) {
+            return LBRT_OK;
+        }
+    }
+    return lb_fail(err, LBRT_ERR_UNSUPPORTED, "compressed-tensors of format %.*s are not supported",
+                   format->type == LB_JSON_STRING ? hf_shown(format) : 0, format->type == LB_JSON_STRING ? format->text : "");
+}
+
 /* Checkpoints whose matrices come in parts (lb_hf_parts.h): what they are the parts say, here are only those that are no good. */
 static lbrt_status hf_read_parts(const lb_json *config, bool spqr, lbrt_error *err)
 {
-    static const char *const formats[] = { "dense", "sparse-24-bitmask", "sparse-bitmask", "int-quantized", "float-quantized",
-                                           "naive-quantized", "pack-quantized" };
     if (spqr) {
         static const char *const keys[] = { "bits", "beta1", "beta2" };
         for (size_t i = 0; i < 3; i++) {
@@ -249,16 +260,12 @@ static lbrt_status hf_read_parts(const lb_json *config, bool spqr, lbrt_error *e
         }
         return LBRT_OK;
     }
-    const lb_json *all[] = { lb_json_get(config, "format"), lb_json_get(lb_json_get(config, "sparsity_config"), "format") };
-    for (size_t i = 0; i < 2; i++) {
-        bool known = hf_is_null(all[i]);
-        for (size_t j = 0; !known && j < sizeof formats / sizeof formats[0]; j++) {
-            known = lb_json_is(all[i], formats[j]);
-        }
-        LB_FAIL_IF(!known, err, LBRT_ERR_UNSUPPORTED, "compressed-tensors of format %.*s are not supported",
-                   all[i]->type == LB_JSON_STRING ? hf_shown(all[i]) : 0, all[i]->type == LB_JSON_STRING ? all[i]->text : "");
+    LB_TRY(hf_check_format(lb_json_get(config, "format"), err));
+    const lb_json *groups = lb_json_get(config, "config_groups");
+    for (const lb_json *g = groups && groups->type == LB_JSON_OBJECT ? groups->child : NULL; g; g = g->next) {
+        LB_TRY(hf_check_format(lb_json_get(g, "format"), err));
     }
-    return LBRT_OK;
+    return hf_check_format(lb_json_get(lb_json_get(config, "sparsity_config"), "format"), err);
 }
 
 /* GPTQ and AWQ: widths, and which of their layouts */
@@ -323,6 +330,12 @@ static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *olde
                    err, LBRT_ERR_UNSUPPORTED, "fp8 with scales of other than squares (weight_block_size) is not supported");
         LB_FAIL_IF(!hf_is_null(form) && !lb_json_is(form, "e4m3"), err, LBRT_ERR_UNSUPPORTED, "fp8 other than e4m3 is not supported");
         codes->block = (uint32_t)a;
+        return LBRT_OK;
+    }
+    if (lb_json_is(method, "modelopt")) {
+        const lb_json *algorithm = lb_json_get(config, "quant_algo");
+        LB_FAIL_IF(!lb_json_is(algorithm, "NVFP4") && !lb_json_is(algorithm, "FP8"), err, LBRT_ERR_UNSUPPORTED,
+                   "ModelOpt's checkpoints are supported with a quant_algo of NVFP4 or FP8 alone");
         return LBRT_OK;
     }
     if (lb_json_is(method, "bitsandbytes") || lb_json_is(method, "aqlm")) {

@@ -24,6 +24,7 @@ static const struct {
     { ".weight.nested_absmax", ".weight", LB_HF_SIZES_OF_SIZES }, { ".weight.nested_quant_map", ".weight", LB_HF_SECOND },
     { ".weight.quant_state.bitsandbytes__nf4", ".weight", LB_HF_STATE }, { ".weight.quant_state.bitsandbytes__fp4", ".weight", LB_HF_STATE },
     { ".codes", ".weight", LB_HF_BOOK_CODES },         { ".codebooks", ".weight", LB_HF_BOOKS },
+    { ".weight_global_scale", ".weight", LB_HF_DIVISOR }, { ".weight_scale_2", ".weight", LB_HF_FACTOR },
     { ".SCB", ".weight", LB_HF_ROW_SIZES },            { ".weight_scale_inv", ".weight", LB_HF_BLOCKS },
 };
 
@@ -34,22 +35,16 @@ static void i8_floats(const unsigned char *src, float *out, size_t n)
     }
 }
 
-/* E4M3: no infinities; all ones is no number */
 static void f8_floats(const unsigned char *src, float *out, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        const int exponent = src[i] >> 3 & 15, mantissa = src[i] & 7;
-        const float size = (src[i] & 127) == 127 ? (float)NAN
-                           : exponent            ? ldexpf((float)(8 + mantissa), exponent - 10)
-                                                 : ldexpf((float)mantissa, -9);
-        out[i] = src[i] & 128 ? -size : size;
+        out[i] = lb_e4m3_f32(src[i]);
     }
 }
 
 static const lb_ggml_type part_i8 = { 0, "i8", 1, 1, i8_floats }, part_f8 = { 0, "f8_e4m3", 1, 1, f8_floats };
 
-/* How to read a part's numbers; NULL if they are none */
-static const lb_ggml_type *part_type(const lb_safetensor *t)
+const lb_ggml_type *lb_hf_type(const lb_safetensor *t)
 {
     return t->type ? t->type : strcmp(t->dtype, "I8") == 0 ? &part_i8 : strcmp(t->dtype, "F8_E4M3") == 0 ? &part_f8 : NULL;
 }
@@ -68,7 +63,7 @@ bool lb_hf_part_find(const lb_import *im, const lb_safetensor *t, size_t *slot, 
         }
     }
     *part = LB_HF_WEIGHT;
-    return !t->type && (part_type(t) || strcmp(t->dtype, "U8") == 0) && lb_import_find(im, LB_DIALECT_HF, t->name, t->name_bytes, slot) &&
+    return !t->type && (lb_hf_type(t) || strcmp(t->dtype, "U8") == 0) && lb_import_find(im, LB_DIALECT_HF, t->name, t->name_bytes, slot) &&
            lb_import_is_linear(*slot);
 }
 
@@ -107,7 +102,7 @@ static lbrt_status put_masked(lb_import *im, size_t slot, const lb_hf_matrix *m,
     const lb_safetensor *offsets = m->part[LB_HF_OFFSETS], *any = v ? v : mask ? mask : shape;
     LB_FAIL_IF(!v || !mask || !shape, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", part_shown(any), any->name,
                !v ? "values" : !mask ? "bitmask" : "shape");
-    const lb_ggml_type *type = part_type(v);
+    const lb_ggml_type *type = lb_hf_type(v);
     PART_FAIL_IF(!type, v, "has a type that holds no weights");
     PART_FAIL_IF(strcmp(shape->dtype, "I64") != 0 || part_count(shape) != 2, shape, "is no shape of a matrix");
     const uint64_t rows = lb_load_u64(shape->data), cols = lb_load_u64(shape->data + 8), n = part_count(v), line = (cols + 7) / 8;
@@ -188,10 +183,10 @@ static lbrt_status put_scaled(lb_import *im, size_t slot, const lb_hf_matrix *m,
     const lb_safetensor *t = m->part[LB_HF_WEIGHT], *rows = m->part[LB_HF_ROW_SIZES], *blocks = m->part[LB_HF_BLOCKS];
     const lb_safetensor *scale = rows ? rows : blocks ? blocks : m->part[LB_HF_SCALE], *any = t ? t : scale;
     const uint64_t side = codes->block ? codes->block : 128;
-    LB_FAIL_IF(t && !part_type(t), err, LBRT_ERR_UNSUPPORTED, "tensor %.*s has type %s, which holds no weights", part_shown(t), t->name, t->dtype);
+    LB_FAIL_IF(t && !lb_hf_type(t), err, LBRT_ERR_UNSUPPORTED, "tensor %.*s has type %s, which holds no weights", part_shown(t), t->name, t->dtype);
     LB_FAIL_IF(!t || !scale, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", part_shown(any), any->name, t ? "weight_scale" : "weight");
     PART_FAIL_IF(t->n_dims != 2, t, "is no matrix");
-    lb_place p = { .kind = LB_PLACE_ROWS, .type = part_type(t), .type_name = part_type(t)->name, .data = t->data, .scale = rows ? 1.0f / 127.0f : 1.0f };
+    lb_place p = { .kind = LB_PLACE_ROWS, .type = lb_hf_type(t), .type_name = lb_hf_type(t)->name, .data = t->data, .scale = rows ? 1.0f / 127.0f : 1.0f };
     if (blocks) {
         PART_FAIL_IF(!blocks->type || blocks->type->block != 1 || blocks->n_dims != 2 || blocks->shape[0] != (t->shape[0] + side - 1) / side ||
                          blocks->shape[1] * side != t->shape[1],

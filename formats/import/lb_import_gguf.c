@@ -198,7 +198,7 @@ static bool gguf_ends_with(const lb_gguf_string *s, const char *end)
 /* Tensors that say what the hyperparameters say already. */
 static bool gguf_is_ignored(const lb_gguf_string *name)
 {
-    return gguf_ends_with(name, "attn_rot_embd.weight") || gguf_ends_with(name, "rotary_emb.inv_freq") ||
+    return gguf_ends_with(name, ".input_scale") || gguf_ends_with(name, "attn_rot_embd.weight") || gguf_ends_with(name, "rotary_emb.inv_freq") ||
            gguf_ends_with(name, "rope.freqs");
 }
 

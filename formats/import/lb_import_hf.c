@@ -229,8 +229,12 @@ static lbrt_status hf_put(hf_folder *f, const lb_safetensor *t)
     if (!hf_is_ternary(f) && lb_hf_part_find(im, t, &slot, &part)) {
         return hf_keep_part(f, t, slot, part);
     }
-    if (hf_ends_with(t, "_proj.input_scale") || hf_ends_with(t, "_proj.output_scale")) {
-        return LBRT_OK; /* of activations: lbrt has its own */
+    static const char *const of_activations[] = { "_proj.input_scale", "_proj.output_scale", "_proj.input_global_scale", "_proj.k_scale", "_proj.v_scale",
+                                                  "self_attn.k_scale", "self_attn.v_scale" };
+    for (size_t i = 0; i < sizeof of_activations / sizeof of_activations[0]; i++) { /* lbrt has its own */
+        if (hf_ends_with(t, of_activations[i])) {
+            return LBRT_OK;
+        }
     }
     if ((hf_is_scale(t) && hf_is_ternary(f)) || hf_ends_with(t, "rotary_emb.inv_freq") || hf_is_nothing(f, t)) {
         return LBRT_OK;
