@@ -298,6 +298,17 @@ static void seeds_st_codes(void)
         mk_st_tensor(&s, DOWN ".scales", "F16", "16,1,1,1", scales, 32);
         end_st(&s, LB_FUZZ_HF_AQLM, bytes == 1 ? "aqlm" : "aqlm-words");
     }
+    for (int form = 0; form < 3; form++) { /* compressed-tensors' two forms of fp4, and ModelOpt's */
+        static const char *const names[] = { "nvfp4", "mxfp4", "nvfp4-modelopt" };
+        begin_model(&s, "BF16", "mlp.down_proj");
+        mk_st_tensor(&s, form == 2 ? DOWN ".weight" : DOWN ".weight_packed", "U8", "16,8", words, 128);
+        mk_st_tensor(&s, DOWN ".weight_scale", form == 1 ? "U8" : "F8_E4M3", "16,2", scales, 32);
+        if (form != 1) {
+            mk_st_tensor(&s, form == 0 ? DOWN ".weight_global_scale" : DOWN ".weight_scale_2", "F32", "1", numbers, 4);
+            mk_st_tensor(&s, DOWN ".input_scale", "F32", "1", numbers, 4);
+        }
+        end_st(&s, form == 2 ? LB_FUZZ_HF_LLAMA : LB_FUZZ_HF_PACKED, names[form]);
+    }
 }
 
 /* Of other files of the folder. */
