@@ -138,7 +138,7 @@ static void check_gguf_refusals(void)
     refuse_gguf_tensor(NULL, 0, 0, 0, 0, up, bad, "layers.0.ffn_up");
     refuse_gguf_tensor(up, MK_FFN, MK_DIM, 0, MK_FFN * MK_DIM * 4, NULL, bad, "twice");
     refuse_gguf_tensor(up, MK_DIM, MK_FFN, 0, MK_FFN * MK_DIM * 4, up, bad, "rows of");
-    refuse_gguf_tensor(up, MK_FFN, MK_DIM, 16, 256, up, no, "iq2_xxs");
+    refuse_gguf_tensor(up, MK_FFN, MK_DIM, 15, 256, up, no, "q8_k");
     refuse_gguf_tensor(up, MK_FFN, MK_DIM, 26, 256, up, no, "i32");
     refuse_gguf_tensor(up, MK_FFN, MK_DIM, 12, 256, up, bad, "whole blocks");
     refuse_gguf_tensor(up, MK_FFN, MK_DIM, 12345, 256, up, no, "12345");

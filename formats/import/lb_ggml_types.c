@@ -1,7 +1,7 @@
 /*
- * One function per type. In the names of ggml: d is the scale of a block, dmin the scale of what is
- * subtracted, qs the low bits of the codes, qh the high ones. "K" types are superblocks of 256 whose groups
- * have integer scales of their own.
+ * One function per type; those of IQ1 to IQ3 are in lb_ggml_iq.c. In the names of ggml: d is the scale of a
+ * block, dmin the scale of what is subtracted, qs the low bits of the codes, qh the high ones. "K" types are
+ * superblocks of 256 whose groups have integer scales of their own.
  *
  * Every multiplication and addition stands alone in its order and is never fused: the results are compared
  * bit for bit.
@@ -11,6 +11,7 @@
 #include <math.h>
 
 #include "../../kernels/lb_math.h"
+#include "lb_ggml_iq.h"
 
 #define GGML_SUPER 256u
 
@@ -395,20 +396,20 @@ static const lb_ggml_type ggml_types[] = {
     { 13, "q5_k", GGML_SUPER, 176, ggml_rows_q5_k },
     { 14, "q6_k", GGML_SUPER, 210, ggml_rows_q6_k },
     { 15, "q8_k", GGML_SUPER, 292, NULL },
-    { 16, "iq2_xxs", GGML_SUPER, 66, NULL },
-    { 17, "iq2_xs", GGML_SUPER, 74, NULL },
-    { 18, "iq3_xxs", GGML_SUPER, 98, NULL },
-    { 19, "iq1_s", GGML_SUPER, 50, NULL },
+    { 16, "iq2_xxs", GGML_SUPER, 66, lb_ggml_rows_iq2_xxs },
+    { 17, "iq2_xs", GGML_SUPER, 74, lb_ggml_rows_iq2_xs },
+    { 18, "iq3_xxs", GGML_SUPER, 98, lb_ggml_rows_iq3_xxs },
+    { 19, "iq1_s", GGML_SUPER, 50, lb_ggml_rows_iq1_s },
     { 20, "iq4_nl", 32, 18, ggml_rows_iq4_nl },
-    { 21, "iq3_s", GGML_SUPER, 110, NULL },
-    { 22, "iq2_s", GGML_SUPER, 82, NULL },
+    { 21, "iq3_s", GGML_SUPER, 110, lb_ggml_rows_iq3_s },
+    { 22, "iq2_s", GGML_SUPER, 82, lb_ggml_rows_iq2_s },
     { 23, "iq4_xs", GGML_SUPER, 136, ggml_rows_iq4_xs },
     { 24, "i8", 1, 1, NULL }, /* integers are no weights */
     { 25, "i16", 1, 2, NULL },
     { 26, "i32", 1, 4, NULL },
     { 27, "i64", 1, 8, NULL },
     { LB_GGML_F64, "f64", 1, 8, ggml_rows_f64 },
-    { 29, "iq1_m", GGML_SUPER, 56, NULL },
+    { 29, "iq1_m", GGML_SUPER, 56, lb_ggml_rows_iq1_m },
     { LB_GGML_BF16, "bf16", 1, 2, ggml_rows_bf16 },
     { 31, "q4_0_4_4", 0, 0, NULL },
     { 32, "q4_0_4_8", 0, 0, NULL },

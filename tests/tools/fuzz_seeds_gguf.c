@@ -99,16 +99,19 @@ static void seeds_gguf_types(void)
 
     static const struct {
         const char *name;
-        uint32_t rows, cols, super, ternary;
-    } tensors[] = { { "token_embd.weight", 3, 256, 23, 23 },       { "output.weight", 3, 256, 14, 14 },       { "output_norm.weight", 1, 256, 8, 8 },
-                    { "blk.0.attn_norm.weight", 1, 256, 12, 12 },  { "blk.0.attn_q.weight", 2, 256, 10, 34 }, { "blk.0.attn_k.weight", 2, 256, 11, 35 },
-                    { "blk.0.attn_v.weight", 2, 256, 12, 36 },     { "blk.0.attn_output.weight", 256, 2, 1, 36 },
-                    { "blk.0.ffn_norm.weight", 1, 256, 2, 2 },     { "blk.0.ffn_gate.weight", 2, 256, 13, 36 },
-                    { "blk.0.ffn_up.weight", 2, 256, 14, 35 },     { "blk.0.ffn_down.weight", 256, 2, 1, 36 } };
-    for (int ternary = 0; ternary < 2; ternary++) {
+        uint32_t rows, cols, types[3]; /* superblocks, ternary, of grids */
+    } tensors[] = { { "token_embd.weight", 3, 256, { 23, 23, 16 } },    { "output.weight", 3, 256, { 14, 14, 17 } },
+                    { "output_norm.weight", 1, 256, { 8, 8, 8 } },      { "blk.0.attn_norm.weight", 1, 256, { 12, 12, 19 } },
+                    { "blk.0.attn_q.weight", 2, 256, { 10, 34, 18 } },  { "blk.0.attn_k.weight", 2, 256, { 11, 35, 19 } },
+                    { "blk.0.attn_v.weight", 2, 256, { 12, 36, 21 } },  { "blk.0.attn_output.weight", 256, 2, { 1, 36, 1 } },
+                    { "blk.0.ffn_norm.weight", 1, 256, { 2, 2, 2 } },   { "blk.0.ffn_gate.weight", 2, 256, { 13, 36, 22 } },
+                    { "blk.0.ffn_up.weight", 2, 256, { 14, 35, 29 } },  { "blk.0.ffn_down.weight", 256, 2, { 1, 36, 1 } } };
+    static const char *const names[] = { "superblocks", "ternary", "grids" };
+    for (int kind = 0; kind < 3; kind++) {
+        const bool ternary = kind == 1;
         put_thin_numbers(&g, ternary ? "bitnet-b1.58" : "llama");
         for (size_t i = 0; i < sizeof tensors / sizeof tensors[0]; i++) {
-            put_gguf(&g, tensors[i].name, tensors[i].rows, tensors[i].cols, ternary ? tensors[i].ternary : tensors[i].super);
+            put_gguf(&g, tensors[i].name, tensors[i].rows, tensors[i].cols, tensors[i].types[kind]);
         }
         if (ternary) { /* what is special to BitNet: norms, and scales of some matrices */
             put_gguf(&g, "blk.0.attn_sub_norm.weight", 1, 2, 0);
@@ -118,10 +121,10 @@ static void seeds_gguf_types(void)
                 mk_gguf_tensor(&g, scales[i], 1, 1, i % 2 ? LB_GGML_F16 : 0, i % 2 ? "\0\xb8" : "\0\0\x40\x3f", i % 2 ? 2 : 4);
             }
         }
-        end_gguf(&g, ternary ? "ternary" : "superblocks", true);
+        end_gguf(&g, names[kind], true);
     }
 
-    static const uint32_t blocks[] = { 8, 0, 0, 2, 3, 6, 7, 0, 20, 39, 8 }; /* in the order of mk_tensors */
+    static const uint32_t blocks[] = { 8, 0, 0, 2, 3, 6, 7, 0, 20, 39, 40 }; /* in the order of mk_tensors */
     mk_gguf_numbers(&g, "llama");
     for (size_t i = 0; i < mk_n_tensors; i++) {
         put_gguf(&g, mk_tensors[i].gguf, mk_tensors[i].rows, mk_tensors[i].cols, blocks[i]);
