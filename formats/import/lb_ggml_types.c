@@ -122,6 +122,28 @@ static void ggml_rows_q8_0(const unsigned char *src, float *out, size_t blocks)
     }
 }
 
+/* A bit a weight, the lowest first: d or -d. */
+static void ggml_rows_q1_0(const unsigned char *src, float *out, size_t blocks)
+{
+    for (; blocks > 0; blocks--, src += 18, out += 128) {
+        const float d = ggml_half(src);
+        for (int j = 0; j < 128; j++) {
+            out[j] = src[2 + j / 8] >> j % 8 & 1 ? d : -d;
+        }
+    }
+}
+
+/* Two bits a weight, the lowest first: -1, 0, 1 or 2 times d. */
+static void ggml_rows_q2_0(const unsigned char *src, float *out, size_t blocks)
+{
+    for (; blocks > 0; blocks--, src += 18, out += 64) {
+        const float d = ggml_half(src);
+        for (int j = 0; j < 64; j++) {
+            out[j] = (float)((src[2 + j / 4] >> j % 4 * 2 & 3) - 1) * d;
+        }
+    }
+}
+
 /* The 16 values of IQ4_NL and IQ4_XS: a fixed table of the format. */
 static const int8_t ggml_iq4_values[16] = { -127, -104, -83, -65, -49, -35, -22, -10,
                                             1,    13,   25,  38,  53,  69,  89,  113 };
@@ -421,8 +443,8 @@ static const lb_ggml_type ggml_types[] = {
     { 38, "tl1", 0, 0, NULL },
     { 39, "mxfp4", 32, 17, ggml_rows_mxfp4 },
     { 40, "nvfp4", 64, 36, ggml_rows_nvfp4 },
-    { 41, "q1_0", 128, 18, NULL },
-    { 42, "q2_0", 64, 18, NULL },
+    { 41, "q1_0", 128, 18, ggml_rows_q1_0 },
+    { 42, "q2_0", 64, 18, ggml_rows_q2_0 },
 };
 
 const lb_ggml_type *lb_ggml_type_find(uint32_t id)
