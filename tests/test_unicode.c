@@ -218,10 +218,34 @@ static void test_random_bytes(void)
     lb_text_free(&out);
 }
 
+/* Time that grew with the square of a text's length would not end here. */
+static void test_long_texts(void)
+{
+    static const char *const parts[] = { "hello world, ", "word", "  ", "12,", " \n", "'s", "\xe4\xbd\xa0\xe5\xa5\xbd, ", "Aa", "!/\n" };
+    enum { BYTES = 1 << 20 };
+    char *text = malloc(BYTES);
+    for (size_t i = 0; text && i < sizeof parts / sizeof parts[0]; i++) {
+        lb_test_case("unicode: a million bytes of \"%s\"", parts[i][0] > ' ' ? parts[i] : "space");
+        for (size_t at = 0; at < BYTES; at++) {
+            text[at] = parts[i][at % strlen(parts[i])];
+        }
+        for (int kind = LB_PRETOK_NONE; kind <= LB_PRETOK_LAST; kind++) {
+            lb_pretok pre = lb_pretok_start((lb_pretokenizer)kind, text, BYTES);
+            size_t total = 0;
+            for (size_t piece; (piece = lb_pretok_next(&pre)) > 0;) {
+                total += piece;
+            }
+            LB_CHECK(total == BYTES, "pre-tokenizer %d: %zu bytes", kind, total);
+        }
+    }
+    free(text);
+}
+
 void test_unicode(void)
 {
     test_utf8_decode();
     test_utf8_gate();
     test_cases();
     test_random_bytes();
+    test_long_texts();
 }

@@ -217,10 +217,17 @@ static const char *pretok_tekken(const char *p, const char *end)
 
 /* ---- SmolLM ---- */
 
-static const char *pretok_smollm(const char *p, const char *end)
+/* p->stop is where the next number is: looking for it at every piece would take the square of the time. */
+static const char *pretok_smollm(lb_pretok *p)
 {
-    const pretok_char c = pretok_look(p, end);
-    return c.kind == PRETOK_NUMBER ? p + c.bytes : pretok_gpt2(p, pretok_run(p, end, ~(unsigned)PRETOK_NUMBER));
+    const pretok_char c = pretok_look(p->at, p->end);
+    if (c.kind == PRETOK_NUMBER) {
+        return p->at + c.bytes;
+    }
+    if (p->at >= p->stop) {
+        p->stop = pretok_run(p->at, p->end, ~(unsigned)PRETOK_NUMBER);
+    }
+    return pretok_gpt2(p->at, p->stop);
 }
 
 /* ---- DeepSeek LLM ---- */
@@ -353,7 +360,7 @@ size_t lb_pretok_next(lb_pretok *p)
     case LB_PRETOK_LLAMA3: end = pretok_llama3(p->at, p->end, 3); break;
     case LB_PRETOK_QWEN2: end = pretok_llama3(p->at, p->end, 1); break;
     case LB_PRETOK_DEEPSEEK_LLM: end = pretok_deepseek(p); break;
-    case LB_PRETOK_SMOLLM: end = pretok_smollm(p->at, p->end); break;
+    case LB_PRETOK_SMOLLM: end = pretok_smollm(p); break;
     case LB_PRETOK_TEKKEN: end = pretok_tekken(p->at, p->end); break;
     case LB_PRETOK_NONE: break;
     }

@@ -14,7 +14,7 @@
 typedef struct lb_pretok {
     lb_pretokenizer kind;
     const char *at, *end;
-    /* DeepSeek: ends of the parts that `at` is in; where the white space at its end begins */
+    /* DeepSeek: ends of the parts that `at` is in; where the white space at its end begins. SmolLM: `stop` is the next number */
     const char *outer, *stop, *tail;
 } lb_pretok;
 
