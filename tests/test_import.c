@@ -150,6 +150,7 @@ static void check_gguf_yarn(void)
         mk_gguf_u32(&g, "qwen2.rope.scaling.original_context_length", 4096);
         if (own) {
             mk_gguf_f32(&g, "qwen2.rope.scaling.attn_factor", 2.0f);
+            mk_gguf_f32(&g, "qwen2.rope.scaling.yarn_attn_factor", 3.0f); /* does not count */
         }
         mk_gguf_weights(&g, LB_GGML_F32, NULL);
         mk_gguf_tensor(&g, "blk.0.attn_q.bias", 1, MK_DIM, LB_GGML_F32, bias, MK_DIM * 4);
@@ -169,6 +170,29 @@ static void check_gguf_yarn(void)
         }
         mk_free(&b);
     }
+}
+
+static void check_gguf_yarn_part(void)
+{
+    lb_test_case("gguf: YaRN of a part of the head");
+    mk_gguf g = { 0 };
+    mk_gguf_numbers(&g, "llama");
+    mk_gguf_string(&g, "llama.rope.scaling.type", "yarn");
+    mk_gguf_f32(&g, "llama.rope.scaling.factor", 4.0f);
+    mk_gguf_weights(&g, LB_GGML_F32, NULL);
+    mk_blob b = { NULL, 0, 0 };
+    mk_gguf_end(&g, &b);
+    static const char key[] = "rope.dimension_count";
+    for (size_t i = 0; i + sizeof key + 8 < b.n; i++) {
+        if (memcmp(b.data + i, key, sizeof key - 1) == 0) {
+            b.data[i + sizeof key - 1 + 4] = 8; /* behind the type */
+        }
+    }
+    lbrt_error err = { 0 };
+    mk_write(lb_test_temp("yarn.gguf"), b.data, b.n);
+    lb_source *s = NULL;
+    LB_CHECK(lb_source_open(lb_test_temp("yarn.gguf"), NULL, NULL, &s, &err) == LBRT_ERR_UNSUPPORTED && strstr(err.text, "part of the head"), "%s", err.text);
+    mk_free(&b);
 }
 
 static void check_gguf_rope(void)
@@ -442,6 +466,7 @@ void test_import(void)
     check_gguf("llama", LB_GGML_F16, true);
     check_gguf_parts();
     check_gguf_yarn();
+    check_gguf_yarn_part();
     check_gguf_rope();
     check_absurd_rope();
     check_gguf_ternary();

@@ -23,8 +23,8 @@ typedef struct ic_matrix {
     float want[IP_ROWS * IP_COLS];
 } ic_matrix;
 
-/* order 0: groups one after the other; 1: any column in any group */
-static void ic_make(ic_matrix *m, unsigned bits, bool order, bool zeros)
+/* Groups of so many columns one after the other; 0: any column in any group */
+static void ic_make(ic_matrix *m, unsigned bits, unsigned width, bool zeros)
 {
     memset(m, 0, sizeof *m);
     m->bits = bits;
@@ -35,7 +35,7 @@ static void ic_make(ic_matrix *m, unsigned bits, bool order, bool zeros)
         }
     }
     for (size_t c = 0; c < IP_COLS; c++) {
-        m->group[c] = order ? (uint32_t)(lb_test_random() % IC_GROUPS) : (uint32_t)(c / (IP_COLS / IC_GROUPS));
+        m->group[c] = width ? (uint32_t)c / width : (uint32_t)(lb_test_random() % IC_GROUPS);
         for (size_t r = 0; r < IP_ROWS; r++) {
             const uint32_t g = m->group[c];
             m->code[r][c] = (uint32_t)(lb_test_random() % (1u << bits));
@@ -96,7 +96,7 @@ static void ic_test_gptq(void)
     for (size_t i = 0; i < 16; i++) {
         const bool order = i & 1, second = i & 2;
         lb_test_case("GPTQ: %u bits, %s, %s", widths[i / 4], order ? "columns in any group" : "groups in order", second ? "zeros as they are" : "zeros less one");
-        ic_make(&m, widths[i / 4], order, true);
+        ic_make(&m, widths[i / 4], order ? 0 : 16, true);
         ic_pack_gptq(&p, &m, second);
         ic_put_gptq(&s, &p, &m, order);
         snprintf(config, sizeof config, "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":%u,\"group_size\":16,\"checkpoint_format\":%s}", m.bits,
@@ -105,7 +105,7 @@ static void ic_test_gptq(void)
     }
 
     lb_test_case("GPTQ: quantize_config.json, biases of zeros");
-    ic_make(&m, 4, false, true);
+    ic_make(&m, 4, 16, true);
     ic_pack_gptq(&p, &m, false);
     ic_put_gptq(&s, &p, &m, true);
     static const float zeros[IP_ROWS];
@@ -119,6 +119,14 @@ static void ic_test_gptq(void)
     lb_test_case("GPTQ: a layer of other bits than most");
     ic_put_gptq(&s, &p, &m, true);
     ip_compare(&s, "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":8,\"dynamic\":{\"+:.*down_proj\":{\"bits\":4}}}", m.want, 0.0f);
+
+    lb_test_case("GPTQ: the last group is narrower");
+    ic_make(&m, 4, 20, true);
+    ic_pack_gptq(&p, &m, false);
+    ic_put_gptq(&s, &p, &m, false);
+    ip_compare(&s, "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":20}", m.want, 0.0f);
+    ic_make(&m, 4, 16, true);
+    ic_pack_gptq(&p, &m, false);
 
     static const char four[] = "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4}";
     lb_test_case("GPTQ: what is wrong");
@@ -153,22 +161,24 @@ static void ic_test_gptq(void)
     ip_put(&s, ".qweight", "I32", p.shape[0], p.words, IP_COLS * IP_ROWS / 2);
     ip_put(&s, ".qzeros", "I32", "3,4", p.zeros, 48);
     ip_put(&s, ".scales", "F16", "3,32", m.scale, 3 * 64);
-    ip_refused(&s, four, "no whole number of 3 groups");
+    ip_refused(&s, four, "config.json does not explain");
 }
 
 static void ic_test_auto_round(void)
 {
     static const char *const layouts[] = { "\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:auto_gptq\"",
                                            "\"quant_method\":\"intel/auto-round\",\"backend\":\"auto_round:gptq:exllamav2\"",
-                                           "\"quant_method\":\"intel/auto-round\",\"backend\":\"auto_round:exllamav2\"" };
+                                           "\"quant_method\":\"intel/auto-round\",\"backend\":\"auto_round:exllamav2\"",
+                                           "\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round:gptqmodel\"",
+                                           "\"quant_method\":\"auto-round\",\"packing_format\":\"auto_round\"" };
     static ic_matrix m;
     static ic_gptq p;
     mk_safetensors s;
     char config[256];
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 5; i++) {
         lb_test_case("AutoRound: %s", layouts[i]);
-        ic_make(&m, 4, false, true);
-        ic_pack_gptq(&p, &m, i == 2);
+        ic_make(&m, 4, 16, true);
+        ic_pack_gptq(&p, &m, i >= 2);
         ic_put_gptq(&s, &p, &m, false);
         snprintf(config, sizeof config, "\"quantization_config\":{%s,\"bits\":4,\"group_size\":16,\"data_type\":\"int\",\"sym\":false}", layouts[i]);
         ip_compare(&s, config, m.want, 0.0f);
@@ -193,7 +203,7 @@ static void ic_test_awq(void)
     char config[256];
     for (size_t k = 0; k < 3; k++) {
         lb_test_case("AWQ: %s", configs[k]);
-        ic_make(&m, 4, false, true);
+        ic_make(&m, 4, 16, true);
         memset(words, 0, sizeof words);
         memset(zeros, 0, sizeof zeros);
         for (unsigned i = 0; i < 8; i++) {
@@ -268,11 +278,18 @@ static void ic_test_packed(void)
         const int zeros = (int)(i % 3);
         const bool order = i / 3 % 2;
         lb_test_case("compressed-tensors, packed: %u bits, zeros %d, %s", widths[i / 6], zeros, order ? "columns in any group" : "groups in order");
-        ic_make(&m, widths[i / 6], order, zeros != 0);
+        ic_make(&m, widths[i / 6], order ? 0 : 16, zeros != 0);
         ic_put_packed(&s, &m, zeros, order, IP_ROWS);
         ip_compare(&s, config, m.want, 0.0f);
     }
+    lb_test_case("compressed-tensors, packed: the last group is narrower, no list of groups");
+    ic_make(&m, 4, 20, true);
+    memset(m.group, 0xff, sizeof m.group);
+    ic_put_packed(&s, &m, 1, true, IP_ROWS);
+    ip_compare(&s, "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"config_groups\":{\"group_0\":{\"weights\":{\"num_bits\":4,\"group_size\":20}}}}", m.want, 0.0f);
     lb_test_case("compressed-tensors, packed: what is wrong");
+    ic_put_packed(&s, &m, 1, true, IP_ROWS);
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"config_groups\":{\"group_0\":{\"weights\":{\"num_bits\":7}}}}", "of 7 bits");
     ic_put_packed(&s, &m, 1, false, IP_ROWS + 1);
     ip_refused(&s, config, "does not fit the shape");
     ic_put_packed(&s, &m, 1, false, 0);
@@ -337,7 +354,7 @@ static void ic_test_int8(void)
 {
     static signed char codes[IP_ROWS][IP_COLS];
     static float sizes[IP_ROWS], want[IP_ROWS * IP_COLS];
-    const unsigned char form = 0;
+    const unsigned char form = 0, tiles = 2;
     lb_test_case("bitsandbytes: int8 with a size for each row");
     for (size_t r = 0; r < IP_ROWS; r++) {
         sizes[r] = 0.5f + (float)r;
@@ -352,41 +369,56 @@ static void ic_test_int8(void)
     ip_put(&s, ".SCB", "F32", "32", sizes, sizeof sizes);
     ip_put(&s, ".weight_format", "U8", "", &form, 1);
     ip_compare(&s, "\"quantization_config\":{\"quant_method\":\"bitsandbytes\",\"load_in_8bit\":true}", want, 1e-6f);
+    ip_begin(&s);
+    ip_put(&s, ".weight", "I8", "32,64", codes, sizeof codes);
+    ip_put(&s, ".SCB", "F32", "32", sizes, sizeof sizes);
+    ip_put(&s, ".weight_format", "U8", "", &tiles, 1);
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"bitsandbytes\",\"load_in_8bit\":true}", "GPU's tiles");
+    lb_test_case("int8 with zero points");
+    ip_begin(&s);
+    ip_put(&s, ".weight", "I8", "32,64", codes, sizeof codes);
+    ip_put(&s, ".weight_scale", "F32", "32,1", sizes, sizeof sizes);
+    ip_put(&s, ".weight_zero_point", "I8", "32,1", codes, IP_ROWS);
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"compressed-tensors\"}", "with zero points");
 }
 
 static void ic_test_fp8(void)
 {
     static unsigned char codes[IP_ROWS][IP_COLS];
-    static float scales[3][4], want[IP_ROWS * IP_COLS];
+    static float scales[12], want[IP_ROWS * IP_COLS];
     mk_safetensors s;
-    for (int given = 0; given < 2; given++) {
-        lb_test_case("fp8 with scales of squares, %s", given ? "16 wide" : "as wide as the usual ones");
-        const size_t side = given ? 16 : 128;
+    for (int form = 0; form < 4; form++) {
+        static const char *const configs[] = {
+            "\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":null}",
+            "\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[24,24]}",
+            "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"float-quantized\","
+            "\"config_groups\":{\"group_0\":{\"weights\":{\"num_bits\":8,\"strategy\":\"block\",\"block_structure\":[16,16]}}}}",
+            "\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[16,16]}"
+        };
+        static const size_t sides[] = { 128, 24, 16, 16 };
+        static const char *const shapes[] = { "1,1", "2,3", "2,4", "2,4" };
+        const size_t side = sides[form], across = (IP_COLS + side - 1) / side;
+        lb_test_case("fp8 with scales of squares: %s", configs[form]);
         for (size_t i = 0; i < 12; i++) {
-            scales[i / 4][i % 4] = 0.25f + (float)i;
+            scales[i] = 0.25f + (float)i;
         }
         for (size_t r = 0; r < IP_ROWS; r++) {
             for (size_t c = 0; c < IP_COLS; c++) {
                 const unsigned e = (unsigned)(lb_test_random() % 15), f = (unsigned)(lb_test_random() % 8), minus = (unsigned)(lb_test_random() % 2);
                 codes[r][c] = (unsigned char)(minus << 7 | e << 3 | f);
                 const float size = e ? ldexpf(1.0f + (float)f / 8.0f, (int)e - 7) : ldexpf((float)f / 8.0f, -6);
-                want[r * IP_COLS + c] = (minus ? -size : size) * scales[r / side][c / side];
+                want[r * IP_COLS + c] = (minus ? -size : size) * scales[r / side * across + c / side];
             }
         }
         ip_begin(&s);
         ip_put(&s, ".weight", "F8_E4M3", "32,64", codes, sizeof codes);
-        ip_put(&s, ".weight_scale_inv", "F32", given ? "2,4" : "1,1", scales, given ? 32 : 4);
-        const char *config = given ? "\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[16,16]}"
-                                   : "\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":null}";
-        if (given) {
-            ip_compare(&s, config, want, 0.0f);
-        } else { /* a square of 128 is wider than the matrix, which the models that have them do not have */
-            ip_refused(&s, config, "a scale for each square");
-        }
+        ip_put(&s, form == 2 ? ".weight_scale" : ".weight_scale_inv", "F32", shapes[form], scales, (form == 0 ? 1 : (IP_ROWS + side - 1) / side * across) * 4);
+        ip_put(&s, ".activation_scale", "F32", "", scales, 4);
+        ip_compare(&s, configs[form], want, 0.0f);
     }
     lb_test_case("fp8 with one scale: ModelOpt's");
     for (size_t i = 0; i < IP_ROWS * IP_COLS; i++) {
-        want[i] *= 0.5f / scales[i / IP_COLS / 16][i % IP_COLS / 16];
+        want[i] *= 0.5f / scales[i / IP_COLS / 16 * 4 + i % IP_COLS / 16];
     }
     const float half = 0.5f;
     for (int known = 0; known < 2; known++) {

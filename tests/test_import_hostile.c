@@ -233,6 +233,7 @@ static void check_hf_refusals(void)
     refuse_hf(llama, "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 0.5}", NULL, bad, "YaRN");
     refuse_hf(llama, "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4, \"beta_fast\": 0.5}", NULL, bad, "YaRN");
     refuse_hf(llama, "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4, \"attention_factor\": -1}", NULL, bad, "YaRN");
+    refuse_hf(llama, "\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"yarn\", \"factor\": 4, \"rope_theta\": 1e6}}", NULL, no, "kinds of layers");
     refuse_hf(llama, "\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 4}", NULL, no, "dynamic");
     refuse_hf(llama, "\"rope_scaling\": {\"type\": \"linear\"}", NULL, bad, "factor");
     refuse_hf(llama, "\"rope_scaling\": {\"type\": \"linear\", \"factor\": -1}", NULL, bad, "factor");

@@ -56,9 +56,8 @@ static void codes_grouped(const lb_codes *c, uint64_t row, uint64_t n, float *ou
 {
     float scale[CODES_ROWS], zero[CODES_ROWS];
     uint64_t known = UINT64_MAX;
-    const uint64_t width = c->cols / c->n_groups;
     for (uint64_t col = 0; col < c->cols; col++) {
-        const uint64_t g = c->groups ? lb_load_u32(c->groups + 4 * col) : col / width;
+        const uint64_t g = c->groups ? lb_load_u32(c->groups + 4 * col) : col / c->width;
         for (uint64_t r = 0; r < n && g != known; r++) {
             const uint64_t at = c->kind == LB_CODES_PACKED ? (row + r) * c->n_groups + g : g * c->rows + row + r;
             c->scale_type->dequantize(c->scales + at * c->scale_type->bytes, &scale[r], 1);

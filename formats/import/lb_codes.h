@@ -38,9 +38,11 @@ typedef struct lb_codes {
     uint64_t block, size_block;
     float offset;
 
+    uint64_t width; /* columns of a group (the last may have fewer), or of a vector of BOOKS */
+
     /* BOOKS: table has the books */
     const lb_ggml_type *table_type;
-    uint64_t n_books, width;
+    uint64_t n_books;
     unsigned code_bytes;
 
     float factor; /* FP4: scale_type NULL for exponents */

@@ -44,15 +44,25 @@ static lbrt_status coded_place(lb_import *im, size_t slot, const lb_codes *c, co
     return lb_import_put(im, slot, t->name, t->name_bytes, c->rows, c->cols, &p, err);
 }
 
-/* Columns' groups: every one must be there */
-static lbrt_status coded_groups(const lb_safetensor *t, lb_codes *c, lbrt_error *err)
+/*
+ * Columns' groups: every one must be there. Without a list they are as wide as config.json says, and the last one may be narrower; where that does not explain
+ * their number, a layer has others than most: as wide as a power of two.
+ */
+static lbrt_status coded_groups(const lb_safetensor *t, const lb_safetensor *scales, const lb_hf_codes *how, lb_codes *c, lbrt_error *err)
 {
-    LB_FAIL_IF(!t && c->cols % c->n_groups != 0, err, LBRT_ERR_FORMAT, "%llu columns are no whole number of %llu groups", (unsigned long long)c->cols,
-               (unsigned long long)c->n_groups);
+    CODED_FAIL_IF(t && (strcmp(t->dtype, "I32") != 0 || coded_count(t) != c->cols), t, "does not have a number for each column");
+    for (uint64_t i = 0; t && c->kind == LB_CODES_PACKED && i < c->cols; i++) {
+        if (lb_load_u32(t->data + 4 * i) == UINT32_MAX) { /* -1: compressed-tensors' way to say that there is no list */
+            t = NULL;
+        }
+    }
     if (!t) {
+        const bool said = how->group && (c->cols + how->group - 1) / how->group == c->n_groups;
+        c->width = said ? how->group : c->cols / c->n_groups;
+        CODED_FAIL_IF(!said && (c->cols % c->n_groups != 0 || (c->n_groups > 1 && (c->width & (c->width - 1)) != 0)), scales,
+                      "has groups of columns that config.json does not explain");
         return LBRT_OK;
     }
-    CODED_FAIL_IF(strcmp(t->dtype, "I32") != 0 || coded_count(t) != c->cols, t, "does not have a number for each column");
     for (uint64_t i = 0; i < c->cols; i++) {
         CODED_FAIL_IF(lb_load_u32(t->data + 4 * i) >= c->n_groups, t, "names a group that is not there");
     }
@@ -87,14 +97,16 @@ static lbrt_status put_words(lb_import *im, size_t slot, const lb_hf_matrix *m, 
     c->zeros = zeros->data;
     c->scales = scales->data;
     c->scale_type = scales->type;
-    LB_TRY(coded_groups(groups, c, err));
+    LB_TRY(coded_groups(groups, scales, how, c, err));
     return coded_place(im, slot, c, w, how->awq ? "awq" : "gptq", err);
 }
 
-static lbrt_status put_packed(lb_import *im, size_t slot, const lb_hf_matrix *m, lb_codes *c, lbrt_error *err)
+static lbrt_status put_packed(lb_import *im, size_t slot, const lb_hf_matrix *m, const lb_hf_codes *how, lb_codes *c, lbrt_error *err)
 {
     const lb_safetensor *w = m->part[LB_HF_PACKED], *scales = m->part[LB_HF_SCALE], *shape = m->part[LB_HF_SHAPE], *zeros = m->part[LB_HF_PACKED_ZEROS];
     const lb_safetensor *any = w ? w : zeros ? zeros : m->part[LB_HF_GROUPS];
+    LB_FAIL_IF(zeros && m->part[LB_HF_WEIGHT], err, LBRT_ERR_UNSUPPORTED, "numbers of 8 bits with zero points are not supported (tensor %.*s)", coded_shown(zeros),
+               zeros->name);
     LB_FAIL_IF(!w || !scales || !shape, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", coded_shown(any), any->name,
                !w ? "weight_packed" : !scales ? "weight_scale" : "weight_shape");
     const bool wide = strcmp(shape->dtype, "I64") == 0;
@@ -104,7 +116,7 @@ static lbrt_status put_packed(lb_import *im, size_t slot, const lb_hf_matrix *m,
     c->cols = wide ? lb_load_u64(shape->data + 8) : lb_load_u32(shape->data + 4);
     CODED_FAIL_IF(c->rows == 0 || c->cols == 0 || c->rows > 1u << 28 || c->cols > 1u << 28, shape, "has an impossible shape");
     static const unsigned widths[] = { 2, 3, 4, 5, 6, 8 };
-    for (size_t i = 0; i < sizeof widths / sizeof widths[0] && c->bits == 0; i++) { /* the only width with so many words */
+    for (size_t i = 0; i < sizeof widths / sizeof widths[0] && c->bits == 0; i++) { /* only 7 has as many words as another, and is refused */
         const uint64_t per = 32 / widths[i];
         c->bits = coded_is(w, "I32", c->rows, (c->cols + per - 1) / per) ? widths[i] : 0;
     }
@@ -123,7 +135,7 @@ static lbrt_status put_packed(lb_import *im, size_t slot, const lb_hf_matrix *m,
                       "does not hold a zero for each row and group");
         c->zeros = zeros->data;
     }
-    LB_TRY(coded_groups(m->part[LB_HF_GROUPS], c, err));
+    LB_TRY(coded_groups(m->part[LB_HF_GROUPS], scales, how, c, err));
     return coded_place(im, slot, c, w, "packed", err);
 }
 
@@ -155,7 +167,7 @@ static lbrt_status put_table(lb_import *im, size_t slot, const lb_hf_matrix *m, 
     c->second = second ? second->data : NULL;
     LB_TRY(read_state(im, state, c, err));
     const uint64_t n = c->rows * c->cols, blocks = (n + c->block - 1) / c->block;
-    CODED_FAIL_IF(strcmp(w->dtype, "U8") != 0 || coded_count(w) != (n + 1) / 2, w, "does not hold so many nibbles");
+    CODED_FAIL_IF(w->bytes != (n + 1) / 2, w, "does not hold so many nibbles");
     CODED_FAIL_IF(strcmp(table->dtype, "F32") != 0 || coded_count(table) != 16, table, "is no table of 16 numbers");
     CODED_FAIL_IF(coded_count(sizes) != blocks || strcmp(sizes->dtype, second ? "U8" : "F32") != 0, sizes, "does not hold a size for each block");
     CODED_FAIL_IF(second && (strcmp(second->dtype, "F32") != 0 || coded_count(second) != 256), second, "is no table of 256 numbers");
@@ -203,7 +215,7 @@ static lbrt_status put_fp4(lb_import *im, size_t slot, const lb_hf_matrix *m, lb
     const lb_safetensor *divisor = m->part[LB_HF_DIVISOR], *factor = m->part[LB_HF_FACTOR], *all = divisor ? divisor : factor, *any = w ? w : all;
     LB_FAIL_IF(!w || !scales, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", coded_shown(any), any->name, !w ? "weight" : "weight_scale");
     CODED_FAIL_IF(strcmp(w->dtype, "U8") != 0 || w->n_dims != 2 || w->shape[1] > 1u << 27, w, "is no matrix of nibbles");
-    const bool exponents = strcmp(scales->dtype, "U8") == 0;
+    const bool exponents = strcmp(scales->dtype, "U8") == 0 || strcmp(scales->dtype, "F8_E8M0") == 0;
     CODED_FAIL_IF(exponents && all, all, "multiplies scales that are exponents");
     CODED_FAIL_IF(!exponents && (!all || (divisor && factor)), scales, "goes with one scale of all, weight_global_scale or weight_scale_2");
     c->kind = LB_CODES_FP4;
@@ -239,7 +251,7 @@ lbrt_status lb_hf_coded_put(lb_import *im, size_t slot, const lb_hf_matrix *m, c
         return put_words(im, slot, m, codes, c, err);
     }
     if (m->part[LB_HF_PACKED] || m->part[LB_HF_PACKED_ZEROS] || m->part[LB_HF_GROUPS]) {
-        return put_packed(im, slot, m, c, err);
+        return put_packed(im, slot, m, codes, c, err);
     }
     return put_table(im, slot, m, c, err);
 }

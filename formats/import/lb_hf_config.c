@@ -131,8 +131,8 @@ static lbrt_status hf_read_yarn(const lb_json *scaling, lb_hparams *h, lb_yarn *
         y->attention = (0.1 * (double)mscale * log((double)factor) + 1.0) / (0.1 * (double)all * log((double)factor) + 1.0);
     }
     LB_TRY(hf_f32(scaling, "attention_factor", y->attention, &attention, err));
-    LB_TRY(hf_f32(scaling, "attn_factor", 1.0, &more, err)); /* as llama.cpp and vLLM take it: on top */
-    y->attention = (double)attention * (double)more;
+    LB_TRY(hf_f32(scaling, "attn_factor", 1.0, &more, err)); /* as vLLM takes it: times the default */
+    y->attention = (double)attention * (hf_is_null(lb_json_get(scaling, "attention_factor")) ? (double)more : 1.0);
     LB_FAIL_IF(!lb_json_bool(lb_json_get(scaling, "truncate"), true), err, LBRT_ERR_UNSUPPORTED, "YaRN without rounding (truncate) is not supported");
     h->n_context = lb_yarn_context(y, h->n_context);
     return LBRT_OK;
@@ -145,6 +145,9 @@ static lbrt_status hf_read_rope(const lb_json *root, const hf_arch *arch, lb_hpa
     if (!hf_is_null(both)) {
         LB_FAIL_IF(both->type != LB_JSON_OBJECT, err, LBRT_ERR_FORMAT,
                    "config.json: rope_parameters is no object");
+        for (const lb_json *of = both->child; of; of = of->next) {
+            LB_FAIL_IF(of->type == LB_JSON_OBJECT, err, LBRT_ERR_UNSUPPORTED, "config.json: rope_parameters of kinds of layers are not supported");
+        }
         theta_in = lb_json_get(both, "rope_theta") != NULL ? both : root;
         scaling = both;
     }
@@ -248,8 +251,27 @@ static lbrt_status hf_check_format(const lb_json *format, lbrt_error *err)
                    format->type == LB_JSON_STRING ? hf_shown(format) : 0, format->type == LB_JSON_STRING ? format->text : "");
 }
 
+/* What one of compressed-tensors' groups of layers says of its weights; the first that says a width of groups speaks for most. */
+static lbrt_status hf_read_weights(const lb_json *weights, lb_hf_codes *codes, lbrt_error *err)
+{
+    uint64_t v = 0;
+    const lb_json *side = lb_json_get(weights, "block_structure");
+    LB_FAIL_IF(lb_json_uint(lb_json_get(weights, "num_bits"), 64, &v) && (v == 1 || v == 7), err, LBRT_ERR_UNSUPPORTED,
+               "compressed-tensors of %u bits are not supported", (unsigned)v);
+    if (codes->group == 0 && lb_json_uint(lb_json_get(weights, "group_size"), 1u << 28, &v)) {
+        codes->group = (uint32_t)v;
+    }
+    if (side && side->type == LB_JSON_ARRAY && side->child) {
+        uint64_t a = 0, b = 0;
+        LB_FAIL_IF(!lb_json_uint(side->child, 1u << 16, &a) || !lb_json_uint(side->child->next, 1u << 16, &b) || a != b || a == 0, err, LBRT_ERR_UNSUPPORTED,
+                   "scales of other than squares (block_structure) are not supported");
+        codes->block = (uint32_t)a;
+    }
+    return LBRT_OK;
+}
+
 /* Checkpoints whose matrices come in parts (lb_hf_parts.h): what they are the parts say, here are only those that are no good. */
-static lbrt_status hf_read_parts(const lb_json *config, bool spqr, lbrt_error *err)
+static lbrt_status hf_read_parts(const lb_json *config, bool spqr, lb_hf_codes *codes, lbrt_error *err)
 {
     if (spqr) {
         static const char *const keys[] = { "bits", "beta1", "beta2" };
@@ -264,6 +286,7 @@ static lbrt_status hf_read_parts(const lb_json *config, bool spqr, lbrt_error *e
     const lb_json *groups = lb_json_get(config, "config_groups");
     for (const lb_json *g = groups && groups->type == LB_JSON_OBJECT ? groups->child : NULL; g; g = g->next) {
         LB_TRY(hf_check_format(lb_json_get(g, "format"), err));
+        LB_TRY(hf_read_weights(lb_json_get(g, "weights"), codes, err));
     }
     return hf_check_format(lb_json_get(lb_json_get(config, "sparsity_config"), "format"), err);
 }
@@ -276,22 +299,28 @@ static lbrt_status hf_read_codes(const lb_json *config, bool awq, lb_hf_codes *o
     uint64_t v = 0;
     LB_FAIL_IF(!lb_json_uint(bits, 8, &v) || !(v == 4 || (!awq && (v == 2 || v == 3 || v == 8))), err, LBRT_ERR_UNSUPPORTED, "%s with so many bits is not supported",
                awq ? "AWQ" : "GPTQ");
+    form = hf_is_null(form) ? lb_json_get(config, "format") : form;
     const bool second = lb_json_is(form, "gptq_v2");
     LB_FAIL_IF(!awq && !hf_is_null(form) && !second && !lb_json_is(form, "gptq"), err, LBRT_ERR_UNSUPPORTED, "GPTQ in another layout (checkpoint_format) is not supported");
     LB_FAIL_IF(awq && !hf_is_null(version) && !lb_json_is(version, "gemm") && !lb_json_is(version, "GEMM"), err, LBRT_ERR_UNSUPPORTED,
                "AWQ of another version than gemm is not supported");
     *out = (lb_hf_codes){ .awq = awq, .bits = (unsigned)v, .zeros_as_are = second };
+    const lb_json *group = lb_json_get(config, awq && hf_is_null(lb_json_get(config, "group_size")) ? "q_group_size" : "group_size");
+    if (lb_json_uint(group, 1u << 28, &v)) { /* -1: a group of all columns */
+        out->group = (uint32_t)v;
+    }
     return LBRT_OK;
 }
 
-/* AutoRound writes GPTQ's layout or AWQ's; what is neither by its name is GPTQ's with zeros as they are. */
+/* AutoRound writes GPTQ's layout or AWQ's; GPTQ's by its own packer, or by that of GPTQModel, with zeros as they are. */
 static lbrt_status hf_read_auto_round(const lb_json *config, lb_hf_codes *out, lbrt_error *err)
 {
     const lb_json *packing = lb_json_get(config, "packing_format"), *layout = hf_is_null(packing) ? lb_json_get(config, "backend") : packing;
     const lb_json *type = lb_json_get(config, "data_type");
     const char *name = layout != NULL && layout->type == LB_JSON_STRING ? layout->text : "";
-    const bool awq = strstr(name, "awq") != NULL, gptq = strstr(name, "gptq") != NULL;
-    LB_FAIL_IF(!awq && !gptq && strcmp(name, "auto_round:exllamav2") != 0 && strcmp(name, "auto_round:triton") != 0, err, LBRT_ERR_UNSUPPORTED,
+    const bool awq = strstr(name, "awq") != NULL, gptq = strstr(name, "gptq") != NULL && !strstr(name, "gptqmodel");
+    LB_FAIL_IF(!awq && !strstr(name, "gptq") && strcmp(name, "auto_round:exllamav2") != 0 && strcmp(name, "auto_round:triton") != 0 && strcmp(name, "auto_round") != 0, err,
+               LBRT_ERR_UNSUPPORTED,
                "AutoRound in another layout (packing_format) than GPTQ's and AWQ's is not supported");
     LB_FAIL_IF(!hf_is_null(type) && !lb_json_is(type, "int"), err, LBRT_ERR_UNSUPPORTED, "AutoRound of other numbers (data_type) than int is not supported");
     LB_TRY(hf_read_codes(config, awq, out, err));
@@ -314,7 +343,7 @@ static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *olde
     LB_FAIL_IF(method == NULL || method->type != LB_JSON_STRING, err, LBRT_ERR_UNSUPPORTED,
                "config.json: a quantization_config without quant_method is not supported");
     if (lb_json_is(method, "compressed-tensors") || lb_json_is(method, "spqr")) {
-        return hf_read_parts(config, lb_json_is(method, "spqr"), err);
+        return hf_read_parts(config, lb_json_is(method, "spqr"), codes, err);
     }
     if (lb_json_is(method, "gptq") || lb_json_is(method, "awq")) {
         return hf_read_codes(config, lb_json_is(method, "awq"), codes, err);
@@ -338,6 +367,7 @@ static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *olde
                    "ModelOpt's checkpoints are supported with a quant_algo of NVFP4 or FP8 alone");
         return LBRT_OK;
     }
+    codes->nibbles = lb_json_is(method, "bitsandbytes") && lb_json_bool(lb_json_get(config, "load_in_4bit"), false);
     if (lb_json_is(method, "bitsandbytes") || lb_json_is(method, "aqlm")) {
         return LBRT_OK; /* their parts say what they are */
     }

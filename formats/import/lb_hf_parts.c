@@ -85,7 +85,7 @@ static lbrt_status put_scales(const lb_safetensor *s, uint64_t rows, uint64_t co
     PART_FAIL_IF(!s->type, s, "holds no scales");
     p->one_scale = n == 1;
     p->n_scales = p->one_scale ? 1 : n / rows;
-    PART_FAIL_IF(!p->one_scale && (n % rows != 0 || cols % (n / rows) != 0), s, "does not fit its matrix");
+    PART_FAIL_IF(!p->one_scale && (s->n_dims > 2 || s->shape[0] != rows || cols % (n / rows) != 0), s, "does not fit its matrix");
     p->scales = s->data;
     p->scale_type = s->type;
     return LBRT_OK;
@@ -187,9 +187,12 @@ static lbrt_status put_scaled(lb_import *im, size_t slot, const lb_hf_matrix *m,
     LB_FAIL_IF(!t || !scale, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", part_shown(any), any->name, t ? "weight_scale" : "weight");
     PART_FAIL_IF(t->n_dims != 2, t, "is no matrix");
     lb_place p = { .kind = LB_PLACE_ROWS, .type = lb_hf_type(t), .type_name = lb_hf_type(t)->name, .data = t->data, .scale = rows ? 1.0f / 127.0f : 1.0f };
-    if (blocks) {
+    if (!blocks && !rows && scale->n_dims == 2 && scale->shape[0] > 1 && scale->shape[0] != t->shape[0]) { /* compressed-tensors' name for scales of squares */
+        blocks = scale;
+    }
+    if (blocks && part_count(blocks) > 1) {
         PART_FAIL_IF(!blocks->type || blocks->type->block != 1 || blocks->n_dims != 2 || blocks->shape[0] != (t->shape[0] + side - 1) / side ||
-                         blocks->shape[1] * side != t->shape[1],
+                         blocks->shape[1] != (t->shape[1] + side - 1) / side,
                      blocks, "does not hold a scale for each square");
         p.scales = blocks->data;
         p.scale_type = blocks->type;
@@ -204,6 +207,10 @@ static lbrt_status put_scaled(lb_import *im, size_t slot, const lb_hf_matrix *m,
 lbrt_status lb_hf_matrix_put(lb_import *im, size_t slot, const lb_hf_matrix *m, const lb_hf_codes *codes, lbrt_error *err)
 {
     const lb_safetensor *const *part = m->part;
+    const bool rest = !part[LB_HF_WEIGHT] && (part[LB_HF_SCALE] || part[LB_HF_PACKED_ZEROS] || part[LB_HF_GROUPS]) && !part[LB_HF_PACKED] && !part[LB_HF_WORDS];
+    if (rest && im->slots[slot].place.data) {
+        return LBRT_OK; /* what compressed-tensors leaves beside floats that were not compressed yet */
+    }
     for (lb_hf_part i = LB_HF_WORDS; i <= LB_HF_STATE; i++) {
         if (part[i]) {
             return lb_hf_coded_put(im, slot, m, codes, err);

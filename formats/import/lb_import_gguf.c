@@ -114,16 +114,15 @@ static lbrt_status params_yarn(const gguf_params *p, float factor, lb_hparams *h
     uint32_t original = h->n_context;
     LB_TRY(params_u32(p, "rope.scaling.original_context_length", &original));
     *y = lb_yarn_default((double)factor, original);
-    float fast = (float)y->fast, slow = (float)y->slow, attention = 1.0f, more = 1.0f, mix = 1.0f;
+    float fast = (float)y->fast, slow = (float)y->slow, attention = 1.0f, mix = 1.0f;
     LB_TRY(params_f32(p, "rope.scaling.yarn_beta_fast", &fast));
     LB_TRY(params_f32(p, "rope.scaling.yarn_beta_slow", &slow));
     LB_TRY(params_f32(p, "rope.scaling.attn_factor", &attention));
-    LB_TRY(params_f32(p, "rope.scaling.yarn_attn_factor", &more));
     LB_TRY(params_f32(p, "rope.scaling.yarn_ext_factor", &mix));
     LB_FAIL_IF(mix != 1.0f && mix >= 0.0f, p->err, LBRT_ERR_UNSUPPORTED, "YaRN with an extrapolation factor other than 1 is not supported");
     y->fast = (double)fast;
     y->slow = (double)slow;
-    y->attention *= (double)attention * (double)more;
+    y->attention *= (double)attention; /* yarn_attn_factor does not count: llama.cpp overwrites it with the factor's default */
     h->n_context = lb_yarn_context(y, h->n_context);
     return LBRT_OK;
 }

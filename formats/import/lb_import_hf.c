@@ -217,7 +217,7 @@ static bool hf_is_nothing(const hf_folder *f, const lb_safetensor *t)
     for (uint64_t i = 0; i < t->bytes && zeros; i++) {
         zeros = t->data[i] == 0;
     }
-    return zeros || hf_ends_with(t, ".weight_format"); /* of bitsandbytes: what the type says already */
+    return zeros;
 }
 
 static lbrt_status hf_put(hf_folder *f, const lb_safetensor *t)
@@ -229,8 +229,16 @@ static lbrt_status hf_put(hf_folder *f, const lb_safetensor *t)
     if (!hf_is_ternary(f) && lb_hf_part_find(im, t, &slot, &part)) {
         return hf_keep_part(f, t, slot, part);
     }
+    if (f->config.codes.nibbles && t->n_dims == 2 && t->shape[1] == 1 && lb_import_find(im, LB_DIALECT_HF, t->name, t->name_bytes, &slot) && lb_import_is_linear(slot)) {
+        return hf_keep_part(f, t, slot, LB_HF_WEIGHT);
+    }
     static const char *const of_activations[] = { "_proj.input_scale", "_proj.output_scale", "_proj.input_global_scale", "_proj.k_scale", "_proj.v_scale",
-                                                  "self_attn.k_scale", "self_attn.v_scale" };
+                                                  "self_attn.k_scale", "self_attn.v_scale", "_proj.activation_scale", "_proj.input_zero_point" };
+    LB_FAIL_IF(hf_ends_with(t, ".weight_format") && !(t->bytes > 0 && t->data[0] == 0), f->err, LBRT_ERR_UNSUPPORTED,
+               "int8 in the order of a GPU's tiles is not supported (tensor %.*s); bitsandbytes saves it in rows since version 0.45", shown, t->name);
+    if (hf_ends_with(t, ".weight_format")) {
+        return LBRT_OK; /* rows */
+    }
     for (size_t i = 0; i < sizeof of_activations / sizeof of_activations[0]; i++) { /* lbrt has its own */
         if (hf_ends_with(t, of_activations[i])) {
             return LBRT_OK;

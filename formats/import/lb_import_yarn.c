@@ -40,6 +40,7 @@ lbrt_status lb_import_yarn(lb_import *im, const lb_yarn *y, lbrt_error *err)
     LB_FAIL_IF(!(y->factor >= 1.0 && y->factor <= 1e6 && y->original >= 1.0 && y->original <= 1e9 && y->fast > 0.0 && y->fast <= 1e9 && y->slow > 0.0 &&
                  y->slow <= y->fast && y->attention > 0.0 && y->attention <= 100.0 && h->rope_theta > 1.0f),
                err, LBRT_ERR_FORMAT, "the numbers of YaRN make no sense");
+    LB_FAIL_IF(h->rope_dim != h->head_dim && y->attention != 1.0, err, LBRT_ERR_UNSUPPORTED, "YaRN with a rotary embedding of a part of the head is not supported");
     LB_FAIL_IF(s->place.data, err, LBRT_ERR_FORMAT, "the model has factors of its rotary embedding and YaRN, too");
     im->made = (float *)lb_alloc(&im->a, pairs * sizeof(float));
     LB_FAIL_IF(!im->made, err, LBRT_ERR_MEMORY, "out of memory");

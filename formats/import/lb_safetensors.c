@@ -17,6 +17,7 @@ static const safetensors_dtype safetensors_dtypes[] = {
     { "BOOL", 1, -1 },         { "U16", 2, -1 },          { "I16", 2, -1 },
     { "U32", 4, -1 },          { "I32", 4, -1 },          { "U64", 8, -1 },
     { "I64", 8, -1 },          { "F8_E4M3", 1, -1 },      { "F8_E5M2", 1, -1 },
+    { "F8_E8M0", 1, -1 },
 };
 
 static lbrt_status safetensors_tensor(const lb_json *node, uint64_t available, lb_safetensor *t,
