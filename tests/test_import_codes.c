@@ -326,10 +326,10 @@ static void ic_test_table(bool nested)
     };
     static const char config[] = "\"quantization_config\":{\"quant_method\":\"bitsandbytes\",\"load_in_4bit\":true}";
     mk_safetensors s;
-    for (int wrong = 0; wrong < 4; wrong++) { /* nothing; too few nibbles; another table; no state */
+    for (int wrong = 0; wrong < 5; wrong++) { /* nothing; too few nibbles; another table; no state; nothing, but stored as other numbers */
         ip_begin(&s);
         char shape[32];
-        ip_put(&s, ".weight", "U8", wrong == 1 ? "512,1" : "1024,1", nibbles, wrong == 1 ? 512 : N / 2);
+        ip_put(&s, ".weight", wrong == 4 ? "BF16" : "U8", wrong == 1 || wrong == 4 ? "512,1" : "1024,1", nibbles, wrong == 1 ? 512 : N / 2);
         if (nested) {
             ip_put(&s, ".weight.absmax", "U8", "64", bytes, sizeof bytes);
             ip_put(&s, ".weight.nested_absmax", "F32", "8", more, sizeof more);
@@ -342,7 +342,7 @@ static void ic_test_table(bool nested)
             snprintf(shape, sizeof shape, "%zu", strlen(states[nested]));
             ip_put(&s, ".weight.quant_state.bitsandbytes__nf4", "U8", shape, states[nested], strlen(states[nested]));
         }
-        if (wrong == 0) {
+        if (wrong % 4 == 0) {
             ip_compare(&s, config, want, 1e-6f);
         } else {
             ip_refused(&s, config, wrong == 1 ? "so many nibbles" : wrong == 2 ? "no table of 16" : "lacks its quant_state");
@@ -374,6 +374,24 @@ static void ic_test_int8(void)
     ip_put(&s, ".SCB", "F32", "32", sizes, sizeof sizes);
     ip_put(&s, ".weight_format", "U8", "", &tiles, 1);
     ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"bitsandbytes\",\"load_in_8bit\":true}", "GPU's tiles");
+    lb_test_case("int8: the output matrix");
+    ip_begin(&s);
+    ip_put(&s, ".weight", "F32", "32,64", want, sizeof want);
+    ip_put(&s, ".weight_scale", "F32", "32,1", sizes, sizeof sizes); /* beside floats: of a checkpoint that is not compressed yet */
+    mk_st_tensor(&s, "lm_head.weight", "I8", "8,32", codes, MK_VOCAB * MK_DIM);
+    mk_st_tensor(&s, "lm_head.weight_scale", "F32", "8,1", sizes, MK_VOCAB * 4);
+    lbrt_error err;
+    lb_source *source = ip_open(&s, "\"tie_word_embeddings\":false,\"quantization_config\":{\"quant_method\":\"compressed-tensors\"}", &err);
+    LB_CHECK(source, "%s", err.text);
+    for (size_t i = 0; source && i < source->n_tensors; i++) {
+        float row[MK_DIM];
+        if (strcmp(source->tensors[i].name, "out_head") == 0) {
+            LB_CHECK(source->read_rows(source, i, 7, 1, row, &err) == LBRT_OK && row[31] == (float)codes[3][IP_COLS - 1] * sizes[7], "%g", (double)row[31]);
+        }
+    }
+    if (source) {
+        source->close(source);
+    }
     lb_test_case("int8 with zero points");
     ip_begin(&s);
     ip_put(&s, ".weight", "I8", "32,64", codes, sizeof codes);

@@ -49,6 +49,12 @@ const lb_ggml_type *lb_hf_type(const lb_safetensor *t)
     return t->type ? t->type : strcmp(t->dtype, "I8") == 0 ? &part_i8 : strcmp(t->dtype, "F8_E4M3") == 0 ? &part_f8 : NULL;
 }
 
+/* Layers' matrices come in all kinds of parts, the output matrix in numbers and codes. */
+static bool part_fits(size_t slot, lb_hf_part part)
+{
+    return lb_import_is_linear(slot) || (slot == lb_import_slot("out_head", 0) && part >= LB_HF_WEIGHT);
+}
+
 bool lb_hf_part_find(const lb_import *im, const lb_safetensor *t, size_t *slot, lb_hf_part *part)
 {
     char name[256];
@@ -56,7 +62,7 @@ bool lb_hf_part_find(const lb_import *im, const lb_safetensor *t, size_t *slot, 
         const size_t n = strlen(part_names[i].end);
         if (t->name_bytes > n && t->name_bytes < sizeof name - 16 && memcmp(t->name + t->name_bytes - n, part_names[i].end, n) == 0) {
             lb_format(name, sizeof name, "%.*s%s", (int)(t->name_bytes - n), t->name, part_names[i].instead);
-            if (lb_import_find(im, LB_DIALECT_HF, name, strlen(name), slot) && lb_import_is_linear(*slot)) {
+            if (lb_import_find(im, LB_DIALECT_HF, name, strlen(name), slot) && part_fits(*slot, part_names[i].part)) {
                 *part = part_names[i].part;
                 return true;
             }
@@ -64,7 +70,7 @@ bool lb_hf_part_find(const lb_import *im, const lb_safetensor *t, size_t *slot, 
     }
     *part = LB_HF_WEIGHT;
     return !t->type && (lb_hf_type(t) || strcmp(t->dtype, "U8") == 0) && lb_import_find(im, LB_DIALECT_HF, t->name, t->name_bytes, slot) &&
-           lb_import_is_linear(*slot);
+           part_fits(*slot, LB_HF_WEIGHT);
 }
 
 static uint64_t part_count(const lb_safetensor *t)
