@@ -180,6 +180,36 @@ static void test_bos_and_errors(void)
     }
 }
 
+static void test_bos_null(void)
+{
+    static const char config[] = "{\"bos_token_id\":0,\"eos_token_id\":1}", null[] = "{\"bos_token\":null}";
+    static const char *const names[] = { "<s>", "</s>", "x" };
+    const lbrt_message message = { "user", "a" };
+    for (int says = 0; says < 2; says++) {
+        lb_test_case("chat: %s", says ? "no bos_token, though config.json has an id for one" : "bos_token of config.json's id");
+        lbrt_error err = { LBRT_OK, "" };
+        lb_tokdata *t = NULL;
+        lb_tokenizer *tokenizer = NULL;
+        void *section = NULL;
+        size_t bytes = 0, n = 0;
+        char text[64] = "";
+        LB_CHECK(lb_tokdata_new(3, NULL, &t, &err) == LBRT_OK, "%s", err.text);
+        t->model = LB_TOK_SPM;
+        for (uint32_t i = 0; i < 3; i++) {
+            LB_CHECK(lb_tokdata_set(t, i, names[i], strlen(names[i]), 0, i < 2 ? LB_TOKEN_CONTROL : LB_TOKEN_NORMAL, &err) == LBRT_OK, "%s", err.text);
+        }
+        t->bos = t->eos = -1;
+        LB_CHECK(lb_tokdata_apply_hf_config(t, says ? null : NULL, says ? sizeof null - 1 : 0, NULL, 0, config, sizeof config - 1, &err) == LBRT_OK, "%s", err.text);
+        LB_CHECK(lb_tokdata_set_template(t, plain_template, sizeof plain_template - 1, &err) == LBRT_OK, "%s", err.text);
+        LB_CHECK(lb_tokdata_write(t, NULL, &section, &bytes, &err) == LBRT_OK && lb_tokenizer_open(section, bytes, NULL, &tokenizer, &err) == LBRT_OK, "%s", err.text);
+        LB_CHECK(tokenizer && lb_tokenizer_chat_format(tokenizer, &message, 1, false, text, sizeof text, &n, &err) == LBRT_OK &&
+                     strcmp(text, says ? "<user>a</s>" : "<s><user>a</s>") == 0,
+                 "%s %s", text, err.text);
+        lb_tokdata_free(t);
+        free_tokenizer(tokenizer, NULL, section, bytes);
+    }
+}
+
 static void test_date(void)
 {
     lb_test_case("chat: today's date, for templates that cannot do without");
@@ -286,6 +316,7 @@ void test_chat(void)
 {
     test_published();
     test_bos_and_errors();
+    test_bos_null();
     test_date();
     test_hostile_templates();
     test_chat_memory();

@@ -317,7 +317,7 @@ lbrt_status lb_tokdata_chat_form(const lb_tokdata *t, const lbrt_allocator *a, v
     LB_FAIL_IF(!t->chat_template, err, LBRT_ERR_UNSUPPORTED, "the model has no chat template");
     const lbrt_allocator allocator = lb_allocator_or_default(a);
     chat_asker q = { .source = t->chat_template, .a = &allocator, .err = err, .now = (int64_t)time(NULL) };
-    chat_token_text(t, t->bos, q.bos, &q.has_bos);
+    chat_token_text(t, t->bos_unnamed ? -1 : t->bos, q.bos, &q.has_bos);
     chat_token_text(t, t->eos, q.eos, &q.has_eos);
     chat_found gaps[4][5];
     memset(gaps, 0, sizeof gaps);

@@ -462,7 +462,9 @@ static lbrt_status hf_tok_apply_tokenizer_config(lb_tokdata *t, const lb_json *r
             t->flags |= LB_TOK_PREFIX_FIRST;
         }
     }
-    hf_tok_named_id(t, lb_json_get(root, "bos_token"), &t->bos);
+    const lb_json *bos = lb_json_get(root, "bos_token");
+    t->bos_unnamed = bos && bos->type == LB_JSON_NULL;
+    hf_tok_named_id(t, bos, &t->bos);
     hf_tok_named_id(t, lb_json_get(root, "eos_token"), &t->eos);
     hf_tok_named_id(t, lb_json_get(root, "unk_token"), &t->unk);
     hf_tok_named_id(t, lb_json_get(root, "pad_token"), &t->pad);

@@ -29,6 +29,7 @@ typedef struct lb_tokdata {
     uint32_t n_merges; /* byte-level and plain BPE */
     lb_tokdata_merge *merges;
     int32_t bos, eos, unk, pad; /* -1: none */
+    bool bos_unnamed;           /* tokenizer_config.json says that there is no bos_token: templates do not know it, whatever its id is elsewhere */
     int32_t ends[16];           /* further tokens that end an answer */
     uint32_t n_ends;
     char *chat_template; /* the model's Jinja text, NUL-terminated, or NULL */
