@@ -149,6 +149,39 @@ static void check_hf_tied(void)
     }
 }
 
+/* One file of weights by another name is the model's; of two it is not known which. */
+static void check_hf_only(void)
+{
+    lb_test_case("hf: weights in a file of another name");
+    mk_blob config = { NULL, 0, 0 }, weights = { NULL, 0, 0 };
+    mk_safetensors st = { { NULL, 0, 0 }, { NULL, 0, 0 } };
+    mk_config("LlamaForCausalLM", "\"tie_word_embeddings\": true", &config);
+    mk_st_weights(&st, "F32", NULL, true);
+    mk_st_end(&st, &weights);
+    const char *folder = mk_folder("only", &config, &weights);
+    char path[2][512], old[512];
+    snprintf(old, sizeof old, "%s/model.safetensors", folder);
+    snprintf(path[0], sizeof path[0], "%s/gptq_model-4bit-128g.safetensors", folder);
+    snprintf(path[1], sizeof path[1], "%s/other.safetensors", folder);
+    LB_CHECK(rename(old, path[0]) == 0, "rename");
+    for (int two = 0; two < 2; two++) {
+        if (two) {
+            mk_write(path[1], weights.data, weights.n);
+        }
+        lb_source *s = NULL;
+        lbrt_error err = { LBRT_OK, "" };
+        const lbrt_status status = lb_source_open(folder, NULL, NULL, &s, &err);
+        LB_CHECK(two ? status == LBRT_ERR_IO && strstr(err.text, "has no model.safetensors") : status == LBRT_OK, "%s", err.text);
+        if (s) {
+            s->close(s);
+        }
+    }
+    remove(path[0]);
+    remove(path[1]);
+    mk_free(&config);
+    mk_free(&weights);
+}
+
 static void check_hf_yarn(void)
 {
     const double paper = 0.1 * log(4.0) + 1.0;
@@ -357,6 +390,7 @@ void test_import_hf(void)
     check_hf_template();
     check_hf_tied();
     check_hf_yarn();
+    check_hf_only();
     check_hf_config();
     check_hf_shards();
     check_hf_bitnet(0);

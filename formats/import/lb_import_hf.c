@@ -1,4 +1,6 @@
 /* Hugging Face folders: config.json, one or more safetensors files, and the tokenizer's files. */
+#include <dirent.h>
+
 #include "lb_hf_config.h"
 #include "lb_hf_parts.h"
 #include "lb_import.h"
@@ -97,15 +99,38 @@ static lbrt_status hf_read_index(hf_folder *f, const lbrt_allocator *a)
     return status;
 }
 
+/* The one file of weights that has a name of its own (gptq_model-4bit-128g.safetensors); false if there is none, or several. */
+static bool hf_find_only(const hf_folder *f, char name[256])
+{
+    static const char end[] = ".safetensors";
+    DIR *dir = opendir(f->path);
+    size_t found = 0;
+    for (const struct dirent *e; dir && (e = readdir(dir)) != NULL;) {
+        const size_t n = strlen(e->d_name);
+        if (e->d_name[0] != '.' && n > sizeof end && n < 256 && strcmp(e->d_name + n - (sizeof end - 1), end) == 0 && strcmp(e->d_name, "adapter_model.safetensors") != 0 &&
+            strcmp(e->d_name, "consolidated.safetensors") != 0) {
+            memcpy(name, e->d_name, n + 1);
+            found++;
+        }
+    }
+    if (dir) {
+        closedir(dir);
+    }
+    return found == 1;
+}
+
 /* Makes f->im with a map for each file, and reads the files' tables. */
 static lbrt_status hf_open_files(hf_folder *f, const lbrt_allocator *a)
 {
     const char *names[HF_MAX_FILES] = { "model.safetensors" };
+    char only[256];
     size_t n = 1;
     if (!hf_has(f, "model.safetensors")) {
         if (hf_has(f, "model.safetensors.index.json")) {
             LB_TRY(hf_read_index(f, a));
             LB_TRY(hf_list_shards(f, names, &n));
+        } else if (hf_find_only(f, only)) {
+            names[0] = only;
         } else {
             LB_FAIL_IF(hf_has(f, "pytorch_model.bin") || hf_has(f, "pytorch_model.bin.index.json"), f->err,
                        LBRT_ERR_UNSUPPORTED,
