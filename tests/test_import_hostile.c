@@ -228,6 +228,8 @@ static void check_hf_refusals(void)
                       mistral[] = "MistralForCausalLM";
     lb_test_case("hf: refused by name");
     refuse_hf("GemmaForCausalLM", "", NULL, no, "GemmaForCausalLM");
+    refuse_hf(llama, "\"quantization_config\": {\"quant_method\": \"compressed-tensors\", \"transform_config\": {\"config_groups\": {\"R4\": {\"apply\": "
+                     "[{\"location\": \"weight_input\"}, {\"location\": \"input\"}]}}}}", NULL, no, "transform_config");
     refuse_hf(llama, "\"rope_scaling\": {\"rope_type\": \"longrope\", \"factor\": 4}", NULL, no, "longrope");
     refuse_hf(llama, "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4, \"truncate\": false}", NULL, no, "truncate");
     refuse_hf(llama, "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 0.5}", NULL, bad, "YaRN");

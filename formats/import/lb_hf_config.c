@@ -270,6 +270,20 @@ static lbrt_status hf_read_weights(const lb_json *weights, lb_hf_codes *codes, l
     return LBRT_OK;
 }
 
+/* Rotations that are in the weights already are nothing to do; those of activations are. */
+static lbrt_status hf_check_transforms(const lb_json *groups, lbrt_error *err)
+{
+    for (const lb_json *g = groups && groups->type == LB_JSON_OBJECT ? groups->child : NULL; g; g = g->next) {
+        const lb_json *list = lb_json_get(g, "apply");
+        for (const lb_json *one = list && list->type == LB_JSON_ARRAY ? list->child : NULL; one; one = one->next) {
+            const lb_json *where = lb_json_get(one, "location");
+            LB_FAIL_IF(!lb_json_is(where, "weight_input") && !lb_json_is(where, "weight_output"), err, LBRT_ERR_UNSUPPORTED,
+                       "compressed-tensors with transforms of activations (transform_config) are not supported");
+        }
+    }
+    return LBRT_OK;
+}
+
 /* Checkpoints whose matrices come in parts (lb_hf_parts.h): what they are the parts say, here are only those that are no good. */
 static lbrt_status hf_read_parts(const lb_json *config, bool spqr, lb_hf_codes *codes, lbrt_error *err)
 {
@@ -288,6 +302,7 @@ static lbrt_status hf_read_parts(const lb_json *config, bool spqr, lb_hf_codes *
         LB_TRY(hf_check_format(lb_json_get(g, "format"), err));
         LB_TRY(hf_read_weights(lb_json_get(g, "weights"), codes, err));
     }
+    LB_TRY(hf_check_transforms(lb_json_get(lb_json_get(config, "transform_config"), "config_groups"), err));
     return hf_check_format(lb_json_get(lb_json_get(config, "sparsity_config"), "format"), err);
 }
 
