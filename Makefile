@@ -60,7 +60,7 @@ $(BUILD)/liblbrt.so: $(LIB_OBJ)
 $(BUILD)/liblbrt-tools.a: $(TOOL_OBJ)
 	rm -f $@ && $(AR) rcs $@ $^
 
-$(BUILD)/chat: $(BUILD)/obj/runtime/chat.o $(BUILD)/liblbrt.a
+$(BUILD)/chat: $(BUILD)/obj/runtime/chat.o $(BUILD)/obj/runtime/chat_history.o $(BUILD)/liblbrt.a
 $(BUILD)/lbrt-convert: $(BUILD)/obj/formats/lbrt-convert.o $(BUILD)/obj/formats/lb_convert_report.o $(BUILD)/liblbrt-tools.a $(BUILD)/liblbrt.a
 $(BUILD)/lbrt-info: $(BUILD)/obj/formats/lbrt-info.o $(BUILD)/liblbrt.a
 $(BUILD)/lbrt-bench: $(BUILD)/obj/bench/lbrt-bench.o $(BUILD)/obj/bench/lb_kernel_bench.o $(BUILD)/obj/bench/lb_machine.o $(BUILD)/liblbrt-tools.a $(BUILD)/liblbrt.a

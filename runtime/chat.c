@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "../include/lbrt.h"
+#include "chat_history.h"
 #include "lb_args.h"
 
 static const char program[] = "chat";
@@ -59,21 +60,12 @@ typedef struct chat_state {
     const chat_options *o;
     lbrt_token *held;
     size_t n_held;
-    uint64_t again; /* how often /again was asked for: another draw each time */
+    uint64_t again; /* how often /again was asked for since the last question */
 } chat_state;
-
-static void *grow(void *p, size_t bytes)
-{
-    p = realloc(p, bytes ? bytes : 1);
-    if (!p) {
-        lb_program_fail(program, "out of memory");
-    }
-    return p;
-}
 
 static void hold(chat_state *c, const lbrt_token *tokens, size_t n)
 {
-    c->held = (lbrt_token *)grow(c->held, (c->n_held + n) * sizeof *tokens);
+    c->held = (lbrt_token *)chat_grow(c->held, (c->n_held + n) * sizeof *tokens);
     memcpy(c->held + c->n_held, tokens, n * sizeof *tokens);
     c->n_held += n;
 }
@@ -102,18 +94,18 @@ static bool on_token(void *user, lbrt_token token, const char *text, size_t byte
         a->first = now();
     }
     hold(a->c, &token, 1);
-    char *out = (char *)grow(NULL, 3 * (bytes + 4));
+    char *out = (char *)chat_grow(NULL, 3 * (bytes + 4));
     size_t n = bytes ? lbrt_utf8_push(&a->gate, text, bytes, out) : 0;
     show(out, n);
     if (a->bytes + n + 1 > a->cap) {
         a->cap = 2 * (a->bytes + n + 64);
-        a->text = (char *)grow(a->text, a->cap);
+        a->text = (char *)chat_grow(a->text, a->cap);
     }
     memcpy(a->text + a->bytes, out, n);
     a->bytes += n;
     a->text[a->bytes] = 0;
     free(out);
-    return true;
+    return !ferror(stdout); /* what cannot be said need not be computed */
 }
 
 static lbrt_token *tokenize(const lbrt_model *model, const char *text, unsigned flags, size_t *n)
@@ -122,7 +114,7 @@ static lbrt_token *tokenize(const lbrt_model *model, const char *text, unsigned 
     lbrt_token *tokens = NULL;
     lbrt_status s = lbrt_tokenize(model, text, strlen(text), flags, NULL, 0, n, &err);
     if (s == LBRT_ERR_BUFFER || s == LBRT_OK) {
-        tokens = (lbrt_token *)grow(NULL, *n * sizeof *tokens);
+        tokens = (lbrt_token *)chat_grow(NULL, *n * sizeof *tokens);
         s = lbrt_tokenize(model, text, strlen(text), flags, tokens, *n, n, &err);
     }
     if (s != LBRT_OK) {
@@ -142,8 +134,8 @@ static void print_stats(size_t prompt, double t0, const chat_answer *a, size_t h
             decode > 0 ? (double)(a->tokens - 1) / decode : 0.0, held, room, (double)use.ru_maxrss / 1024.0);
 }
 
-/* Makes the session hold `tokens` (reusing the common beginning) and generates. The answer's text is the caller's. */
-static lbrt_status answer(chat_state *c, const lbrt_token *tokens, size_t n, chat_answer *a)
+/* Makes the session hold `tokens` (reusing the common beginning) and generates, with `draw` added to the seed. The answer's text is the caller's. */
+static lbrt_status answer(chat_state *c, const lbrt_token *tokens, size_t n, uint64_t draw, chat_answer *a)
 {
     size_t same = 0, most = lbrt_session_length(c->session);
     most = most < c->n_held ? most : c->n_held;
@@ -160,7 +152,7 @@ static lbrt_status answer(chat_state *c, const lbrt_token *tokens, size_t n, cha
     a->c = c;
     lbrt_generation how = LBRT_GENERATION_INIT;
     lbrt_sampling sampling = c->o->sampling;
-    sampling.seed += c->again;
+    sampling.seed += draw;
     how.sampling = &sampling;
     how.max_tokens = c->o->n;
     double t0 = now();
@@ -181,219 +173,128 @@ static lbrt_status answer(chat_state *c, const lbrt_token *tokens, size_t n, cha
     return s;
 }
 
-/* The whole conversation so far, formatted. */
-typedef struct chat_history {
-    lbrt_message *messages;
-    size_t n;
-} chat_history;
-
-static void history_add(chat_history *h, const char *role, const char *content)
+/* The first n messages as tokens, without `forgotten` of them behind the system message. */
+static lbrt_token *format_history(const chat_state *c, const chat_history *h, size_t n, size_t forgotten, size_t *n_tokens)
 {
-    h->messages = (lbrt_message *)grow(h->messages, (h->n + 1) * sizeof *h->messages);
-    char *copy = (char *)grow(NULL, strlen(content) + 1);
-    strcpy(copy, content);
-    h->messages[h->n++] = (lbrt_message){ role, copy };
-}
-
-static lbrt_token *format_history(const chat_state *c, const chat_history *h, size_t *n)
-{
+    const size_t keep = history_kept(h), left = n - forgotten;
+    lbrt_message *messages = (lbrt_message *)chat_grow(NULL, left * sizeof *messages);
+    for (size_t i = 0; i < left; i++) {
+        messages[i] = h->messages[i < keep ? i : i + forgotten];
+    }
     lbrt_error err;
     size_t bytes;
     char *text = NULL;
-    lbrt_status s = lbrt_chat_format(c->model, h->messages, h->n, true, NULL, 0, &bytes, &err);
+    lbrt_status s = lbrt_chat_format(c->model, messages, left, true, NULL, 0, &bytes, &err);
     if (s == LBRT_ERR_BUFFER) {
-        text = (char *)grow(NULL, bytes + 1);
-        s = lbrt_chat_format(c->model, h->messages, h->n, true, text, bytes, &bytes, &err);
+        text = (char *)chat_grow(NULL, bytes + 1);
+        s = lbrt_chat_format(c->model, messages, left, true, text, bytes, &bytes, &err);
     }
     if (s != LBRT_OK) {
         lb_program_fail(program, "%s", err.text);
     }
     text[bytes] = 0;
-    lbrt_token *tokens = tokenize(c->model, text, LBRT_TOKENIZE_BOS | LBRT_TOKENIZE_SPECIAL, n);
+    lbrt_token *tokens = tokenize(c->model, text, LBRT_TOKENIZE_BOS | LBRT_TOKENIZE_SPECIAL, n_tokens);
     free(text);
+    free(messages);
     return tokens;
 }
 
-static void history_drop(chat_history *h, size_t at, size_t n)
-{
-    if (n == 0) { /* there may be no messages at all */
-        return;
-    }
-    for (size_t i = at; i < at + n; i++) {
-        free((void *)(uintptr_t)h->messages[i].content);
-    }
-    memmove(h->messages + at, h->messages + at + n, (h->n - at - n) * sizeof *h->messages);
-    h->n -= n;
-}
-
-/* Messages at the beginning that are never forgotten. */
-static size_t history_kept(const chat_history *h)
-{
-    return h->n && strcmp(h->messages[0].role, "system") == 0 ? 1 : 0;
-}
-
 /*
- * The conversation as tokens. If it leaves less than a quarter of the context for the answer, the oldest exchanges are forgotten. What is
- * behind them is then at other places in the text, so all but the system message must be computed anew: therefore more is forgotten
- * than would have to be, until half of the context is free, and the turns that follow feed only what is new.
+ * The conversation (its first n messages) as tokens. If it leaves less than a quarter of the context for the answer, the oldest exchanges are
+ * left out. What is behind them is then at other places in the text, so all but the system message must be computed anew: therefore more is
+ * left out than would have to be, until half of the context is free, and the turns that follow feed only what is new. How many messages that
+ * were is told in *forgotten; they go from the history only with a turn that came to something.
  */
-static lbrt_token *fit_history(const chat_state *c, chat_history *h, size_t *n)
+static lbrt_token *fit_history(const chat_state *c, const chat_history *h, size_t n, size_t *forgotten, size_t *n_tokens)
 {
     const size_t room = lbrt_session_capacity(c->session), keep = history_kept(h);
-    lbrt_token *tokens = format_history(c, h, n);
-    const size_t most = *n + room / 4 > room ? room / 2 : room;
-    while (*n > most && h->n >= keep + 3) {
-        history_drop(h, keep, 2);
+    *forgotten = 0;
+    lbrt_token *tokens = format_history(c, h, n, 0, n_tokens);
+    const size_t most = *n_tokens + room / 4 > room ? room / 2 : room;
+    while (*n_tokens > most && n - *forgotten >= keep + 3) {
+        *forgotten += 2;
         free(tokens);
-        tokens = format_history(c, h, n);
+        tokens = format_history(c, h, n, *forgotten, n_tokens);
     }
     return tokens;
 }
 
+/* A line that is not answered: why, and the end of the line that whoever reads a pipe waits for. */
+__attribute__((format(printf, 3, 4))) static lbrt_status refuse(const chat_state *c, lbrt_status s, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    fprintf(stderr, "%s: ", program);
+    vfprintf(stderr, fmt, args);
+    fprintf(stderr, "\n");
+    va_end(args);
+    if (!c->o->prompt) {
+        putchar('\n');
+        fflush(stdout);
+    }
+    return s;
+}
+
 /*
- * A conversation in a file: a line of numbers, messages (a line with role and bytes, then the text), tokens, the session's state. The last of the
- * numbers is a sum over messages and tokens, as the session's state has one of its own.
+ * A line of the user's, or (line == NULL) the last question once more. The history gets the answer, also one that was stopped; if there is none it is
+ * as it was.
  */
-static const char state_line[] = "lbrt chat 2: %zu messages, %zu tokens, %zu bytes, sum %llx\n";
-
-static void add_bytes(unsigned long long *sum, const void *data, size_t n) /* FNV-1a */
+static lbrt_status take_question(chat_state *c, chat_history *h, const char *line, bool formatted)
 {
-    for (size_t i = 0; i < n; i++) {
-        *sum = (*sum ^ ((const unsigned char *)data)[i]) * 0x100000001b3u;
-    }
-}
-
-static unsigned long long conversation_sum(const chat_history *h, const lbrt_token *held, size_t n_held)
-{
-    unsigned long long sum = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < h->n; i++) {
-        add_bytes(&sum, h->messages[i].role, strlen(h->messages[i].role) + 1);
-        add_bytes(&sum, h->messages[i].content, strlen(h->messages[i].content) + 1);
-    }
-    add_bytes(&sum, held, n_held * sizeof *held);
-    return sum;
-}
-
-static void save_conversation(const chat_state *c, const chat_history *h)
-{
-    const char *path = c->o->state;
-    char temp[PATH_MAX];
-    snprintf(temp, sizeof temp, "%s.new", path);
-    /* The token that ended the answer is in the session but was not reported. */
-    const size_t n_held = c->n_held < lbrt_session_length(c->session) ? c->n_held : lbrt_session_length(c->session);
-    const bool back = lbrt_rewind(c->session, n_held) == LBRT_OK;
-    size_t bytes = lbrt_state_bytes(c->session);
-    char *state = (char *)grow(NULL, bytes);
-    if (!back || lbrt_state_save(c->session, state, bytes, &bytes) != LBRT_OK) {
-        lb_program_fail_file(program, path, lbrt_session_error(c->session));
-    }
-    FILE *f = fopen(temp, "wb");
-    bool ok = f != NULL && fprintf(f, state_line, h->n, n_held, bytes, conversation_sum(h, c->held, n_held)) > 0;
-    for (size_t i = 0; ok && i < h->n; i++) {
-        const size_t n = strlen(h->messages[i].content);
-        ok = fprintf(f, "%s %zu\n", h->messages[i].role, n) > 0 && fwrite(h->messages[i].content, 1, n, f) == n;
-    }
-    ok = ok && fwrite(c->held, sizeof *c->held, n_held, f) == n_held && fwrite(state, 1, bytes, f) == bytes;
-    const bool saved = f != NULL && (fclose(f) == 0) && ok && rename(temp, path) == 0;
-    const int why = errno;
-    free(state);
-    if (!saved) {
-        remove(temp);
-        lb_program_fail_file(program, path, strerror(why));
-    }
-}
-
-/* What is not a conversation with this model is refused; a file that is not there is one that has not begun. */
-static void load_conversation(chat_state *c, chat_history *h)
-{
-    const char *path = c->o->state;
-    FILE *f = fopen(path, "rb");
-    if (f == NULL && errno == ENOENT) {
-        return;
-    }
-    size_t n = 0, n_held = 0, bytes = 0, at = 0;
-    unsigned long long sum = 0;
-    char line[160], again[160], role[16], end;
-    enum { MOST = 1 << 20 };
-    bool ok = f != NULL && fgets(line, sizeof line, f) != NULL &&
-              sscanf(line, "lbrt chat 2: %zu messages, %zu tokens, %zu bytes, sum %llx", &n, &n_held, &bytes, &sum) == 4 &&
-              n_held <= lbrt_session_capacity(c->session) && bytes <= (size_t)1 << 40;
-    snprintf(again, sizeof again, state_line, n, n_held, bytes, sum);
-    ok = ok && strcmp(line, again) == 0;
-    for (size_t i = 0; ok && i < n; i++) {
-        static const char *const roles[] = { "system", "user", "assistant" };
-        size_t r = 0;
-        ok = fscanf(f, "%15s %zu%c", role, &at, &end) == 3 && end == '\n' && at <= MOST;
-        while (r < 3 && strcmp(role, roles[r]) != 0) {
-            r++;
+    uint64_t draw = 0;
+    if (line) {
+        c->again = 0;
+        if (formatted) {
+            history_add(h, "user", line);
         }
-        ok = ok && r < 3;
-        char *text = ok ? (char *)grow(NULL, at + 1) : NULL;
-        ok = ok && fread(text, 1, at, f) == at;
-        if (ok) {
-            text[at] = 0;
-            history_add(h, roles[r], text);
+    } else { /* the answer that is replaced has its part in the draw, as a new process counts from 1 */
+        draw = history_answer_sum(h) + ++c->again;
+    }
+    const size_t asked = h->n - (line ? 0 : 1), room = lbrt_session_capacity(c->session);
+    size_t n, forgotten = 0;
+    lbrt_token *tokens = formatted ? fit_history(c, h, asked, &forgotten, &n) : tokenize(c->model, line, LBRT_TOKENIZE_BOS, &n);
+    lbrt_status s;
+    chat_answer a = { .tokens = 0 };
+    if (n == 0) {
+        s = refuse(c, LBRT_ERR_ARGUMENT, "there is nothing to continue");
+    } else if (n > room) { /* known before the session is touched */
+        s = refuse(c, LBRT_ERR_CONTEXT_FULL, "%zu tokens do not fit: the context has %zu", n, room);
+    } else {
+        s = answer(c, tokens, n, draw, &a);
+        putchar('\n');
+        fflush(stdout); /* whoever reads a pipe waits for it */
+        s = ferror(stdout) ? LBRT_ERR_IO : s;
+    }
+    if (s == LBRT_OK || s == LBRT_CANCELLED) {
+        history_drop(h, asked, h->n - asked);
+        history_drop(h, history_kept(h), forgotten);
+        if (formatted) {
+            history_add(h, "assistant", a.text ? a.text : "");
         }
-        free(text);
+    } else if (formatted && line) {
+        history_drop(h, h->n - 1, 1); /* the turn did not happen */
     }
-    char *state = ok ? (char *)malloc(bytes ? bytes : 1) : NULL;
-    c->held = (lbrt_token *)grow(c->held, (n_held + 1) * sizeof *c->held);
-    c->n_held = n_held;
-    ok = state != NULL && fread(c->held, sizeof *c->held, n_held, f) == n_held && fread(state, 1, bytes, f) == bytes;
-    const char *wrong = NULL;
-    if (!ok) {
-        wrong = "not a conversation that fits this model and context";
-    } else if (lbrt_state_restore(c->session, state, bytes) != LBRT_OK) {
-        wrong = lbrt_session_error(c->session);
-    } else if (lbrt_session_length(c->session) != n_held || fgetc(f) != EOF || conversation_sum(h, c->held, n_held) != sum) {
-        wrong = "the saved conversation is damaged";
-    }
-    free(state);
-    if (f) {
-        fclose(f);
-    }
-    if (wrong) {
-        lb_program_fail_file(program, path, wrong);
-    }
+    free(tokens);
+    free(a.text);
+    return s;
 }
 
 /* One line of the user's: a command, or something to answer. A file that keeps the conversation has the turn when this returns. */
 static lbrt_status take_turn(chat_state *c, chat_history *h, const char *line, bool formatted)
 {
     lbrt_status s = LBRT_OK;
+    const bool again = strcmp(line, "/again") == 0;
     if (strcmp(line, "/new") == 0) {
         history_drop(h, history_kept(h), h->n - history_kept(h));
         c->n_held = 0;
-    } else {
-        size_t n;
-        lbrt_token *tokens;
-        if (strcmp(line, "/again") == 0 && formatted && h->n >= 2) { /* the question is still in the session: only the answer is new */
-            history_drop(h, h->n - 1, 1);
-            c->again++;
-            tokens = fit_history(c, h, &n);
-        } else if (formatted) {
-            history_add(h, "user", line);
-            tokens = fit_history(c, h, &n);
-        } else {
-            tokens = tokenize(c->model, line, LBRT_TOKENIZE_BOS, &n);
-        }
-        if (n == 0) {
-            lb_program_fail(program, "there is nothing to continue");
-        }
-        chat_answer a = { .tokens = 0 };
-        s = answer(c, tokens, n, &a);
-        putchar('\n');
-        fflush(stdout); /* whoever reads a pipe waits for it */
-        if (formatted && (s == LBRT_OK || s == LBRT_CANCELLED)) {
-            history_add(h, "assistant", a.text ? a.text : "");
-        } else if (formatted) {
-            history_drop(h, h->n - 1, 1); /* the turn did not happen */
-        }
-        free(tokens);
-        free(a.text);
+        c->again = 0;
+    } else if (again && (!formatted || h->n < history_kept(h) + 2)) {
+        s = refuse(c, LBRT_ERR_STATE, "/again: there is no answer to repeat");
+    } else { /* after /again the question is still in the session: only the answer is new */
+        s = take_question(c, h, again ? NULL : line, formatted);
     }
-    if (c->o->state && s == LBRT_OK) {
-        save_conversation(c, h);
+    if (c->o->state && (s == LBRT_OK || s == LBRT_CANCELLED)) {
+        history_save(c->o->state, h, c->session, c->held, c->n_held);
     }
     return s;
 }
@@ -422,8 +323,13 @@ static lbrt_status converse(chat_state *c, chat_history *h, const lbrt_model_inf
             line[--got] = 0;
         }
         if (got > 0) {
-            const lbrt_status s = take_turn(c, h, line, formatted);
+            const bool text = strlen(line) == (size_t)got;
+            const lbrt_status s = text ? take_turn(c, h, line, formatted)
+                                       : refuse(c, LBRT_ERR_ARGUMENT, "a line with a NUL byte, at byte %zu, is no text", strlen(line));
             failed = s == LBRT_OK || s == LBRT_CANCELLED ? failed : s;
+        }
+        if (ferror(stdout)) { /* nobody hears the rest */
+            break;
         }
     }
     free(line);
@@ -437,12 +343,14 @@ static lbrt_status talk(chat_state *c)
     const bool formatted = info.has_chat_template && !c->o->raw;
     chat_history h = { NULL, 0 };
     if (c->o->state) {
-        load_conversation(c, &h);
+        history_load(c->o->state, &h, c->session, &c->held, &c->n_held);
     }
-    if (formatted && c->o->system && h.n == 0) {
-        history_add(&h, "system", c->o->system);
+    const bool begun = h.n > 0;
+    if (formatted && c->o->system && history_set_system(&h, c->o->system) && begun) {
+        fprintf(stderr, "%s: note: the conversation in %s goes on %s\n", program, c->o->state,
+                *c->o->system ? "with this system message, which is another than it had" : "without a system message");
     }
-    if (c->o->prompt && !formatted) {
+    if (c->o->prompt && !formatted && strcmp(c->o->prompt, "/new") != 0 && strcmp(c->o->prompt, "/again") != 0) {
         fputs(c->o->prompt, stdout); /* a continuation reads on from its beginning */
     }
     const lbrt_status s = c->o->prompt ? take_turn(c, &h, c->o->prompt, formatted) : converse(c, &h, &info, formatted);
@@ -516,7 +424,7 @@ int main(int argc, char **argv)
         { "--min-p", NULL, LB_ARG_FLOAT, &o.sampling.min_p, "P", "drop tokens less likely than P times the likeliest" },
         { "--repeat-penalty", NULL, LB_ARG_FLOAT, &o.sampling.repeat_penalty, "R", "make recent tokens less likely (1.1 is usual)" },
         { "--seed", NULL, LB_ARG_U64, &seed, "S", "seed of the random numbers (default: the time)" },
-        { "--system", NULL, LB_ARG_STRING, &o.system, "TEXT", "system message" },
+        { "--system", NULL, LB_ARG_STRING, &o.system, "TEXT", "system message; in a conversation that has another (--state) it replaces that. \"\": none" },
         { "--raw", NULL, LB_ARG_FLAG, &o.raw, NULL, "continue the text as it is, without a chat template" },
         { "--kv", NULL, LB_ARG_STRING, &o.kv, "F", "KV cache: " LB_ARG_KV " (default f16)" },
         { "--window", NULL, LB_ARG_UINT, &o.window, "N", "see the newest N tokens and the first 4 only; memory stays that of N" },
@@ -535,6 +443,12 @@ int main(int argc, char **argv)
         if (!path) {
             lb_usage_fail(&usage, "no model is given, and the demo model is not beside this program");
         }
+    }
+    if (o.state && !*o.state) {
+        lb_usage_fail(&usage, "--state needs the name of a file");
+    }
+    if (o.state) {
+        history_check_file(o.state);
     }
     o.sampling.seed = seed != UINT64_MAX ? seed : (uint64_t)time(NULL);
 

@@ -15,7 +15,7 @@ no 'formats/(import|pack)|api/|bench/|tests/' $(find runtime/engine -name '*.[ch
 no 'formats/(import|pack)|bench/|tests/' $(find runtime/api -name '*.[ch]')
 no 'import/|pack/|engine/|api/|bench/|tests/' $(find formats/container -name '*.[ch]')
 no 'engine/|api/|bench/|tests/' $(find formats/import formats/pack -name '*.[ch]')
-no 'engine/|base/|text/|kernels/|formats/' runtime/chat.c bench/lbrt-eval.c bench/lbrt-needle.c bench/demo/demo-score.c runtime/lb_args.h
+no 'engine/|base/|text/|kernels/|formats/' runtime/chat.c runtime/chat_history.[ch] bench/lbrt-eval.c bench/lbrt-needle.c bench/demo/demo-score.c runtime/lb_args.h
 for f in $(git ls-files '*.c' '*.h' 2>/dev/null | grep -v -e _tables -e '\.inc$'); do
     n=$(wc -l <"$f")
     [ "$n" -le 900 ] || { echo "$f has $n lines"; fail=1; }
