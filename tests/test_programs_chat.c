@@ -65,14 +65,14 @@ static void talk_failed_turns(void)
 static void talk_stopped(void)
 {
     lb_test_case("chat: an answer that Ctrl-C stopped is kept in the file, from a pipe and with -p");
-    static const char *const ways[] = { "", "-p 'hello there'" };
+    static const char *const ways[] = { "", "-p aaa" };
     for (size_t i = 0; i < 2; i++) {
-        prog_talk t;
+        prog_talk t; /* this answer goes on until the context is full, for many seconds */
         char c = 0;
         size_t messages = 0;
         remove(talk_state);
-        LB_CHECK(prog_start(&t, "chat", "-c 60000 --temp 0 --repeat-penalty 1.3 %s --state '%s' '%s'", ways[i], talk_state, talk_micro), "start");
-        LB_CHECK((i || write(t.in, "hello there\n", 12) == 12) && read(t.out, &c, 1) == 1, "no answer");
+        LB_CHECK(prog_start(&t, "chat", "-c 60000 --temp 0 %s --state '%s' '%s'", ways[i], talk_state, talk_micro), "start");
+        LB_CHECK((i || write(t.in, "aaa\n", 4) == 4) && read(t.out, &c, 1) == 1, "no answer");
         LB_CHECK(prog_end(&t, SIGINT) == 0, "%s: the program failed", ways[i]);
         char *saved = lb_test_read(talk_state, NULL);
         LB_CHECK(saved && sscanf(saved, "lbrt chat %*d: %zu", &messages) == 1 && messages == 2, "%s: %zu messages were saved", ways[i], messages);
