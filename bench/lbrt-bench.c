@@ -267,7 +267,7 @@ static int bench_kernels(const char *isa, const char *format, const uint32_t *th
     if (!ok) {
         lb_program_fail(program, "the kernels could not be measured: there is not enough memory");
     }
-    return 0;
+    return lb_program_end(program, 0);
 }
 
 int main(int argc, char **argv)
@@ -386,5 +386,5 @@ int main(int argc, char **argv)
     free(machines);
     free(runs);
     lbrt_model_close(m);
-    return 0;
+    return lb_program_end(program, 0);
 }

@@ -298,5 +298,5 @@ int main(int argc, char **argv)
     lbrt_model_close(m.model);
     lbrt_session_free(base.session);
     lbrt_model_close(base.model);
-    return 0;
+    return lb_program_end(program, 0);
 }

@@ -272,5 +272,5 @@ int main(int argc, char **argv)
     fputs(o.json ? "]}\n" : "", stdout);
     free(text);
     lbrt_model_close(model);
-    return 0;
+    return lb_program_end(program, 0);
 }

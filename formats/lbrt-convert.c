@@ -20,7 +20,7 @@ static int list_formats(void)
             printf("%-6s  %.4g\n", f->name, f->bits);
         }
     }
-    return 0;
+    return lb_program_end(program, 0);
 }
 
 static int list_shapes(void)
@@ -29,7 +29,7 @@ static int list_shapes(void)
     for (size_t i = 0; (name = lb_synth_shape(i)) != NULL; i++) {
         printf("%s\n", name);
     }
-    return 0;
+    return lb_program_end(program, 0);
 }
 
 /* A template that lbrt cannot follow is left out of the file: say so, and why. */
@@ -80,7 +80,7 @@ static int convert_adapter(const char *in, const char *out, lb_wformat format, b
     } else if (!quiet) {
         printf("%s: an adapter of %zu matrices\n", out, n);
     }
-    return 0;
+    return lb_program_end(program, 0);
 }
 
 /* "2.5bpw", "700MB", "1.2GB" */
@@ -269,5 +269,5 @@ int main(int argc, char **argv)
         lb_view_summary(&view, out, tokens, calib ? &report : NULL);
     }
     free(view.lines);
-    return 0;
+    return lb_program_end(program, 0);
 }

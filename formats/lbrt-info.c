@@ -176,5 +176,5 @@ int main(int argc, char **argv)
         }
     }
     lbrt_model_close(model);
-    return 0;
+    return lb_program_end(program, 0);
 }

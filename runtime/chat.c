@@ -488,5 +488,5 @@ int main(int argc, char **argv)
         lbrt_adapter_close(adapters[i]);
     }
     lbrt_model_close(model);
-    return s == LBRT_OK || s == LBRT_CANCELLED ? 0 : 1;
+    return lb_program_end(program, s == LBRT_OK || s == LBRT_CANCELLED ? 0 : 1);
 }

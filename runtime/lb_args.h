@@ -1,11 +1,12 @@
 /*
  * Command lines of the programs: a table of options gives parsing and --help. Not part of the library.
- * Exit status: 0 done, 1 failed (one line on standard error), 2 wrong usage.
+ * Exit status: 0 done, 1 failed (one line on standard error; also if standard output could not be written), 2 wrong usage.
  */
 #ifndef LB_ARGS_H
 #define LB_ARGS_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../include/lbrt.h"
 
@@ -52,6 +54,31 @@ static inline void lb_usage_print(const lb_usage *u, FILE *to)
         fprintf(to, "  %-24s %s\n", left, a->help);
     }
     fprintf(to, "  %-24s %s\n", "-h, --help", "this text");
+}
+
+/*
+ * The end of every program: its exit status, which is 1, with a sentence, if what it printed did not all get out (a full disk, a closed
+ * standard output).
+ */
+static inline int lb_program_end(const char *program, int status)
+{
+    errno = 0;
+    const int failed = fflush(stdout), why = errno;
+    if (failed || ferror(stdout)) { /* an error of earlier has left no reason */
+        fprintf(stderr, "%s: cannot write to standard output%s%s\n", program, failed && why ? ": " : "", failed && why ? strerror(why) : "");
+        return 1;
+    }
+    return status;
+}
+
+/* Standard files that are closed stay unusable: no file that is opened later gets their numbers, and what is printed is not written into it. */
+static inline void lb_program_begin(void)
+{
+    for (int fd = 0; fd < 3; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) < 0) {
+            exit(1);
+        }
+    }
 }
 
 __attribute__((noreturn, format(printf, 2, 3))) static inline void lb_usage_fail(const lb_usage *u, const char *fmt, ...)
@@ -109,11 +136,12 @@ static inline void lb_arg_set(const lb_usage *u, const lb_arg *a, const char *te
 static inline unsigned lb_args_parse(const lb_usage *u, int argc, char **argv, const char **words)
 {
     unsigned n_words = 0;
+    lb_program_begin();
     for (int i = 1; i < argc; i++) {
         const char *text = argv[i];
         if (strcmp(text, "-h") == 0 || strcmp(text, "--help") == 0) {
             lb_usage_print(u, stdout);
-            exit(0);
+            exit(lb_program_end(u->program, 0));
         }
         if (text[0] != '-' || text[1] == 0) {
             if (n_words == u->max_words) {

@@ -59,7 +59,7 @@ const prog_result *prog_run(const char *env, const char *name, const char *fmt, 
     vsnprintf(arguments, sizeof arguments, fmt, args);
     va_end(args);
     const char *in = strchr(arguments, '<') ? "" : "</dev/null";
-    snprintf(command, sizeof command, "%s %s '%s/%s' %s >'%s' 2>'%s' %s", env, prog_emulator(), prog_dir, name, arguments, prog_out, prog_err, in);
+    snprintf(command, sizeof command, "%s >'%s' 2>'%s' %s '%s/%s' %s %s", env, prog_out, prog_err, prog_emulator(), prog_dir, name, arguments, in);
     fflush(stdout);
     int status = system(command);
     prog_forget();

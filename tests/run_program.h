@@ -24,7 +24,7 @@ bool prog_runs(void);
 /* Where a program is: "DIR/NAME". Static storage. */
 const char *prog_path(const char *name);
 
-/* Runs "NAME arguments" in the shell, with `env` (may be "") in front; standard input is empty unless the arguments have a "<". */
+/* Runs "NAME arguments" in the shell, with `env` (may be "") in front; standard input is empty unless the arguments have a "<", and a ">" in them takes the output. */
 const prog_result *prog_run(const char *env, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Frees what the last run left. */

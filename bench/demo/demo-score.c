@@ -227,5 +227,5 @@ int main(int argc, char **argv)
     free(text);
     lbrt_session_free(r.session);
     lbrt_model_close(r.model);
-    return 0;
+    return lb_program_end(program, 0);
 }
