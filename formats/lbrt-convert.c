@@ -83,6 +83,20 @@ static int convert_adapter(const char *in, const char *out, lb_wformat format, b
     return lb_program_end(program, 0);
 }
 
+/* Where the last component of a path begins, and its bytes; slashes at the end do not count ("/" is its own name). */
+static const char *last_name(const char *path, size_t *bytes)
+{
+    size_t end = strlen(path), begin;
+    while (end > 1 && path[end - 1] == '/') {
+        end--;
+    }
+    for (begin = end; begin > 0 && path[begin - 1] != '/'; begin--) {
+    }
+    begin -= begin == end && end > 0;
+    *bytes = end - begin;
+    return path + begin;
+}
+
 /* "2.5bpw", "700MB", "1.2GB" */
 static bool parse_budget(const char *text, lb_calib_options *how)
 {
@@ -166,8 +180,9 @@ int main(int argc, char **argv)
     }
     const char *out = words[n_words - 1];
     char here[PATH_MAX];
-    const char *last = strrchr(words[0], '/') ? strrchr(words[0], '/') + 1 : words[0];
-    if (!synth && (strcmp(last, ".") == 0 || strcmp(last, "..") == 0) && realpath(words[0], here)) {
+    size_t last_bytes;
+    const char *last = last_name(words[0], &last_bytes);
+    if (!synth && last_bytes <= 2 && strncmp(last, "..", last_bytes) == 0 && realpath(words[0], here)) {
         words[0] = here; /* a model is called what its folder is called */
     }
     char tensor_globs[LB_ARG_MAX_STRINGS][128];
@@ -225,11 +240,9 @@ int main(int argc, char **argv)
     }
     /* The input's last name, so that the file does not depend on where the input lay. */
     char origin[256];
-    snprintf(origin, sizeof origin, "%s", synth ? source->hparams.name : words[0]);
-    for (size_t n = strlen(origin); n > 1 && origin[n - 1] == '/'; n--) {
-        origin[n - 1] = 0;
-    }
-    const char *origin_name = strrchr(origin, '/') && strrchr(origin, '/')[1] ? strrchr(origin, '/') + 1 : origin;
+    last = synth ? source->hparams.name : last_name(words[0], &last_bytes);
+    last_bytes = synth ? strlen(last) : last_bytes;
+    snprintf(origin, sizeof origin, "%.*s", (int)lb_min(last_bytes, sizeof origin - 1), last);
     const lb_convert_options options = { .format = linear,
                                          .rules = rules,
                                          .n_rules = tensors.n,
@@ -238,7 +251,7 @@ int main(int argc, char **argv)
                                          .salient_rows = salient,
                                          .lowrank = lowrank,
                                          .sparse = sparse,
-                                         .origin = origin_name,
+                                         .origin = origin,
                                          .progress = lb_view_progress,
                                          .tensor = lb_view_tensor,
                                          .user = &view };
