@@ -272,12 +272,12 @@ static int bench_kernels(const char *isa, const char *format, const uint32_t *th
 
 int main(int argc, char **argv)
 {
-    const char *prefill = "512", *decode = "64", *depths = "0", *threads = NULL, *format = NULL;
+    const char *prefill = NULL, *decode = NULL, *depths = "0", *threads = NULL, *format = NULL;
     bench_options o = { .kv = "f16", .repeats = 5 };
     bool json = false, kernels = false;
     const lb_arg args[] = {
-        { "-p", "--prefill", LB_ARG_STRING, &prefill, "N,..", "prompt lengths to measure (default 512; 0: none)" },
-        { "-n", "--decode", LB_ARG_STRING, &decode, "N,..", "numbers of decoded tokens (default 64; 0: none)" },
+        { "-p", "--prefill", LB_ARG_STRING, &prefill, "N,..", "prompt lengths to measure (default 512, in a shorter context as many as it has; 0: none)" },
+        { "-n", "--decode", LB_ARG_STRING, &decode, "N,..", "numbers of decoded tokens (default 64; 0: none); none of -d, -p, -n above the model's context" },
         { "-d", "--depth", LB_ARG_STRING, &depths, "N,..", "tokens already in the context (default 0)" },
         { "-t", "--threads", LB_ARG_STRING, &threads, "N,..", "numbers of threads (default: 1 and all processors)" },
         { "-r", "--repeats", LB_ARG_UINT, &o.repeats, "N", "counted runs of each, after a warm-up (default 5)" },
@@ -300,10 +300,11 @@ int main(int argc, char **argv)
         snprintf(default_threads, sizeof default_threads, all > 1 ? "1,%u" : "%u", all);
         threads = default_threads;
     }
+    const bool given[4] = { true, true, prefill != NULL, decode != NULL };
     n_list[0] = parse_list(&usage, "-t", threads, 1, 256, list[0]);
     n_list[1] = parse_list(&usage, "-d", depths, 0, 1ul << 24, list[1]);
-    n_list[2] = parse_list(&usage, "-p", prefill, 0, 1ul << 24, list[2]);
-    n_list[3] = parse_list(&usage, "-n", decode, 0, 1ul << 24, list[3]);
+    n_list[2] = parse_list(&usage, "-p", prefill ? prefill : "512", 0, 1ul << 24, list[2]);
+    n_list[3] = parse_list(&usage, "-n", decode ? decode : "64", 0, 1ul << 24, list[3]);
     int key, value;
     if (!lb_arg_kv(o.kv, &key, &value)) {
         lb_usage_fail(&usage, "unknown KV format '%s': " LB_ARG_KV, o.kv);
@@ -327,6 +328,18 @@ int main(int argc, char **argv)
     if (n_words != 1) {
         lb_usage_fail(&usage, "a model is needed");
     }
+    if (format) {
+        lb_usage_fail(&usage, "--format goes with --kernels: a model has the formats that it was converted to");
+    }
+    uint32_t longest[4] = { 0 }; /* as list */
+    for (size_t i = 0; i < 4; i++) {
+        for (uint32_t j = 0; j < n_list[i]; j++) {
+            longest[i] = (uint32_t)lb_max(longest[i], list[i][j]);
+        }
+    }
+    if (n_list[0] == 0 || n_list[1] == 0 || (longest[2] == 0 && longest[3] == 0)) {
+        lb_usage_fail(&usage, "there is nothing to measure");
+    }
 
     lbrt_model_options mo = LBRT_MODEL_OPTIONS_INIT;
     mo.isa = o.isa;
@@ -336,6 +349,14 @@ int main(int argc, char **argv)
     lbrt_error err;
     if (lbrt_model_open(path, &mo, &m, &err) != LBRT_OK) {
         lb_program_fail_model(program, path, &err);
+    }
+    for (size_t i = 1; i < 4; i++) {
+        static const char *const names[] = { "-t", "-d", "-p", "-n" };
+        const uint32_t context = m->hparams.n_context;
+        if (longest[i] > context && given[i]) {
+            lb_usage_fail(&usage, "%s %u is more than the model's context, %u tokens", names[i], longest[i], context);
+        }
+        list[i][0] = n_list[i] ? (uint32_t)lb_min(list[i][0], context) : 0; /* the default */
     }
     bench_machine *machines = (bench_machine *)calloc(n_list[0] ? n_list[0] : 1, sizeof *machines);
     bench_run *runs = (bench_run *)calloc(4 * MAX_LIST * MAX_LIST * MAX_LIST, sizeof *runs);
