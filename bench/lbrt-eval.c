@@ -171,6 +171,27 @@ static int compare_floats(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Predictions of tokens that mean something else cannot be compared; as a base model may lack some of its child's, that is only said. */
+static void compare_tokens(const lbrt_model *m, const lbrt_model *base, uint32_t n_vocab)
+{
+    uint32_t differ = 0, first = 0;
+    for (uint32_t i = 0; i < n_vocab; i++) {
+        const char *text[2];
+        size_t bytes[2];
+        if (lbrt_token_text(m, (lbrt_token)i, true, &text[0], &bytes[0]) != LBRT_OK ||
+            lbrt_token_text(base, (lbrt_token)i, true, &text[1], &bytes[1]) != LBRT_OK) {
+            return; /* a model without a tokenizer */
+        }
+        if (bytes[0] != bytes[1] || memcmp(text[0], text[1], bytes[0]) != 0) {
+            first = differ++ ? first : i;
+        }
+    }
+    if (differ) {
+        fprintf(stderr, "%s: note: the models' tokenizers differ in %u of %u tokens, first in %u: the divergence is not that of one text\n", program, differ,
+                n_vocab, first);
+    }
+}
+
 static void feed(const eval_model *m, const lbrt_token *tokens, size_t n)
 {
     if (lbrt_feed(m->session, tokens, n) != LBRT_OK) {
@@ -227,6 +248,7 @@ int main(int argc, char **argv)
         if (base.info.n_vocab != m.info.n_vocab) {
             lb_program_fail(program, "the models have %u and %u tokens", m.info.n_vocab, base.info.n_vocab);
         }
+        compare_tokens(m.model, base.model, m.info.n_vocab);
     }
     size_t n_tokens;
     lbrt_token *tokens;
