@@ -1,5 +1,5 @@
 /*
- * chat: talk to a model in a terminal. Uses the public header only; read it as an example of an application.
+ * chat: talk to a model in a terminal. Uses the public header only; read it, with chat_history.c, as an example of an application.
  */
 #include <errno.h>
 #include <limits.h>
