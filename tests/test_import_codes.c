@@ -409,8 +409,8 @@ static void ic_test_fp8(void)
         static const char *const configs[] = {
             "\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":null}",
             "\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[24,24]}",
-            "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"float-quantized\","
-            "\"config_groups\":{\"group_0\":{\"weights\":{\"num_bits\":8,\"strategy\":\"block\",\"block_structure\":[16,16]}}}}",
+            ("\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"float-quantized\","
+             "\"config_groups\":{\"group_0\":{\"weights\":{\"num_bits\":8,\"strategy\":\"block\",\"block_structure\":[16,16]}}}}"),
             "\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[16,16]}"
         };
         static const size_t sides[] = { 128, 24, 16, 16 };
@@ -518,8 +518,8 @@ static void ic_test_books(void)
 static void ic_test_fp4(void)
 {
     static const char *const configs[] = { "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"nvfp4-pack-quantized\"}",
-                                           "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"mixed-precision\","
-                                           "\"config_groups\":{\"group_0\":{\"format\":\"mxfp4-pack-quantized\"}}}",
+                                           ("\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"mixed-precision\","
+                                            "\"config_groups\":{\"group_0\":{\"format\":\"mxfp4-pack-quantized\"}}}"),
                                            "\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":\"NVFP4\"}" };
     static const float sizes[8] = { 0, 0.5f, 1, 1.5f, 2, 3, 4, 6 };
     static unsigned char codes[IP_ROWS][IP_COLS / 2], scales[IP_ROWS][IP_COLS / 16];
