@@ -90,7 +90,7 @@ void lb_ggml_rows_iq2_xs(const unsigned char *src, float *out, size_t blocks)
         const float d = iq_half(src);
         for (int run = 0; run < 4 * IQ_GROUPS; run++, out += 8) {
             const unsigned word = lb_load_u16(src + 2 + 2 * run);
-            const unsigned code = src[66 + run / 4] >> run / 2 % 2 * 4 & 15u;
+            const unsigned code = (unsigned)src[66 + run / 4] >> run / 2 % 2 * 4 & 15u;
             iq_run_2(iq_scale_2(d, code), iq_grid_2xs[word & 511u], iq_even_signs(word >> 9), out);
         }
     }
@@ -103,8 +103,8 @@ void lb_ggml_rows_iq2_s(const unsigned char *src, float *out, size_t blocks)
         const unsigned char *qs = src + 2, *signs = src + 34, *qh = src + 66, *scales = src + 74;
         const float d = iq_half(src);
         for (int run = 0; run < 4 * IQ_GROUPS; run++, out += 8) {
-            const unsigned index = qs[run] | (qh[run / 4] >> run % 4 * 2 & 3u) << 8;
-            const unsigned code = scales[run / 4] >> run / 2 % 2 * 4 & 15u;
+            const unsigned index = qs[run] | ((unsigned)qh[run / 4] >> run % 4 * 2 & 3u) << 8;
+            const unsigned code = (unsigned)scales[run / 4] >> run / 2 % 2 * 4 & 15u;
             iq_run_2(iq_scale_2(d, code), iq_grid_2s[index], signs[run], out);
         }
     }
@@ -139,7 +139,7 @@ void lb_ggml_rows_iq3_s(const unsigned char *src, float *out, size_t blocks)
         const float d = iq_half(src);
         for (int run = 0; run < 4 * IQ_GROUPS; run++, qs += 2, out += 8) {
             const unsigned high = (unsigned)qh[run / 4] >> run % 4 * 2;
-            const float scale = iq_scale_odd(d, scales[run / 8] >> run / 4 % 2 * 4 & 15u);
+            const float scale = iq_scale_odd(d, (unsigned)scales[run / 8] >> run / 4 % 2 * 4 & 15u);
             iq_run_3(scale, sizes, iq_grid_3s[qs[0] | (high & 1u) << 8], iq_grid_3s[qs[1] | (high >> 1 & 1u) << 8],
                      signs[run], out);
         }
@@ -175,7 +175,7 @@ void lb_ggml_rows_iq1_m(const unsigned char *src, float *out, size_t blocks)
         }
         const float d = lb_f16_to_f32((uint16_t)half);
         for (int run = 0; run < 4 * IQ_GROUPS; run++, out += 8) {
-            const unsigned high = src[32 + run / 2] >> run % 2 * 4 & 15u;
+            const unsigned high = (unsigned)src[32 + run / 2] >> run % 2 * 4 & 15u;
             const unsigned code = words[run / 8] >> run / 2 % 4 * 3 & 7u;
             iq_run_1(iq_scale_odd(d, code), iq_grid_1s[src[run] | (high & 7u) << 8], high >> 3, out);
         }
