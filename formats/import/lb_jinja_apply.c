@@ -83,7 +83,7 @@ static jinja_value jinja_split(jinja *j, const jinja_value *v, const jinja_value
 
 static const char jinja_white[] = " \t\n\r\v\f\x1c\x1d\x1e\x1f";
 
-/* Methods of strings and filters, where they mean the same. */
+/* Methods of strings; the filters that mean the same come here too. */
 jinja_value lb_jinja_apply(jinja *j, const char *name, size_t bytes, const jinja_value *v,
                            const jinja_value *args, size_t n_args)
 {
@@ -126,7 +126,7 @@ jinja_value lb_jinja_apply(jinja *j, const char *name, size_t bytes, const jinja
     if (n_args == 1 && lb_jinja_name_is(name, bytes, "split")) {
         return jinja_split(j, v, &args[0]);
     }
-    return lb_jinja_no(j, "a method or filter is not known");
+    return lb_jinja_no(j, "a method is not known");
 }
 
 /* selectattr(field, "equalto", value) and the like; of a field alone: that it is true */
@@ -166,29 +166,39 @@ jinja_value lb_jinja_filter(jinja *j, const char *name, size_t bytes, const jinj
             }
             return lb_jinja_int(n);
         }
-        return v->type == JINJA_LIST ? lb_jinja_int(v->i)
-                                     : lb_jinja_bad(j, "the length of something without one");
+        return v->type == JINJA_LIST        ? lb_jinja_int(v->i)
+               : v->type == JINJA_UNDEFINED ? lb_jinja_int(0)
+                                            : lb_jinja_bad(j, "the length of something without one");
     }
     if (lb_jinja_name_is(name, bytes, "string")) {
         return lb_jinja_to_string(j, v);
     }
-    if (v->type == JINJA_LIST && lb_jinja_name_is(name, bytes, "list")) {
-        return *v;
-    }
-    if (v->type == JINJA_LIST && lb_jinja_name_is(name, bytes, "first")) {
-        return v->i ? v->items[0] : lb_jinja_undefined;
-    }
-    if (v->type == JINJA_LIST && lb_jinja_name_is(name, bytes, "last")) {
-        return v->i ? v->items[v->i - 1] : lb_jinja_undefined;
-    }
     if (lb_jinja_name_is(name, bytes, "safe")) {
         return *v;
     }
-    const bool select = lb_jinja_name_is(name, bytes, "selectattr");
-    if (v->type == JINJA_LIST && (select || lb_jinja_name_is(name, bytes, "rejectattr"))) {
-        return jinja_select(j, v, args, n_args, select);
+    // What is undefined is an empty list, and an empty text, to those that take it.
+    const jinja_value list = v->type == JINJA_UNDEFINED ? lb_jinja_list(NULL, 0) : *v;
+    if (list.type == JINJA_LIST && lb_jinja_name_is(name, bytes, "list")) {
+        return list;
     }
-    return lb_jinja_apply(j, name, bytes, v, args, n_args);
+    if (list.type == JINJA_LIST && lb_jinja_name_is(name, bytes, "first")) {
+        return list.i ? list.items[0] : lb_jinja_undefined;
+    }
+    if (list.type == JINJA_LIST && lb_jinja_name_is(name, bytes, "last")) {
+        return list.i ? list.items[list.i - 1] : lb_jinja_undefined;
+    }
+    const bool select = lb_jinja_name_is(name, bytes, "selectattr");
+    if (list.type == JINJA_LIST && (select || lb_jinja_name_is(name, bytes, "rejectattr"))) {
+        return jinja_select(j, &list, args, n_args, select);
+    }
+    static const char *const of_text[] = { "trim", "upper", "lower", "capitalize", "title", "replace" };
+    for (size_t i = 0; i < sizeof of_text / sizeof *of_text; i++) {
+        if (lb_jinja_name_is(name, bytes, of_text[i])) {
+            const jinja_value text = lb_jinja_to_string(j, v);
+            return j->status == LBRT_OK ? lb_jinja_apply(j, name, bytes, &text, args, n_args) : text;
+        }
+    }
+    return lb_jinja_no(j, "a filter is not known");
 }
 
 static jinja_value jinja_range(jinja *j, const jinja_value *args, size_t n_args)

@@ -53,7 +53,7 @@ static jinja_value jinja_primary(jinja *j, bool dead)
         int64_t v = 0;
         while (j->p < j->end && *j->p >= '0' && *j->p <= '9') {
             v = v * 10 + (*j->p++ - '0');
-            if (v > 1000000000) {
+            if (v > JINJA_MAX_NUMBER) {
                 return lb_jinja_no(j, "a large number");
             }
         }
@@ -128,11 +128,14 @@ static jinja_value jinja_subscript(jinja *j, const jinja_value *v, bool dead)
         if (part[0].type == JINJA_STRING) {
             return lb_jinja_field(j, v, part[0].text, part[0].bytes);
         }
+        if (v->type == JINJA_UNDEFINED) {
+            return lb_jinja_bad(j, "an index of something undefined");
+        }
         if (part[0].type != JINJA_INT || v->type == JINJA_STRING) {
             return lb_jinja_no(j, "an index");
         }
         if (v->type != JINJA_LIST) {
-            return lb_jinja_bad(j, "an index of something that is no list");
+            return lb_jinja_undefined;
         }
         const int64_t i = part[0].i < 0 ? part[0].i + n : part[0].i;
         return i >= 0 && i < n ? v->items[i] : lb_jinja_undefined;
@@ -243,6 +246,30 @@ static jinja_value jinja_filtered(jinja *j, bool dead)
     return v;
 }
 
+static bool jinja_is_number(const jinja_value *v)
+{
+    return v->type == JINJA_INT || v->type == JINJA_BOOL;
+}
+
+/* The result of arithmetic. */
+static jinja_value jinja_number(jinja *j, int64_t i)
+{
+    return i > JINJA_MAX_NUMBER || i < -(int64_t)JINJA_MAX_NUMBER ? lb_jinja_no(j, "a large number") : lb_jinja_int(i);
+}
+
+static jinja_value jinja_repeat(jinja *j, const jinja_value *text, int64_t times)
+{
+    const size_t n = times > 0 ? (size_t)times : 0;
+    if (text->bytes && n > JINJA_MAX_BYTES / text->bytes) {
+        return lb_jinja_no(j, "a text repeated too often");
+    }
+    char *out = lb_jinja_alloc(j, n * text->bytes + 1);
+    for (size_t i = 0; out && text->bytes && i < n; i++) {
+        memcpy(out + i * text->bytes, text->text, text->bytes);
+    }
+    return out ? lb_jinja_string(out, n * text->bytes) : lb_jinja_undefined;
+}
+
 static jinja_value jinja_unary(jinja *j, bool dead)
 {
     if (lb_jinja_take(j, "-")) {
@@ -267,13 +294,23 @@ static jinja_value jinja_product(jinja *j, bool dead)
         if (dead || j->status != LBRT_OK) {
             continue;
         }
-        if (v.type != JINJA_INT || b.type != JINJA_INT || (!times && b.i == 0)) {
+        const bool first = v.type == JINJA_STRING && jinja_is_number(&b), second = b.type == JINJA_STRING && jinja_is_number(&v);
+        if (times && (first || second)) {
+            v = jinja_repeat(j, first ? &v : &b, first ? b.i : v.i);
+            continue;
+        }
+        if ((times && (v.type == JINJA_LIST || b.type == JINJA_LIST)) || (modulo && v.type == JINJA_STRING)) {
+            return lb_jinja_no(j, "a list that is repeated, or a text that is a format");
+        }
+        if (!jinja_is_number(&v) || !jinja_is_number(&b) || (!times && b.i == 0)) {
             return lb_jinja_bad(j, "arithmetic of something that is no number");
         }
-        if (v.i < 0 || b.i < 0 || v.i > 1000000000 || b.i > 1000000000) {
-            return lb_jinja_no(j, "arithmetic of negative or large numbers");
+        if (times) {
+            v = jinja_number(j, v.i * b.i);
+        } else { // rounded down, as Python does
+            const int64_t rest = v.i % b.i, down = rest != 0 && (rest < 0) != (b.i < 0);
+            v = lb_jinja_int(modulo ? rest + down * b.i : v.i / b.i - down);
         }
-        v = lb_jinja_int(modulo ? v.i % b.i : times ? v.i * b.i : v.i / b.i);
     }
     return v;
 }
@@ -311,16 +348,39 @@ static jinja_value jinja_sum(jinja *j, bool dead)
             if (!items) {
                 return lb_jinja_undefined;
             }
-            memcpy(items, v.items, n * sizeof *items);
-            memcpy(items + n, b.items, m * sizeof *items);
+            if (n) {
+                memcpy(items, v.items, n * sizeof *items);
+            }
+            if (m) {
+                memcpy(items + n, b.items, m * sizeof *items);
+            }
             v = lb_jinja_list(items, n + m);
-        } else if (v.type == JINJA_INT && b.type == JINJA_INT && v.i < 1000000000 && b.i < 1000000000) {
-            v = lb_jinja_int(plus ? v.i + b.i : v.i - b.i);
+        } else if (jinja_is_number(&v) && jinja_is_number(&b)) {
+            v = jinja_number(j, plus ? v.i + b.i : v.i - b.i);
         } else {
             return lb_jinja_bad(j, "a sum of things that do not add");
         }
     }
     return v;
+}
+
+/* Which of two comes first: below, above or 0. Texts go by code points, whose order is that of their UTF-8. */
+static int jinja_order(jinja *j, const jinja_value *a, const jinja_value *b)
+{
+    if (jinja_is_number(a) && jinja_is_number(b)) {
+        return (a->i > b->i) - (a->i < b->i);
+    }
+    if (a->type == JINJA_STRING && b->type == JINJA_STRING) {
+        const size_t n = lb_min(a->bytes, b->bytes);
+        const int order = n ? memcmp(a->text, b->text, n) : 0;
+        return order ? order : (a->bytes > b->bytes) - (a->bytes < b->bytes);
+    }
+    if (a->type == JINJA_LIST && b->type == JINJA_LIST) {
+        lb_jinja_no(j, "the order of lists");
+    } else {
+        lb_jinja_bad(j, "a comparison of things without order");
+    }
+    return 0;
 }
 
 static jinja_value jinja_comparison(jinja *j, bool dead)
@@ -351,10 +411,9 @@ static jinja_value jinja_comparison(jinja *j, bool dead)
             v = lb_jinja_bool(lb_jinja_equal(&v, &b) == (op == 0));
         } else if (op >= 6) {
             v = lb_jinja_bool(lb_jinja_contains(j, &v, &b) == (op == 6));
-        } else if (v.type == JINJA_INT && b.type == JINJA_INT) {
-            v = lb_jinja_bool(op == 2 ? v.i <= b.i : op == 3 ? v.i >= b.i : op == 4 ? v.i < b.i : v.i > b.i);
         } else {
-            return lb_jinja_bad(j, "a comparison of things without order");
+            const int order = jinja_order(j, &v, &b);
+            v = lb_jinja_bool(op == 2 ? order <= 0 : op == 3 ? order >= 0 : op == 4 ? order < 0 : order > 0);
         }
     }
     return v;

@@ -7,7 +7,7 @@
 
 #include "lb_jinja.h"
 
-enum { JINJA_MAX_STEPS = 200000, JINJA_MAX_BYTES = 4 << 20, JINJA_MAX_DEPTH = 48, JINJA_MAX_VARS = 256 };
+enum { JINJA_MAX_STEPS = 200000, JINJA_MAX_BYTES = 4 << 20, JINJA_MAX_DEPTH = 48, JINJA_MAX_VARS = 256, JINJA_MAX_NUMBER = 1000000000 };
 
 typedef enum jinja_type {
     JINJA_UNDEFINED,
@@ -28,7 +28,7 @@ enum { JINJA_RAISE = 1, JINJA_RANGE, JINJA_MAKE_NAMESPACE, JINJA_NOW };
 typedef struct jinja_value jinja_value;
 struct jinja_value {
     jinja_type type;
-    int64_t i;        /* BOOL, INT; LIST: number of items; MESSAGE: index; FUNCTION: which */
+    int64_t i;        /* BOOL, INT (never beyond JINJA_MAX_NUMBER, so that two of them can be multiplied); LIST: number of items; MESSAGE: index; FUNCTION: which */
     const char *text; /* STRING */
     size_t bytes;
     const jinja_value *items; /* LIST */

@@ -144,6 +144,9 @@ bool lb_jinja_contains(jinja *j, const jinja_value *item, const jinja_value *in)
     if (in->type == JINJA_MESSAGE) {
         return jinja_is(item, "role") || jinja_is(item, "content");
     }
+    if (in->type == JINJA_UNDEFINED) {
+        return false;
+    }
     lb_jinja_bad(j, "'in' something that holds nothing");
     return false;
 }
