@@ -89,8 +89,39 @@ static void test_operators(void)
     CHECK("large numbers", large);
 }
 
+static void test_loops(void)
+{
+    static const jinja_case cases[] = {
+        { "{% for m in messages if m.role != 'system' %}{{ loop.index }}/{{ loop.length }}{{ m.role }}{{ loop.last }};{% endfor %}",
+          "1/3userFalse;2/3assistantFalse;3/3userTrue;", LBRT_OK },
+        { "{% for m in messages if m.role == 'user' %}{{ loop.previtem.content }}<{{ m.content }}>{{ loop.nextitem.content if not loop.last }}{% endfor %}",
+          BAD },
+        { "{% for m in messages if m.role == 'user' %}{{ m.content }}>{{ loop.nextitem.content if not loop.last }}{% endfor %}", "Hi>QQ>", LBRT_OK },
+        { "{% for m in messages if m.role == 'x' or (m.content == 'Q' if true else false) %}{{ loop.first }}{{ m.content }}{% endfor %}", "TrueQ", LBRT_OK },
+        { "{% for m in (messages if true else []) %}{{ m.content }}{% endfor %}{% for m in messages if false %}x{% endfor %}", "Be kind.HiyoQ", LBRT_OK },
+        { "{% for a in [1, 2, 3] %}{% for b in [1, 2, 3] if b != loop.index %}{{ a }}{{ b }}.{{ loop.index }} {% endfor %}{% endfor %}",
+          "12.1 13.2 21.1 23.2 31.1 32.2 ", LBRT_OK },
+        { "{% set m = 'm' %}{% for m in messages if m.role == 'user' %}{% endfor %}{{ m }}{% for x in foo if x.y.z %}x{% endfor %}", "m", LBRT_OK },
+        { "{% for m in messages if m.x.y %}{% endfor %}", BAD },
+        { "{% for m in messages if true else [] %}{% endfor %}", NOT_HERE },
+        { "{% for m in messages if %}{% endfor %}", NOT_HERE },
+    };
+    CHECK("loops over some of the items", cases);
+    static const jinja_case outer[] = {
+        { "{% for m in messages %}{% set o = loop %}{% for x in [1, 2] %}{{ o.index0 }}{{ loop.index0 }} {% endfor %}{% endfor %}",
+          "00 01 10 11 20 21 30 31 ", LBRT_OK },
+        { "{% for m in messages %}{% set outer = loop %}{% for x in [1, 2] %}{{ 'F' if outer.first }}{{ 'L' if outer.last and loop.last }}{% endfor %}{% endfor %}",
+          "FFL", LBRT_OK },
+        { "{% set n = namespace() %}{% for m in messages %}{% set n.l = loop %}{% endfor %}{{ n.l.index }}{{ n.l.last }}", "4True", LBRT_OK },
+        { "{{ loop is defined }}{% for a in [1] %}{{ loop is defined }}{% endfor %}{{ loop is defined }}", "FalseTrueFalse", LBRT_OK },
+        { "{{ loop.index }}", BAD },
+    };
+    CHECK("a loop in a variable", outer);
+}
+
 void test_jinja(void)
 {
     test_undefined();
     test_operators();
+    test_loops();
 }

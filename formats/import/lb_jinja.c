@@ -227,7 +227,12 @@ static size_t jinja_execute_for(jinja *j, const jinja_piece *pieces, size_t at, 
         lb_jinja_no(j, "a for loop is not understood");
         return to;
     }
-    const jinja_value list = lb_jinja_expression(j, false);
+    jinja_value list = lb_jinja_unconditional(j, false);
+    const char *condition = lb_jinja_take_word(j, "if") ? j->p : NULL;
+    if (condition) {
+        (void)lb_jinja_expression(j, true);
+    }
+    const char *condition_end = j->end;
     jinja_expect_end(j);
     if (j->status == LBRT_OK && list.type != JINJA_LIST) {
         if (list.type == JINJA_UNDEFINED) { // no items
@@ -242,15 +247,36 @@ static size_t jinja_execute_for(jinja *j, const jinja_piece *pieces, size_t at, 
         lb_jinja_no(j, "a for loop has no plain end");
         return to;
     }
-    jinja_loop loop = { 0, list.type == JINJA_LIST ? list.i : 0, j->loop, list.items };
     const size_t frame = j->frame, n_vars = j->n_vars;
-    j->loop = &loop;
-    for (; j->status == LBRT_OK && loop.index < loop.count; loop.index++) {
+    if (condition && list.type == JINJA_LIST) { // chosen before the loop begins, which counts only these
+        jinja_value *chosen = lb_jinja_alloc(j, ((size_t)list.i + 1) * sizeof *chosen);
+        size_t n = 0;
+        for (int64_t i = 0; j->status == LBRT_OK && i < list.i; i++) {
+            j->frame = j->n_vars = n_vars;
+            lb_jinja_set(j, name, name_bytes, list.items[i]);
+            j->p = condition;
+            j->end = condition_end;
+            const jinja_value yes = lb_jinja_expression(j, false);
+            if (lb_jinja_true(&yes)) {
+                chosen[n++] = list.items[i];
+            }
+        }
+        list = lb_jinja_list(chosen, n);
+    }
+    const jinja_loop *outer = j->loop;
+    jinja_loop *loop = lb_jinja_alloc(j, sizeof *loop);
+    if (loop) {
+        loop->count = list.type == JINJA_LIST ? list.i : 0;
+        loop->items = list.items;
+        j->loop = loop;
+    }
+    for (int64_t i = 0; j->status == LBRT_OK && i < loop->count; i++) {
+        loop->index = i;
         j->frame = j->n_vars = n_vars; // what an iteration sets is gone after it
-        lb_jinja_set(j, name, name_bytes, list.items[loop.index]);
+        lb_jinja_set(j, name, name_bytes, list.items[i]);
         jinja_execute(j, pieces, at, end);
     }
-    j->loop = loop.outer;
+    j->loop = outer;
     j->frame = frame;
     j->n_vars = n_vars;
     return end + 1;

@@ -441,7 +441,7 @@ static jinja_value jinja_and(jinja *j, bool dead)
     return v;
 }
 
-static jinja_value jinja_or(jinja *j, bool dead)
+jinja_value lb_jinja_unconditional(jinja *j, bool dead)
 {
     jinja_value v = jinja_and(j, dead);
     while (j->status == LBRT_OK && lb_jinja_take_word(j, "or")) {
@@ -460,9 +460,9 @@ jinja_value lb_jinja_expression(jinja *j, bool dead)
     }
     // "a if condition else b": a is parsed before the condition is known, and again if it holds.
     const char *start = j->p;
-    jinja_value v = jinja_or(j, true);
+    jinja_value v = lb_jinja_unconditional(j, true);
     if (j->status == LBRT_OK && lb_jinja_take_word(j, "if")) {
-        const jinja_value condition = jinja_or(j, dead);
+        const jinja_value condition = lb_jinja_unconditional(j, dead);
         const bool yes = lb_jinja_true(&condition);
         jinja_value otherwise = lb_jinja_undefined;
         if (lb_jinja_take_word(j, "else")) {
@@ -471,14 +471,14 @@ jinja_value lb_jinja_expression(jinja *j, bool dead)
         const char *behind = j->p;
         if (yes && !dead && j->status == LBRT_OK) {
             j->p = start;
-            v = jinja_or(j, false);
+            v = lb_jinja_unconditional(j, false);
             j->p = behind;
         } else {
             v = otherwise;
         }
     } else if (!dead && j->status == LBRT_OK) {
         j->p = start;
-        v = jinja_or(j, false);
+        v = lb_jinja_unconditional(j, false);
     }
     j->depth--;
     return v;

@@ -33,6 +33,7 @@ struct jinja_value {
     size_t bytes;
     const jinja_value *items; /* LIST */
     struct jinja_var *vars;   /* NAMESPACE */
+    const struct jinja_loop *loop; /* LOOP */
 };
 
 typedef struct jinja_var {
@@ -44,7 +45,6 @@ typedef struct jinja_var {
 
 typedef struct jinja_loop {
     int64_t index, count;
-    struct jinja_loop *outer;
     const jinja_value *items;
 } jinja_loop;
 
@@ -66,7 +66,7 @@ typedef struct jinja {
     const char *p, *end; /* of the expression */
     jinja_var vars[JINJA_MAX_VARS];
     size_t n_vars, frame; /* frame: first variable of the innermost loop */
-    jinja_loop *loop;
+    const jinja_loop *loop; /* the innermost; from the arena, as a variable may keep it */
     char *out;
     size_t out_bytes, out_cap;
 } jinja;
@@ -145,5 +145,8 @@ jinja_value lb_jinja_call(jinja *j, const jinja_value *f, const jinja_value *arg
 
 /* Evaluates the expression at j->p, up to what does not belong to it. dead: parses it only. */
 jinja_value lb_jinja_expression(jinja *j, bool dead);
+
+/* The same without "a if b else c" on its outside, as in "for x in list if condition". */
+jinja_value lb_jinja_unconditional(jinja *j, bool dead);
 
 #endif /* LB_JINJA_INTERNAL_H */

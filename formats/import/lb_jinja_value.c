@@ -4,7 +4,7 @@
  */
 #include "lb_jinja_internal.h"
 
-const jinja_value lb_jinja_undefined = { JINJA_UNDEFINED, 0, NULL, 0, NULL, NULL };
+const jinja_value lb_jinja_undefined = { JINJA_UNDEFINED, 0, NULL, 0, NULL, NULL, NULL };
 
 jinja_value lb_jinja_fail(jinja *j, lbrt_status status, const char *what)
 {

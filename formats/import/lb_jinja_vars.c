@@ -54,6 +54,7 @@ jinja_value lb_jinja_lookup(jinja *j, const char *name, size_t bytes)
     }
     if (lb_jinja_name_is(name, bytes, "loop") && j->loop) {
         v.type = JINJA_LOOP;
+        v.loop = j->loop;
     } else if (lb_jinja_name_is(name, bytes, "tools") || lb_jinja_name_is(name, bytes, "documents")) {
         v.type = JINJA_NONE; // defined, and there are none
     }
@@ -77,12 +78,8 @@ jinja_value lb_jinja_message_field(const jinja *j, int64_t message, const char *
                                                     : lb_jinja_undefined;
 }
 
-static jinja_value jinja_loop_field(jinja *j, const char *name, size_t bytes)
+static jinja_value jinja_loop_field(jinja *j, const jinja_loop *l, const char *name, size_t bytes)
 {
-    const jinja_loop *l = j->loop;
-    if (!l) {
-        return lb_jinja_bad(j, "loop outside of a loop");
-    }
     if (lb_jinja_name_is(name, bytes, "index0")) {
         return lb_jinja_int(l->index);
     }
@@ -117,7 +114,7 @@ jinja_value lb_jinja_field(jinja *j, const jinja_value *v, const char *name, siz
 {
     switch (v->type) {
     case JINJA_MESSAGE: return lb_jinja_message_field(j, v->i, name, bytes);
-    case JINJA_LOOP: return jinja_loop_field(j, name, bytes);
+    case JINJA_LOOP: return jinja_loop_field(j, v->loop, name, bytes);
     case JINJA_NAMESPACE:
         for (const jinja_var *var = v->vars->next; var; var = var->next) {
             if (var->bytes == bytes && memcmp(var->name, name, bytes) == 0) {
