@@ -65,6 +65,11 @@ static void test_operators(void)
         { "{{ 'a' < 'b' }}{{ 'a' > 'b' }}{{ 'a' <= 'a' }}{{ 'ab' < 'a' }}{{ '' < 'a' }}{{ 'z' < '\xc3\xa9' }}", "TrueFalseTrueFalseTrueTrue", LBRT_OK },
         { "{{ '=' * 3 }}{{ 2 * 'ab' }}[{{ 'x' * 0 }}{{ 'x' * (0 - 1) }}{{ '' * 1000000000 }}]", "===abab[]", LBRT_OK },
         { "{{ (0 - 7) % 3 }} {{ (0 - 7) // 3 }} {{ 7 % (0 - 3) }} {{ 7 // (0 - 3) }} {{ 6 // (0 - 3) }} {{ true + 1 }}", "2 -3 -2 -3 -2 2", LBRT_OK },
+        { "{{ 1 < 2 < 3 }}{{ 2 == 2 == 2 }}{{ 1 == 1 == true }}{{ 3 > 2 > 2 }}{{ 'a' in 'ab' in ['ab'] }}{{ 1 < 2 == 2 }}", "TrueTrueTrueFalseTrueTrue", LBRT_OK },
+        { "{{ 2 < 1 < foo.bar.baz }}{{ 2 < 1 < 'x' == 1 }}", "FalseFalse", LBRT_OK },
+        { "{{ 1 < 2 < foo.bar.baz }}", BAD },
+        { "{{ -1|string }}{{ --2 }}{{ - 3 - -3 }}{{ -1 is number }}", "-120True", LBRT_OK },
+        { "{{ -'a' }}", BAD },
         { "{{ 'a' < 1 }}", BAD },
         { "{{ 'a' + 1 }}", BAD },
         { "{{ 1 % 0 }}", BAD },
@@ -119,8 +124,24 @@ static void test_loops(void)
     CHECK("a loop in a variable", outer);
 }
 
+static void test_text(void)
+{
+    static const jinja_case cases[] = {
+        { "{{ \"it's me\"|title }} {{ \"it's me\".title() }}", "It's Me It'S Me", LBRT_OK },
+        { "{{ 'a-b (c [d {e <f /g 3h \\n\\ti _J'|title }}", "A-B (C [D {E <F /g 3h \n\tI _j", LBRT_OK },
+        { "X\xc2\xa0{%- if true -%}\xe2\x80\x83\n Y{% endif -%}\xe3\x80\x80Z{{- '' -}}\x1c .", "XYZ.", LBRT_OK },
+        { "a\n\xc2\xa0\v {% if true %}b{% endif %}\n\xc2\xa0{# c #}d", "a\nbd", LBRT_OK },
+        { "[{{ '\xc2\xa0x\xe3\x80\x80'|trim }}{{ '\xc2\xa0y '.lstrip() }}{{ ' z\xc2\xa0'.rstrip() }}]", "[xy  z]", LBRT_OK },
+        { "a\r\n{% if true %}\r\nb\r{% endif %}\r\n\r\nc{{ '1\r\n2\\r\\n' }}\r\n", "a\nb\n\nc1\n2\r\n", LBRT_OK },
+        { "a\r\r\n\n", "a\n\n", LBRT_OK },
+        { "{% if true %}\r  {% if true %}\rx\r", NOT_HERE },
+    };
+    CHECK("white space, lines and words", cases);
+}
+
 void test_jinja(void)
 {
+    test_text();
     test_undefined();
     test_operators();
     test_loops();

@@ -2,6 +2,7 @@
  * The statements of Jinja: the template is cut into pieces of text, expressions and statements, which are
  * then executed in place.
  */
+#include "../../runtime/text/lb_unicode.h"
 #include "lb_jinja_internal.h"
 
 typedef enum jinja_kind { JINJA_TEXT, JINJA_PRINT, JINJA_STATEMENT } jinja_kind;
@@ -13,9 +14,22 @@ typedef struct jinja_piece {
 
 /* ---------------------------------------------------------------- cutting */
 
-static bool jinja_is_white(char c)
+/* The template with \n alone at the ends of its lines, as Jinja reads it; the same text if it is so already. */
+static const char *jinja_lines(jinja *j, const char *source, size_t *bytes)
 {
-    return c == ' ' || (c >= 9 && c <= 13);
+    const size_t n = *bytes;
+    if (!memchr(source, '\r', n)) {
+        return source;
+    }
+    char *copy = lb_jinja_alloc(j, n + 1);
+    size_t to = 0;
+    for (size_t i = 0; copy && i < n; i++) {
+        const bool cr = source[i] == '\r';
+        i += cr && i + 1 < n && source[i + 1] == '\n';
+        copy[to++] = cr ? '\n' : source[i];
+    }
+    *bytes = to;
+    return copy;
 }
 
 /* The end of a tag's inside: where `close` begins, outside of strings; NULL if there is none. */
@@ -65,16 +79,15 @@ static jinja_piece *jinja_cut(jinja *j, const char *p, size_t bytes, size_t *n_p
         const char *text_end = found ? tag : end;
         const char sign = found && tag + 2 < end ? tag[2] : 0;
         if (found && sign == '-') {
-            while (text_end > p && jinja_is_white(text_end[-1])) {
-                text_end--;
-            }
+            text_end -= lb_unicode_space_run(p, (size_t)(text_end - p), true, LB_SPACE_PYTHON);
         } else if (found && tag[1] != '{' && sign != '+') {
-            const char *q = text_end;
-            while (q > p && (q[-1] == ' ' || q[-1] == '\t')) {
-                q--;
+            const char *line = text_end;
+            while (line > p && line[-1] != '\n') {
+                line--;
             }
-            if (q > p ? q[-1] == '\n' : line_start) {
-                text_end = q;
+            const size_t bytes_before = (size_t)(text_end - line);
+            if ((line > p || line_start) && lb_unicode_space_run(line, bytes_before, false, LB_SPACE_PYTHON) == bytes_before) {
+                text_end = line;
             }
         }
         if (text_end > p) {
@@ -102,9 +115,9 @@ static jinja_piece *jinja_cut(jinja *j, const char *p, size_t bytes, size_t *n_p
         }
         line_start = false;
         if (last == '-') {
-            while (p < end && jinja_is_white(*p)) {
-                line_start = *p++ == '\n';
-            }
+            const size_t spaces = lb_unicode_space_run(p, (size_t)(end - p), false, LB_SPACE_PYTHON);
+            p += spaces;
+            line_start = spaces && p[-1] == '\n';
         } else if (open != '{' && last != '+' && p < end && *p == '\n') {
             p++;
             line_start = true;
@@ -377,7 +390,9 @@ lbrt_status lb_jinja_render(const char *source, const lb_jinja_input *in, const 
     j->a = a;
     j->err = err;
     size_t n = 0;
-    const jinja_piece *pieces = jinja_cut(j, source, strlen(source), &n);
+    size_t source_bytes = strlen(source);
+    source = jinja_lines(j, source, &source_bytes);
+    const jinja_piece *pieces = source ? jinja_cut(j, source, source_bytes, &n) : NULL;
     if (pieces) {
         jinja_execute(j, pieces, 0, n);
     }

@@ -1,4 +1,5 @@
 /* What can be done to a value by name: the methods of strings, filters, tests and functions. */
+#include "../../runtime/text/lb_unicode.h"
 #include "lb_jinja_internal.h"
 
 #include <time.h>
@@ -15,7 +16,12 @@ static jinja_value jinja_strip(const jinja_value *v, const char *set, size_t n_s
     return lb_jinja_string(v->text + from, to - from);
 }
 
-/* mode: 'u' upper, 'l' lower, 'c' first upper and the rest lower, 't' the same for each word */
+static const char jinja_white[] = " \t\n\r\v\f\x1c\x1d\x1e\x1f";
+
+/*
+ * mode: 'u' upper, 'l' lower, 'c' first upper and the rest lower, 't' the same for each word, which begins where
+ * no letter was before; 'w' the same, but words begin behind white space, some brackets and "-"
+ */
 static jinja_value jinja_case(jinja *j, const jinja_value *v, char mode)
 {
     char *text = lb_jinja_alloc(j, v->bytes + 1);
@@ -23,13 +29,13 @@ static jinja_value jinja_case(jinja *j, const jinja_value *v, char mode)
     for (size_t i = 0; text && i < v->bytes; i++) {
         char c = v->text[i];
         const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-        const bool upper = mode == 'u' || ((mode == 'c' || mode == 't') && begins);
+        const bool upper = mode == 'u' || ((mode == 'c' || mode == 't' || mode == 'w') && begins);
         if (letter) {
             c = (char)(upper ? c & ~0x20 : c | 0x20);
         } else if (c & 0x80) {
             return lb_jinja_no(j, "upper and lower case of text that is not ASCII");
         }
-        begins = mode == 't' ? !letter : false;
+        begins = mode == 't' ? !letter : mode == 'w' && (memchr(jinja_white, c, sizeof jinja_white - 1) || memchr("-({[<", c, 5));
         text[i] = c;
     }
     return text ? lb_jinja_string(text, v->bytes) : lb_jinja_undefined;
@@ -81,8 +87,6 @@ static jinja_value jinja_split(jinja *j, const jinja_value *v, const jinja_value
     return lb_jinja_list(items, n);
 }
 
-static const char jinja_white[] = " \t\n\r\v\f\x1c\x1d\x1e\x1f";
-
 /* Methods of strings; the filters that mean the same come here too. */
 jinja_value lb_jinja_apply(jinja *j, const char *name, size_t bytes, const jinja_value *v,
                            const jinja_value *args, size_t n_args)
@@ -99,8 +103,12 @@ jinja_value lb_jinja_apply(jinja *j, const char *name, size_t bytes, const jinja
         if (n_args && args[0].type != JINJA_STRING) {
             return lb_jinja_no(j, "strip() of something that is not text");
         }
-        return jinja_strip(v, n_args ? args[0].text : jinja_white,
-                           n_args ? args[0].bytes : sizeof jinja_white - 1, !right, !left);
+        if (n_args) {
+            return jinja_strip(v, args[0].text, args[0].bytes, !right, !left);
+        }
+        const size_t from = right ? 0 : lb_unicode_space_run(v->text, v->bytes, false, LB_SPACE_PYTHON);
+        const size_t n = v->bytes - from;
+        return lb_jinja_string(v->text + from, n - (left ? 0 : lb_unicode_space_run(v->text + from, n, true, LB_SPACE_PYTHON)));
     }
     static const char *const cases[] = { "upper", "lower", "capitalize", "title" };
     for (size_t i = 0; i < 4; i++) {
@@ -195,6 +203,9 @@ jinja_value lb_jinja_filter(jinja *j, const char *name, size_t bytes, const jinj
     for (size_t i = 0; i < sizeof of_text / sizeof *of_text; i++) {
         if (lb_jinja_name_is(name, bytes, of_text[i])) {
             const jinja_value text = lb_jinja_to_string(j, v);
+            if (j->status == LBRT_OK && lb_jinja_name_is(name, bytes, "title")) { // not quite the method of that name
+                return jinja_case(j, &text, 'w');
+            }
             return j->status == LBRT_OK ? lb_jinja_apply(j, name, bytes, &text, args, n_args) : text;
         }
     }

@@ -223,10 +223,9 @@ static jinja_value jinja_tested(jinja *j, const jinja_value *v, bool dead)
     return dead || j->status != LBRT_OK ? lb_jinja_undefined : lb_jinja_bool(yes != negate);
 }
 
-/* Filters and tests bind tighter than any operator. */
-static jinja_value jinja_filtered(jinja *j, bool dead)
+/* Filters and tests bind tighter than any operator but a minus sign. */
+static jinja_value jinja_filtered(jinja *j, jinja_value v, bool dead)
 {
-    jinja_value v = jinja_postfix(j, dead);
     jinja_value args[8];
     while (j->status == LBRT_OK) {
         if (lb_jinja_take(j, "|")) {
@@ -272,13 +271,16 @@ static jinja_value jinja_repeat(jinja *j, const jinja_value *text, int64_t times
 
 static jinja_value jinja_unary(jinja *j, bool dead)
 {
-    if (lb_jinja_take(j, "-")) {
-        const jinja_value v = jinja_filtered(j, dead);
-        return dead                  ? v
-               : v.type == JINJA_INT ? lb_jinja_int(-v.i)
-                                     : lb_jinja_bad(j, "minus something that is no number");
+    bool signs = false, negative = false;
+    while (lb_jinja_take(j, "-")) {
+        signs = true;
+        negative = !negative;
     }
-    return jinja_filtered(j, dead);
+    jinja_value v = jinja_postfix(j, dead);
+    if (signs && !dead && j->status == LBRT_OK) {
+        v = jinja_is_number(&v) ? lb_jinja_int(negative ? -v.i : v.i) : lb_jinja_bad(j, "minus something that is no number");
+    }
+    return jinja_filtered(j, v, dead);
 }
 
 static jinja_value jinja_product(jinja *j, bool dead)
@@ -383,10 +385,11 @@ static int jinja_order(jinja *j, const jinja_value *a, const jinja_value *b)
     return 0;
 }
 
+/* a < b == c is true if both are; c is not evaluated if a < b is false. */
 static jinja_value jinja_comparison(jinja *j, bool dead)
 {
     static const char *const signs[] = { "==", "!=", "<=", ">=", "<", ">" };
-    jinja_value v = jinja_sum(j, dead);
+    jinja_value left = jinja_sum(j, dead), v = left;
     while (j->status == LBRT_OK) {
         int op = -1;
         for (int i = 0; op < 0 && i < 6; i++) {
@@ -408,13 +411,15 @@ static jinja_value jinja_comparison(jinja *j, bool dead)
             continue;
         }
         if (op <= 1) {
-            v = lb_jinja_bool(lb_jinja_equal(&v, &b) == (op == 0));
+            v = lb_jinja_bool(lb_jinja_equal(&left, &b) == (op == 0));
         } else if (op >= 6) {
-            v = lb_jinja_bool(lb_jinja_contains(j, &v, &b) == (op == 6));
+            v = lb_jinja_bool(lb_jinja_contains(j, &left, &b) == (op == 6));
         } else {
-            const int order = jinja_order(j, &v, &b);
+            const int order = jinja_order(j, &left, &b);
             v = lb_jinja_bool(op == 2 ? order <= 0 : op == 3 ? order >= 0 : op == 4 ? order < 0 : order > 0);
         }
+        left = b;
+        dead = dead || !lb_jinja_true(&v);
     }
     return v;
 }
