@@ -32,7 +32,7 @@ static int list_shapes(void)
     return lb_program_end(program, 0);
 }
 
-/* A template that lbrt cannot follow is left out of the file: say so, and why. */
+/* A template that lbrt cannot follow is left out of the file: say so, and why; or what of it is lost. */
 static void note_chat_template(const lb_source *source, const lbrt_allocator *a)
 {
     if (!source->tokens || !source->tokens->chat_template) {
@@ -43,6 +43,11 @@ static void note_chat_template(const lb_source *source, const lbrt_allocator *a)
     lbrt_error err = { LBRT_OK, "" };
     if (lb_tokdata_chat_form(source->tokens, a, &form, &bytes, &err) != LBRT_OK) {
         fprintf(stderr, "%s: note: the chat template is left out, so chat continues plain text: %s\n", program, err.text);
+    } else {
+        char note[LB_CHAT_NOTE];
+        if (lb_tokdata_chat_differs(source->tokens, form, a, note, &err) == LBRT_OK && *note) {
+            fprintf(stderr, "%s: note: the chat template treats messages with these texts in a way of their own, lbrt as any other: %s\n", program, note);
+        }
     }
     lb_free(a, form, bytes);
 }

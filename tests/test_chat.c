@@ -291,6 +291,90 @@ static void test_hostile_templates(void)
     }
 }
 
+/* What lb_tokdata_chat_differs says of a template that has a form. */
+static lbrt_status chat_differs(const char *template, const lbrt_allocator *a, char note[LB_CHAT_NOTE], lbrt_error *err)
+{
+    lb_tokdata *t = NULL;
+    void *form = NULL;
+    size_t bytes = 0;
+    *note = 0;
+    lbrt_status status = lb_tokdata_new(1, a, &t, err);
+    if (status == LBRT_OK) {
+        status = lb_tokdata_set_template(t, template, strlen(template), err);
+        if (status == LBRT_OK) {
+            status = lb_tokdata_chat_form(t, a, &form, &bytes, err);
+        }
+        if (status == LBRT_OK) {
+            status = lb_tokdata_chat_differs(t, form, a, note, err);
+        }
+        const lbrt_allocator allocator = lb_allocator_or_default(a);
+        lb_free(&allocator, form, bytes);
+        lb_tokdata_free(t);
+    }
+    return status;
+}
+
+#define CHAT_LOOK(before) "{% for m in messages %}{% set c = m.content %}" before "{{ '<' + m.role + '>' + c }}{% endfor %}{{ '<assistant>' if add_generation_prompt }}"
+static const char looking[] = CHAT_LOOK("{% if m.role != 'user' and '</thought>' in c %}{% set c = c.split( '</thought>')[-1].lstrip('\\n') %}{% endif %}");
+
+static void test_looking(void)
+{
+    lb_test_case("chat: what a form does not see of the contents");
+    static const struct {
+        const char *template, *note;
+    } cases[] = {
+        { CHAT_LOOK(""), "" },
+        { CHAT_LOOK("{% if 'tool_calls' in m or c.startswith('-') and false %}x{% endif %}"), "" },
+        { looking, "'</thought>' (system, assistant)" },
+        { CHAT_LOOK("{% if m.role == 'assistant' and '</think>' in c %}{% set c = c.split('</think>')[-1] %}{% endif %}"), "" }, /* the form knows these */
+        { CHAT_LOOK("{% if '<answer>' in c and \"</answer>\" in c %}{% set c = c.split('<answer>')[-1].split('</answer>')[0] %}{% endif %}"),
+          "'<answer>' (system, user, assistant)" },
+        { CHAT_LOOK("{% if m.role == 'system' %}{% set c = c.replace( \"/no_think\", '') %}{% endif %}"), "'/no_think' (system)" },
+        { CHAT_LOOK("{% if m.role == 'user' and c.startswith('\\'\\t') %}{{ 'Q' }}{% endif %}"), "''\\t' (user)" },
+        { CHAT_LOOK("{% if '!' not in c and m.role == 'user' %}{% endif %}{% if c.endswith(\"?\") and loop.last %}{{ raise_exception('no') }}{% endif %}"),
+          "'?' (user)" },
+        { CHAT_LOOK("{% if m.role == 'user' %}{% set c = c.split('\\n')[0] %}{% endif %}"), NULL }, /* a form that is refused */
+        { CHAT_LOOK("{% if m.role == 'user' and not loop.first %}{% set c = c.replace('o\\n', '') %}{% endif %}"), "'o\\n' (user)" },
+        { CHAT_LOOK("{% set c = c if c else 'nothing' %}"), "an empty text (user, assistant)" },
+        { CHAT_LOOK("{% if c or m.role != 'system' %}{{ '' }}{% else %}{{ 'none' }}{% endif %}"), "" }, /* chat leaves it out */
+    };
+    char note[LB_CHAT_NOTE];
+    lbrt_error err = { LBRT_OK, "" };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const lbrt_status status = chat_differs(cases[i].template, NULL, note, &err);
+        LB_CHECK(cases[i].note ? status == LBRT_OK && strcmp(note, cases[i].note) == 0 : status == LBRT_ERR_UNSUPPORTED, "%s: %s [%s]", cases[i].template, lbrt_status_name(status), note);
+    }
+    lb_test_case("chat: a note that is too long, literals that do not end");
+    char many[4096] = "{% for m in messages %}{% set c = m.content %}{% if m.role == 'user' %}";
+    for (int i = 0; i < 40; i++) {
+        const size_t n = strlen(many);
+        snprintf(many + n, sizeof many - n, "{%% set c = c.replace('a long text to be found, %d', 'x') %%}", i);
+    }
+    strcat(many, "{% endif %}{{ '<' + m.role + '>' + c }}{% endfor %}{{ '<assistant>' if add_generation_prompt }}");
+    const lbrt_status status = chat_differs(many, NULL, note, &err);
+    static const char more[] = "(user), and more";
+    const size_t n = strlen(note);
+    LB_CHECK(status == LBRT_OK && n > 200 && n < LB_CHAT_NOTE && strcmp(note + n - strlen(more), more) == 0, "%s: [%s]", lbrt_status_name(status), note);
+    static const char *const ends[] = { "split(", "split('", "split('\\", "in ", "' in ", "'' in '", "strip(\"a\\\"" };
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) { /* as text at the beginning and alone, which nothing depends on */
+        char text[512];
+        const int bytes = snprintf(text, sizeof text, "%s%s{# %s", ends[i], CHAT_LOOK(""), ends[i]);
+        LB_CHECK(bytes < (int)sizeof text && chat_differs(text, NULL, note, &err) == LBRT_ERR_UNSUPPORTED, "%s", text); /* a comment without end */
+        text[strlen(text) - strlen(ends[i]) - 3] = 0;
+        LB_CHECK(chat_differs(text, NULL, note, &err) == LBRT_OK && !*note, "%s [%s] %s", text, note, err.text);
+        snprintf(text, sizeof text, "%s{#%s#}", CHAT_LOOK(""), ends[i]);
+        LB_CHECK(chat_differs(text, NULL, note, &err) == LBRT_OK && !*note, "%s [%s] %s", text, note, err.text);
+    }
+    lb_test_case("chat: an allocation of looking fails");
+    lbrt_status failing = LBRT_ERR_MEMORY;
+    for (uint64_t fail = 1; failing == LBRT_ERR_MEMORY && fail < 1000000; fail += fail / 16 + 1) {
+        failing = chat_differs(looking, lb_test_allocator(fail), note, &err);
+        LB_CHECK(lb_test_alloc_alive() == 0, "allocation %llu leaks", (unsigned long long)fail);
+    }
+    LB_CHECK(failing == LBRT_OK, "%s", lbrt_status_name(failing));
+    lb_test_allocator(0);
+}
+
 static void test_chat_memory(void)
 {
     lb_test_case("chat: every allocation fails once");
@@ -319,5 +403,6 @@ void test_chat(void)
     test_bos_null();
     test_date();
     test_hostile_templates();
+    test_looking();
     test_chat_memory();
 }

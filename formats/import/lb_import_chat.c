@@ -48,12 +48,17 @@ static size_t chat_messages(const char *roles, chat_kind kind, lbrt_message out[
     return n;
 }
 
+static lbrt_status chat_ask_messages(const chat_asker *q, const lbrt_message *messages, size_t n, bool answer, chat_text *out)
+{
+    const lb_jinja_input in = { messages, n, answer, q->has_bos ? q->bos : NULL, q->has_eos ? q->eos : NULL, q->now };
+    return lb_jinja_render(q->source, &in, q->a, &out->data, &out->bytes, &out->cap, q->err);
+}
+
 static lbrt_status chat_ask(const chat_asker *q, const char *roles, chat_kind kind, bool answer, chat_text *out)
 {
     lbrt_message messages[CHAT_MARKS];
     const size_t n = chat_messages(roles, kind, messages);
-    const lb_jinja_input in = { messages, n, answer, q->has_bos ? q->bos : NULL, q->has_eos ? q->eos : NULL, q->now };
-    return lb_jinja_render(q->source, &in, q->a, &out->data, &out->bytes, &out->cap, q->err);
+    return chat_ask_messages(q, messages, n, answer, out);
 }
 
 /* Where mark i stands, if it stands there exactly once; NULL else. */
@@ -163,15 +168,10 @@ static const char *const chat_checks[] = { "u",     "su",    "ua",     "sua",   
                                            "a",     "au",    "sa",     "sau",    "uaau",    "usu",  "uasua",
                                            "uuu",   "auau",  "uaa",    "suaau" };
 
-/*
- * True if the table and the template agree on a conversation; *differ counts those that the table allows
- * and gets wrong.
- */
-static lbrt_status chat_check_one(const chat_asker *q, const char *form, const char *roles, chat_kind kind,
+/* *same: the table and the template agree on a conversation, or the table refuses it. */
+static lbrt_status chat_check_one(const chat_asker *q, const char *form, const lbrt_message *messages, size_t n,
                                   bool answer, bool *same)
 {
-    lbrt_message messages[CHAT_MARKS];
-    const size_t n = chat_messages(roles, kind, messages);
     size_t need = 0;
     *same = true;
     const lbrt_status mine = lb_chat_render(form, messages, n, answer, "", 0, NULL, 0, &need, NULL);
@@ -179,7 +179,7 @@ static lbrt_status chat_check_one(const chat_asker *q, const char *form, const c
         return LBRT_OK; // an error in use, never a wrong text
     }
     chat_text real = { NULL, 0, 0 };
-    lbrt_status status = chat_ask(q, roles, kind, answer, &real);
+    lbrt_status status = chat_ask_messages(q, messages, n, answer, &real);
     if (status == LBRT_ERR_FORMAT) {
         *same = false;
         return LBRT_OK;
@@ -266,7 +266,9 @@ static lbrt_status chat_settle(const chat_asker *q, chat_found gaps[4][5], size_
         bool same;
         const char *roles = chat_checks[i / (kinds * 2)];
         const bool answer = i / kinds % 2;
-        lbrt_status status = chat_check_one(q, *out, roles, (chat_kind)(i % kinds), answer, &same);
+        lbrt_message messages[CHAT_MARKS];
+        const size_t n_messages = chat_messages(roles, (chat_kind)(i % kinds), messages);
+        const lbrt_status status = chat_check_one(q, *out, messages, n_messages, answer, &same);
         if (status == LBRT_OK && same) {
             i++;
             continue;
@@ -309,6 +311,14 @@ static void chat_token_text(const lb_tokdata *t, int32_t id, char out[256], bool
     }
 }
 
+static chat_asker chat_asker_of(const lb_tokdata *t, const lbrt_allocator *a, lbrt_error *err)
+{
+    chat_asker q = { .source = t->chat_template, .a = a, .err = err, .now = (int64_t)time(NULL) };
+    chat_token_text(t, t->bos_unnamed ? -1 : t->bos, q.bos, &q.has_bos);
+    chat_token_text(t, t->eos, q.eos, &q.has_eos);
+    return q;
+}
+
 lbrt_status lb_tokdata_chat_form(const lb_tokdata *t, const lbrt_allocator *a, void **out, size_t *bytes,
                                  lbrt_error *err)
 {
@@ -316,9 +326,7 @@ lbrt_status lb_tokdata_chat_form(const lb_tokdata *t, const lbrt_allocator *a, v
     *bytes = 0;
     LB_FAIL_IF(!t->chat_template, err, LBRT_ERR_UNSUPPORTED, "the model has no chat template");
     const lbrt_allocator allocator = lb_allocator_or_default(a);
-    chat_asker q = { .source = t->chat_template, .a = &allocator, .err = err, .now = (int64_t)time(NULL) };
-    chat_token_text(t, t->bos_unnamed ? -1 : t->bos, q.bos, &q.has_bos);
-    chat_token_text(t, t->eos, q.eos, &q.has_eos);
+    const chat_asker q = chat_asker_of(t, &allocator, err);
     chat_found gaps[4][5];
     memset(gaps, 0, sizeof gaps);
     lbrt_status status = LBRT_OK;
@@ -345,4 +353,185 @@ lbrt_status lb_tokdata_chat_form(const lb_tokdata *t, const lbrt_allocator *a, v
         lb_free(&allocator, gaps[i / 5][i % 5].text, gaps[i / 5][i % 5].bytes);
     }
     return status;
+}
+
+/* ---------------------------------------------------------------- contents that the template looks into */
+
+/*
+ * A table knows contents only as something between two gaps. A template may look into them: for other marks of
+ * thoughts than </think>, for switches. Which texts it looks for stands in it, as literals.
+ */
+enum { CHAT_LITERALS = 16, CHAT_LITERAL_BYTES = 48, CHAT_LONGEST = 2 * CHAT_LITERAL_BYTES + 16 };
+typedef struct chat_literals {
+    char text[CHAT_LITERALS][CHAT_LITERAL_BYTES];
+    size_t n;
+} chat_literals;
+
+static void chat_add_literal(chat_literals *l, const char *from, const char *to)
+{
+    char *out = l->text[l->n < CHAT_LITERALS ? l->n : 0];
+    size_t n = 0;
+    if (l->n == CHAT_LITERALS || to - from >= CHAT_LITERAL_BYTES) {
+        return;
+    }
+    for (const char *p = from; p < to; p++) {
+        const bool escape = *p == '\\' && p + 1 < to;
+        p += escape;
+        out[n++] = (char)(!escape || !strchr("nt", *p) ? *p : *p == 'n' ? '\n' : '\t');
+    }
+    out[n] = 0;
+    bool known = n == 0;
+    for (size_t i = 0; i < l->n; i++) {
+        known = known || strcmp(l->text[i], out) == 0;
+    }
+    l->n += !known;
+}
+
+static const char *chat_skip_blanks(const char *p)
+{
+    while (*p == ' ' || *p == '\n') {
+        p++;
+    }
+    return p;
+}
+
+/* Those in split('...'), startswith('...') and the like, and those before "in". What is found in vain does no harm. */
+static void chat_find_literals(const char *source, chat_literals *l)
+{
+    static const char *const calls[] = { "split(", "startswith(", "endswith(", "replace(", "strip(" };
+    l->n = 0;
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        for (const char *p = source; (p = strstr(p, calls[i])) != NULL;) {
+            p = chat_skip_blanks(p + strlen(calls[i]));
+            const char *end = *p == '\'' || *p == '"' ? p + 1 : NULL;
+            while (end && *end && *end != *p) {
+                end += *end == '\\' && end[1] ? 2 : 1;
+            }
+            if (end && *end) {
+                chat_add_literal(l, p + 1, end);
+            }
+        }
+    }
+    for (const char *p = source; (p = strpbrk(p, "'\"")) != NULL; p++) {
+        const char *in = chat_skip_blanks(p + 1);
+        in = strncmp(in, "not ", 4) == 0 ? chat_skip_blanks(in + 4) : in;
+        const char *from = p;
+        while (strncmp(in, "in ", 3) == 0 && from > source && p - from < CHAT_LITERAL_BYTES && (from == p || *from != *p)) {
+            from--;
+        }
+        if (from < p && *from == *p) {
+            chat_add_literal(l, from + 1, p);
+        }
+    }
+}
+
+/* *differs: with that content in a message of that role (s, u, a), somewhere in a short conversation, the texts are not the same. */
+static lbrt_status chat_check_content(const chat_asker *q, const char *form, char role, const char *content, bool *differs)
+{
+    static const char *const talks[] = { "u", "su", "uau", "suau" };
+    for (size_t i = 0; i < 4; i++) {
+        for (size_t at = 0; !*differs && talks[i][at]; at++) {
+            lbrt_message messages[CHAT_MARKS];
+            const size_t n = chat_messages(talks[i], CHAT_PLAIN, messages);
+            if (talks[i][at] != role) {
+                continue;
+            }
+            messages[at].content = content;
+            bool same = true;
+            const lbrt_status status = chat_check_one(q, form, messages, n, true, &same);
+            if (status != LBRT_OK && status != LBRT_ERR_UNSUPPORTED) {
+                return status;
+            }
+            *differs = status == LBRT_OK && !same;
+        }
+    }
+    return LBRT_OK;
+}
+
+/* Adds "'text' (system, user)" to a note. */
+static void chat_add_note(char note[LB_CHAT_NOTE], const char *literal, const bool differs[3])
+{
+    static const char *const names[] = { "system", "user", "assistant" };
+    char shown[2 * CHAT_LITERAL_BYTES], part[2 * CHAT_LITERAL_BYTES + 64], *p = shown;
+    for (const char *q = literal; *q; q++) { // lb_format makes the other signs of control harmless
+        const bool escape = *q == '\n' || *q == '\t';
+        if (escape) {
+            *p++ = '\\';
+        }
+        *p++ = (char)(!escape ? *q : *q == '\n' ? 'n' : 't');
+    }
+    *p = 0;
+    size_t n = *literal ? lb_format(part, sizeof part, "'%s'", shown) : lb_format(part, sizeof part, "an empty text");
+    const char *between = " (";
+    for (size_t i = 0; i < 3; i++) {
+        if (differs[i]) {
+            n += lb_format(part + n, sizeof part - n, "%s%s", between, names[i]);
+            between = ", ";
+        }
+    }
+    const size_t used = strlen(note);
+    static const char more[] = ", and more";
+    if (used + n + 4 + sizeof more <= LB_CHAT_NOTE) {
+        lb_format(note + used, LB_CHAT_NOTE - used, "%s%s)", used ? ", " : "", part);
+    } else if (used + sizeof more <= LB_CHAT_NOTE && !strstr(note, more)) {
+        lb_format(note + used, LB_CHAT_NOTE - used, "%s", more);
+    }
+}
+
+enum { CHAT_WAYS = 5 };
+static void chat_join(char out[CHAT_LONGEST], const char *a, const char *b, const char *c)
+{
+    const char *const parts[] = { a, b, c };
+    for (size_t i = 0; i < 3; i++) { // lb_format would not keep line breaks
+        const size_t n = strlen(parts[i]);
+        memcpy(out, parts[i], n + 1);
+        out += n;
+    }
+}
+
+/*
+ * A content made with a literal, in the way `way` of CHAT_WAYS; false if there is none in that way. The last one
+ * is between a tag and its end, as templates may look for both.
+ */
+static bool chat_make_content(char out[CHAT_LONGEST], const char *literal, size_t way)
+{
+    static const char *const around[][2] = { { "so", " and so" }, { "", "\n\nand so" }, { "so\n", "" }, { "", "" } };
+    if (way == 3 && !*chat_skip_blanks(literal)) {
+        return false; // white space alone: no text, which has its own note
+    }
+    if (way < CHAT_WAYS - 1) {
+        chat_join(out, around[way][0], literal, around[way][1]);
+        return true;
+    }
+    const size_t n = strlen(literal);
+    if (n < 3 || literal[0] != '<' || literal[1] == '/' || literal[n - 1] != '>') {
+        return false;
+    }
+    chat_join(out, literal, "so</", literal + 1);
+    return true;
+}
+
+lbrt_status lb_tokdata_chat_differs(const lb_tokdata *t, const void *form, const lbrt_allocator *a, char note[LB_CHAT_NOTE], lbrt_error *err)
+{
+    const lbrt_allocator allocator = lb_allocator_or_default(a);
+    const chat_asker q = chat_asker_of(t, &allocator, err);
+    chat_literals literals;
+    chat_find_literals(t->chat_template, &literals);
+    *note = 0;
+    for (size_t i = 0; i <= literals.n; i++) { // the last one: nothing at all
+        const char *literal = i < literals.n ? literals.text[i] : "";
+        bool differs[3] = { false, false, false };
+        for (size_t role = *literal ? 0 : 1; role < 3; role++) { // an empty system message is none: chat leaves it out
+            for (size_t way = 0; way < CHAT_WAYS && !differs[role]; way++) {
+                char content[CHAT_LONGEST] = "";
+                if (!*literal || chat_make_content(content, literal, way)) {
+                    LB_TRY(chat_check_content(&q, form, "sua"[role], content, &differs[role]));
+                }
+            }
+        }
+        if (differs[0] || differs[1] || differs[2]) {
+            chat_add_note(note, literal, differs);
+        }
+    }
+    return LBRT_OK;
 }

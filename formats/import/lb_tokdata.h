@@ -166,4 +166,11 @@ int32_t lb_tokdata_find(const lb_tokdata *t, const char *text, size_t bytes);
 lbrt_status lb_tokdata_chat_form(const lb_tokdata *t, const lbrt_allocator *a, void **out, size_t *bytes,
                                  lbrt_error *err);
 
+/*
+ * What such a form does not see: texts in messages that the template looks for and renders in another way, as
+ * "'</thought>' (user, assistant), an empty text (user)"; empty if there are none.
+ */
+enum { LB_CHAT_NOTE = 320 };
+lbrt_status lb_tokdata_chat_differs(const lb_tokdata *t, const void *form, const lbrt_allocator *a, char note[LB_CHAT_NOTE], lbrt_error *err);
+
 #endif /* LB_TOKDATA_H */
