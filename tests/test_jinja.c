@@ -70,6 +70,8 @@ static void test_operators(void)
         { "{{ 1 < 2 < foo.bar.baz }}", BAD },
         { "{{ -1|string }}{{ --2 }}{{ - 3 - -3 }}{{ -1 is number }}", "-120True", LBRT_OK },
         { "{{ -'a' }}", BAD },
+        { "{{ 'a' in ('a', 'b') }}{{ 'c' in ('a', 'b',) }}{{ ('a',)|length }}{{ ('a') }}{{ ('x', 'y')[1] }}{{ []|length }}", "TrueFalse1ay0", LBRT_OK },
+        { "{{ ('a', 'b' }}", NOT_HERE },
         { "{{ 'a' < 1 }}", BAD },
         { "{{ 'a' + 1 }}", BAD },
         { "{{ 1 % 0 }}", BAD },

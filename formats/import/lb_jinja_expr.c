@@ -40,6 +40,32 @@ static size_t jinja_arguments(jinja *j, jinja_value args[8], jinja_var *into, bo
     return n;
 }
 
+/* What follows the first of several values up to the bracket; `first` is NULL if it is still to come. */
+static jinja_value jinja_items(jinja *j, const jinja_value *first, const char *close, bool dead)
+{
+    jinja_value items[16];
+    size_t n = 0;
+    if (first) {
+        items[n++] = *first;
+    }
+    while (j->status == LBRT_OK && !lb_jinja_take(j, close)) {
+        const jinja_value v = lb_jinja_expression(j, dead);
+        if (n == 16) {
+            return lb_jinja_no(j, "a long list");
+        }
+        items[n++] = v;
+        if (!lb_jinja_take(j, ",")) {
+            lb_jinja_want(j, close);
+            break;
+        }
+    }
+    jinja_value *copy = lb_jinja_alloc(j, (n + 1) * sizeof *copy);
+    if (copy && n) {
+        memcpy(copy, items, n * sizeof *copy);
+    }
+    return copy ? lb_jinja_list(copy, n) : lb_jinja_undefined;
+}
+
 static jinja_value jinja_primary(jinja *j, bool dead)
 {
     lb_jinja_space(j);
@@ -61,28 +87,14 @@ static jinja_value jinja_primary(jinja *j, bool dead)
     }
     if (lb_jinja_take(j, "(")) {
         const jinja_value v = lb_jinja_expression(j, dead);
+        if (lb_jinja_take(j, ",")) { // a tuple, which is a list to all that is here
+            return jinja_items(j, &v, ")", dead);
+        }
         lb_jinja_want(j, ")");
         return v;
     }
     if (lb_jinja_take(j, "[")) {
-        jinja_value items[16];
-        size_t n = 0;
-        while (j->status == LBRT_OK && !lb_jinja_take(j, "]")) {
-            const jinja_value v = lb_jinja_expression(j, dead);
-            if (n == 16) {
-                return lb_jinja_no(j, "a long list");
-            }
-            items[n++] = v;
-            if (!lb_jinja_take(j, ",")) {
-                lb_jinja_want(j, "]");
-                break;
-            }
-        }
-        jinja_value *copy = lb_jinja_alloc(j, (n + 1) * sizeof *copy);
-        if (copy && n) {
-            memcpy(copy, items, n * sizeof *copy);
-        }
-        return copy ? lb_jinja_list(copy, n) : lb_jinja_undefined;
+        return jinja_items(j, NULL, "]", dead);
     }
     const size_t n = lb_jinja_name_length(j);
     if (!n) {
