@@ -428,11 +428,11 @@ static void chat_find_literals(const char *source, chat_literals *l)
 /* *differs: with that content in a message of that role (s, u, a), somewhere in a short conversation, the texts are not the same. */
 static lbrt_status chat_check_content(const chat_asker *q, const char *form, char role, const char *content, bool *differs)
 {
-    static const char *const talks[] = { "u", "su", "uau", "suau" };
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const talks[] = { "u", "su", "uau", "suau", "uau" };
+    for (size_t i = 0; i < 5; i++) { // the last one with thoughts, which some show or not by what a user says next
         for (size_t at = 0; !*differs && talks[i][at]; at++) {
             lbrt_message messages[CHAT_MARKS];
-            const size_t n = chat_messages(talks[i], CHAT_PLAIN, messages);
+            const size_t n = chat_messages(talks[i], i < 4 ? CHAT_PLAIN : CHAT_THOUGHT, messages);
             if (talks[i][at] != role) {
                 continue;
             }
