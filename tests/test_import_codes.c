@@ -297,6 +297,12 @@ static void ic_test_packed(void)
     ip_begin(&s);
     ip_put(&s, ".weight_packed", "I32", "32,8", m.code, 1024);
     ip_refused(&s, config, "lacks its weight_scale");
+    static const int64_t shape[2] = { IP_ROWS, IP_COLS };
+    ip_begin(&s);
+    ip_put(&s, ".weight_packed", "I32", "32,8", m.code, 1024);
+    ip_put(&s, ".weight_shape", "I64", "2", shape, sizeof shape);
+    ip_put(&s, ".weight_scale", "F16", "4,32", m.scale, sizeof m.scale); /* groups by rows: as many, but turned */
+    ip_refused(&s, config, "a scale for each row and group");
 }
 
 /* nested: sizes are bytes, of a table of 256, times a size for 8 of them, plus an offset */
@@ -381,7 +387,7 @@ static void ic_test_int8(void)
     mk_st_tensor(&s, "lm_head.weight", "I8", "8,32", codes, MK_VOCAB * MK_DIM);
     mk_st_tensor(&s, "lm_head.weight_scale", "F32", "8,1", sizes, MK_VOCAB * 4);
     lbrt_error err;
-    lb_source *source = ip_open(&s, "\"tie_word_embeddings\":false,\"quantization_config\":{\"quant_method\":\"compressed-tensors\"}", &err);
+    lb_source *source = ip_open(&s, "\"tie_word_embeddings\":false,\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"quantization_status\":\"frozen\"}", &err);
     LB_CHECK(source, "%s", err.text);
     for (size_t i = 0; source && i < source->n_tensors; i++) {
         float row[MK_DIM];
@@ -392,6 +398,11 @@ static void ic_test_int8(void)
     if (source) {
         source->close(source);
     }
+    lb_test_case("floats with a scale that the file says was applied");
+    ip_begin(&s);
+    ip_put(&s, ".weight", "F32", "32,64", want, sizeof want);
+    ip_put(&s, ".weight_scale", "F32", "32,1", sizes, sizeof sizes);
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"quantization_status\":\"compressed\"}", "lacks its weight");
     lb_test_case("int8 with zero points");
     ip_begin(&s);
     ip_put(&s, ".weight", "I8", "32,64", codes, sizeof codes);
@@ -514,36 +525,37 @@ static void ic_test_books(void)
     }
 }
 
-/* form 0: compressed-tensors' NVFP4, 1: its MXFP4, 2: ModelOpt's NVFP4 */
+/* form 0: compressed-tensors' NVFP4, 1: its MXFP4, 2: ModelOpt's NVFP4, 3: MXFP4 with exponents of a type of their own */
 static void ic_test_fp4(void)
 {
     static const char *const configs[] = { "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"nvfp4-pack-quantized\"}",
                                            ("\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"mixed-precision\","
                                             "\"config_groups\":{\"group_0\":{\"format\":\"mxfp4-pack-quantized\"}}}"),
-                                           "\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":\"NVFP4\"}" };
+                                           "\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":\"NVFP4\"}",
+                                           "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"mxfp4-pack-quantized\"}" };
     static const float sizes[8] = { 0, 0.5f, 1, 1.5f, 2, 3, 4, 6 };
     static unsigned char codes[IP_ROWS][IP_COLS / 2], scales[IP_ROWS][IP_COLS / 16];
     static float want[IP_ROWS * IP_COLS];
     const float all = 48.0f, part = 0.125f;
     mk_safetensors s;
-    for (int form = 0; form < 3; form++) {
-        const unsigned width = form == 1 ? 32 : 16, groups = IP_COLS / width;
+    for (int form = 0; form < 4; form++) {
+        const unsigned width = form % 2 ? 32 : 16, groups = IP_COLS / width;
         lb_test_case("fp4: %s", configs[form]);
         for (size_t r = 0; r < IP_ROWS; r++) {
             for (size_t g = 0; g < groups; g++) {
-                ((unsigned char *)scales)[r * groups + g] = (unsigned char)(form == 1 ? 120 + lb_test_random() % 10 : lb_test_random() % 127);
+                ((unsigned char *)scales)[r * groups + g] = (unsigned char)(form % 2 ? 120 + lb_test_random() % 10 : lb_test_random() % 127);
             }
             for (size_t c = 0; c < IP_COLS; c++) {
                 const unsigned v = (unsigned)(lb_test_random() % 16), b = ((unsigned char *)scales)[r * groups + c / width];
                 codes[r][c / 2] = (unsigned char)(c % 2 ? codes[r][c / 2] | v << 4 : v);
-                const float scale = form == 1 ? exp2f((float)b - 127.0f) : b < 8 ? (float)b / 512.0f : (1.0f + (float)(b % 8) / 8.0f) * exp2f((float)(b / 8) - 7.0f);
-                want[r * IP_COLS + c] = (v & 8 ? -1.0f : 1.0f) * sizes[v & 7] * scale * (form == 0 ? 1.0f / all : form == 1 ? 1.0f : part);
+                const float scale = form % 2 ? exp2f((float)b - 127.0f) : b < 8 ? (float)b / 512.0f : (1.0f + (float)(b % 8) / 8.0f) * exp2f((float)(b / 8) - 7.0f);
+                want[r * IP_COLS + c] = (v & 8 ? -1.0f : 1.0f) * sizes[v & 7] * scale * (form == 0 ? 1.0f / all : form % 2 ? 1.0f : part);
             }
         }
         ip_begin(&s);
         ip_put(&s, form == 2 ? ".weight" : ".weight_packed", "U8", "32,32", codes, sizeof codes);
-        ip_put(&s, ".weight_scale", form == 1 ? "U8" : "F8_E4M3", form == 1 ? "32,2" : "32,4", scales, (size_t)IP_ROWS * groups);
-        if (form != 1) {
+        ip_put(&s, ".weight_scale", form == 1 ? "U8" : form == 3 ? "F8_E8M0" : "F8_E4M3", form % 2 ? "32,2" : "32,4", scales, (size_t)IP_ROWS * groups);
+        if (form % 2 == 0) {
             ip_put(&s, form == 0 ? ".weight_global_scale" : ".weight_scale_2", "F32", form == 0 ? "1" : "", form == 0 ? &all : &part, 4);
             ip_put(&s, form == 0 ? ".input_global_scale" : ".input_scale", "F32", "1", &all, 4);
         }

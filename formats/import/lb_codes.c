@@ -106,8 +106,6 @@ static void codes_books(const lb_codes *c, uint64_t row, float *out)
 
 static void codes_fp4(const lb_codes *c, uint64_t row, float *out)
 {
-    static const float values[16] = { 0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6 };
-    const uint64_t width = c->cols / c->n_groups;
     const unsigned char *codes = c->words + row * (c->cols / 2);
     for (uint64_t g = 0; g < c->n_groups; g++) {
         const uint64_t at = row * c->n_groups + g;
@@ -116,8 +114,8 @@ static void codes_fp4(const lb_codes *c, uint64_t row, float *out)
             c->scale_type->dequantize(c->scales + at * c->scale_type->bytes, &scale, 1);
         }
         scale *= c->factor;
-        for (uint64_t i = g * width; i < (g + 1) * width; i++) {
-            out[i] = values[codes[i / 2] >> (i % 2 * 4) & 15] * scale;
+        for (uint64_t i = g * c->width; i < (g + 1) * c->width; i++) {
+            out[i] = 0.5f * (float)lb_e2m1_twice[codes[i / 2] >> (i % 2 * 4) & 15] * scale;
         }
     }
 }

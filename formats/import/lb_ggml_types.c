@@ -166,8 +166,7 @@ float lb_e4m3_f32(unsigned char b)
     return b & 128 ? -size : size;
 }
 
-/* E2M1: twice its values, whose scales are halved */
-static const int8_t ggml_e2m1_twice[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
+const int8_t lb_e2m1_twice[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
 
 /* OCP microscaling: an exponent byte (2^(e - 127)) and E2M1 codes. */
 static void ggml_rows_mxfp4(const unsigned char *src, float *out, size_t blocks)
@@ -176,8 +175,8 @@ static void ggml_rows_mxfp4(const unsigned char *src, float *out, size_t blocks)
         uint32_t e = src[0];
         float d = lb_bits_f32(e < 2 ? 0x00200000u << e : (e - 1) << 23);
         for (int j = 0; j < 16; j++) {
-            out[j] = (float)ggml_e2m1_twice[src[1 + j] & 15] * d;
-            out[j + 16] = (float)ggml_e2m1_twice[src[1 + j] >> 4] * d;
+            out[j] = (float)lb_e2m1_twice[src[1 + j] & 15] * d;
+            out[j + 16] = (float)lb_e2m1_twice[src[1 + j] >> 4] * d;
         }
     }
 }
@@ -193,8 +192,8 @@ static void ggml_rows_nvfp4(const unsigned char *src, float *out, size_t blocks)
             const float d = src[part] == 127 ? 0.0f : src[part] == 255 ? 240.0f : 0.5f * lb_e4m3_f32(src[part] & 127);
             const unsigned char *codes = src + 4 + 8 * part;
             for (int j = 0; j < 8; j++) {
-                out[j] = (float)ggml_e2m1_twice[codes[j] & 15] * d;
-                out[j + 8] = (float)ggml_e2m1_twice[codes[j] >> 4] * d;
+                out[j] = (float)lb_e2m1_twice[codes[j] & 15] * d;
+                out[j + 8] = (float)lb_e2m1_twice[codes[j] >> 4] * d;
             }
         }
     }

@@ -44,6 +44,9 @@ const lb_ggml_type *lb_ggml_type_find(uint32_t id);
  */
 bool lb_ggml_one_scale(const lb_ggml_type *type, const unsigned char *src, uint64_t blocks, float *scale);
 
+/* Twice the numbers of 4 bits, the highest the sign (OCP's E2M1). */
+extern const int8_t lb_e2m1_twice[16];
+
 /* A number of 8 bits with 4 of exponent: no infinities, all ones is none (OCP's E4M3). */
 float lb_e4m3_f32(unsigned char b);
 

@@ -11,17 +11,7 @@
 #include "lb_hf_parts.h"
 #include "lb_json.h"
 
-static int coded_shown(const lb_safetensor *t)
-{
-    return (int)lb_min(t->name_bytes, 80);
-}
-
-#define CODED_FAIL_IF(cond, t, text) LB_FAIL_IF(cond, err, LBRT_ERR_FORMAT, "tensor %.*s " text, coded_shown(t), (t)->name)
-
-static uint64_t coded_count(const lb_safetensor *t)
-{
-    return t->shape[0] * t->shape[1] * t->shape[2] * t->shape[3]; /* the file holds them: no overflow */
-}
+#define CODED_FAIL_IF(cond, t, text) LB_FAIL_IF(cond, err, LBRT_ERR_FORMAT, "tensor %.*s " text, lb_safetensor_shown(t), (t)->name)
 
 static bool coded_is(const lb_safetensor *t, const char *dtype, uint64_t rows, uint64_t cols)
 {
@@ -50,7 +40,7 @@ static lbrt_status coded_place(lb_import *im, size_t slot, const lb_codes *c, co
  */
 static lbrt_status coded_groups(const lb_safetensor *t, const lb_safetensor *scales, const lb_hf_codes *how, lb_codes *c, lbrt_error *err)
 {
-    CODED_FAIL_IF(t && (strcmp(t->dtype, "I32") != 0 || coded_count(t) != c->cols), t, "does not have a number for each column");
+    CODED_FAIL_IF(t && (strcmp(t->dtype, "I32") != 0 || lb_safetensor_count(t) != c->cols), t, "does not have a number for each column");
     for (uint64_t i = 0; t && c->kind == LB_CODES_PACKED && i < c->cols; i++) {
         if (lb_load_u32(t->data + 4 * i) == UINT32_MAX) { /* -1: compressed-tensors' way to say that there is no list */
             t = NULL;
@@ -74,9 +64,9 @@ static lbrt_status put_words(lb_import *im, size_t slot, const lb_hf_matrix *m, 
 {
     const lb_safetensor *w = m->part[LB_HF_WORDS], *zeros = m->part[LB_HF_ZEROS], *scales = m->part[LB_HF_SCALES], *groups = m->part[LB_HF_GROUPS];
     const lb_safetensor *any = w ? w : zeros ? zeros : scales ? scales : groups;
-    LB_FAIL_IF(!w || !scales || !zeros, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", coded_shown(any), any->name,
+    LB_FAIL_IF(!w || !scales || !zeros, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", lb_safetensor_shown(any), any->name,
                !w ? "qweight" : !scales ? "scales" : "qzeros");
-    LB_FAIL_IF(how->bits == 0, err, LBRT_ERR_FORMAT, "tensor %.*s is of GPTQ or AWQ, of which config.json says nothing", coded_shown(w), w->name);
+    LB_FAIL_IF(how->bits == 0, err, LBRT_ERR_FORMAT, "tensor %.*s is of GPTQ or AWQ, of which config.json says nothing", lb_safetensor_shown(w), w->name);
     lb_import_shape(im, slot, &c->rows, &c->cols);
     c->kind = how->awq ? LB_CODES_AWQ : LB_CODES_GPTQ;
     c->bits = how->awq ? 4 : 0;
@@ -105,12 +95,12 @@ static lbrt_status put_packed(lb_import *im, size_t slot, const lb_hf_matrix *m,
 {
     const lb_safetensor *w = m->part[LB_HF_PACKED], *scales = m->part[LB_HF_SCALE], *shape = m->part[LB_HF_SHAPE], *zeros = m->part[LB_HF_PACKED_ZEROS];
     const lb_safetensor *any = w ? w : zeros ? zeros : m->part[LB_HF_GROUPS];
-    LB_FAIL_IF(zeros && m->part[LB_HF_WEIGHT], err, LBRT_ERR_UNSUPPORTED, "numbers of 8 bits with zero points are not supported (tensor %.*s)", coded_shown(zeros),
+    LB_FAIL_IF(zeros && m->part[LB_HF_WEIGHT], err, LBRT_ERR_UNSUPPORTED, "numbers of 8 bits with zero points are not supported (tensor %.*s)", lb_safetensor_shown(zeros),
                zeros->name);
-    LB_FAIL_IF(!w || !scales || !shape, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", coded_shown(any), any->name,
+    LB_FAIL_IF(!w || !scales || !shape, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", lb_safetensor_shown(any), any->name,
                !w ? "weight_packed" : !scales ? "weight_scale" : "weight_shape");
     const bool wide = strcmp(shape->dtype, "I64") == 0;
-    CODED_FAIL_IF((!wide && strcmp(shape->dtype, "I32") != 0) || coded_count(shape) != 2, shape, "is no shape of a matrix");
+    CODED_FAIL_IF((!wide && strcmp(shape->dtype, "I32") != 0) || lb_safetensor_count(shape) != 2, shape, "is no shape of a matrix");
     c->kind = LB_CODES_PACKED;
     c->rows = wide ? lb_load_u64(shape->data) : lb_load_u32(shape->data);
     c->cols = wide ? lb_load_u64(shape->data + 8) : lb_load_u32(shape->data + 4);
@@ -121,10 +111,9 @@ static lbrt_status put_packed(lb_import *im, size_t slot, const lb_hf_matrix *m,
         c->bits = coded_is(w, "I32", c->rows, (c->cols + per - 1) / per) ? widths[i] : 0;
     }
     CODED_FAIL_IF(c->bits == 0, w, "does not fit the shape");
-    CODED_FAIL_IF(!scales->type || scales->type->block != 1 || coded_count(scales) < c->rows || coded_count(scales) % c->rows != 0 ||
-                      coded_count(scales) / c->rows > c->cols,
-                  scales, "does not hold a scale for each row and group");
-    c->n_groups = coded_count(scales) / c->rows;
+    CODED_FAIL_IF(!scales->type || scales->type->block != 1 || scales->n_dims > 2 || scales->shape[0] != c->rows || scales->shape[1] > c->cols, scales,
+                  "does not hold a scale for each row and group");
+    c->n_groups = scales->shape[1];
     c->words = w->data;
     c->scales = scales->data;
     c->scale_type = scales->type;
@@ -161,17 +150,17 @@ static lbrt_status put_table(lb_import *im, size_t slot, const lb_hf_matrix *m, 
     const lb_safetensor *w = m->part[LB_HF_WEIGHT], *sizes = m->part[LB_HF_SIZES], *table = m->part[LB_HF_TABLE], *state = m->part[LB_HF_STATE];
     const lb_safetensor *more = m->part[LB_HF_SIZES_OF_SIZES], *second = m->part[LB_HF_SECOND], *any = w ? w : sizes ? sizes : table ? table : state ? state : more;
     any = any ? any : second;
-    LB_FAIL_IF(!w || !sizes || !table || !state || !more != !second, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", coded_shown(any), any->name,
+    LB_FAIL_IF(!w || !sizes || !table || !state || !more != !second, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", lb_safetensor_shown(any), any->name,
                !w ? "weight" : !sizes ? "absmax" : !table ? "quant_map" : !state ? "quant_state" : more ? "nested_quant_map" : "nested_absmax");
     c->kind = LB_CODES_TABLE;
     c->second = second ? second->data : NULL;
     LB_TRY(read_state(im, state, c, err));
     const uint64_t n = c->rows * c->cols, blocks = (n + c->block - 1) / c->block;
     CODED_FAIL_IF(w->bytes != (n + 1) / 2, w, "does not hold so many nibbles");
-    CODED_FAIL_IF(strcmp(table->dtype, "F32") != 0 || coded_count(table) != 16, table, "is no table of 16 numbers");
-    CODED_FAIL_IF(coded_count(sizes) != blocks || strcmp(sizes->dtype, second ? "U8" : "F32") != 0, sizes, "does not hold a size for each block");
-    CODED_FAIL_IF(second && (strcmp(second->dtype, "F32") != 0 || coded_count(second) != 256), second, "is no table of 256 numbers");
-    CODED_FAIL_IF(second && (strcmp(more->dtype, "F32") != 0 || coded_count(more) != (blocks + c->size_block - 1) / c->size_block), more,
+    CODED_FAIL_IF(strcmp(table->dtype, "F32") != 0 || lb_safetensor_count(table) != 16, table, "is no table of 16 numbers");
+    CODED_FAIL_IF(lb_safetensor_count(sizes) != blocks || strcmp(sizes->dtype, second ? "U8" : "F32") != 0, sizes, "does not hold a size for each block");
+    CODED_FAIL_IF(second && (strcmp(second->dtype, "F32") != 0 || lb_safetensor_count(second) != 256), second, "is no table of 256 numbers");
+    CODED_FAIL_IF(second && (strcmp(more->dtype, "F32") != 0 || lb_safetensor_count(more) != (blocks + c->size_block - 1) / c->size_block), more,
                   "does not hold a size for each block of sizes");
     c->words = w->data;
     c->scales = sizes->data;
@@ -183,10 +172,10 @@ static lbrt_status put_table(lb_import *im, size_t slot, const lb_hf_matrix *m, 
 static lbrt_status put_books(lb_import *im, size_t slot, const lb_hf_matrix *m, lb_codes *c, lbrt_error *err)
 {
     const lb_safetensor *w = m->part[LB_HF_BOOK_CODES], *books = m->part[LB_HF_BOOKS], *scales = m->part[LB_HF_SCALES], *any = w ? w : books ? books : scales;
-    LB_FAIL_IF(!w || !books || !scales, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", coded_shown(any), any->name,
+    LB_FAIL_IF(!w || !books || !scales, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", lb_safetensor_shown(any), any->name,
                !w ? "codes" : !books ? "codebooks" : "scales");
     CODED_FAIL_IF(books->n_dims != 4 || !books->type || books->type->block != 1, books, "is no table of vectors");
-    LB_FAIL_IF(books->shape[2] != 1, err, LBRT_ERR_UNSUPPORTED, "AQLM with vectors down the rows is not supported (tensor %.*s)", coded_shown(books), books->name);
+    LB_FAIL_IF(books->shape[2] != 1, err, LBRT_ERR_UNSUPPORTED, "AQLM with vectors down the rows is not supported (tensor %.*s)", lb_safetensor_shown(books), books->name);
     while (c->bits < 16 && books->shape[1] > 1ull << c->bits) {
         c->bits++;
     }
@@ -200,7 +189,7 @@ static lbrt_status put_books(lb_import *im, size_t slot, const lb_hf_matrix *m, 
     CODED_FAIL_IF(w->n_dims != 3 || w->shape[2] != c->n_books || w->shape[1] > (1u << 28) / c->width, w, "does not fit the codebooks");
     c->rows = w->shape[0];
     c->cols = w->shape[1] * c->width;
-    CODED_FAIL_IF(!scales->type || scales->type->block != 1 || coded_count(scales) != c->rows, scales, "does not hold a scale for each row");
+    CODED_FAIL_IF(!scales->type || scales->type->block != 1 || lb_safetensor_count(scales) != c->rows, scales, "does not hold a scale for each row");
     c->words = w->data;
     c->table = books->data;
     c->table_type = books->type;
@@ -213,7 +202,7 @@ static lbrt_status put_fp4(lb_import *im, size_t slot, const lb_hf_matrix *m, lb
 {
     const lb_safetensor *w = m->part[LB_HF_PACKED] ? m->part[LB_HF_PACKED] : m->part[LB_HF_WEIGHT], *scales = m->part[LB_HF_SCALE];
     const lb_safetensor *divisor = m->part[LB_HF_DIVISOR], *factor = m->part[LB_HF_FACTOR], *all = divisor ? divisor : factor, *any = w ? w : all;
-    LB_FAIL_IF(!w || !scales, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", coded_shown(any), any->name, !w ? "weight" : "weight_scale");
+    LB_FAIL_IF(!w || !scales, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", lb_safetensor_shown(any), any->name, !w ? "weight" : "weight_scale");
     CODED_FAIL_IF(strcmp(w->dtype, "U8") != 0 || w->n_dims != 2 || w->shape[1] > 1u << 27, w, "is no matrix of nibbles");
     const bool exponents = strcmp(scales->dtype, "U8") == 0 || strcmp(scales->dtype, "F8_E8M0") == 0;
     CODED_FAIL_IF(exponents && all, all, "multiplies scales that are exponents");
@@ -225,9 +214,10 @@ static lbrt_status put_fp4(lb_import *im, size_t slot, const lb_hf_matrix *m, lb
     CODED_FAIL_IF((!exponents && (!c->scale_type || c->scale_type->block != 1)) || scales->n_dims != 2 || scales->shape[0] != c->rows || c->cols % scales->shape[1] != 0,
                   scales, "does not hold a scale for each row and group");
     c->n_groups = scales->shape[1];
+    c->width = c->cols / c->n_groups;
     c->factor = 1.0f;
     if (all) {
-        CODED_FAIL_IF(strcmp(all->dtype, "F32") != 0 || coded_count(all) != 1, all, "is no single number");
+        CODED_FAIL_IF(strcmp(all->dtype, "F32") != 0 || lb_safetensor_count(all) != 1, all, "is no single number");
         const float v = lb_load_f32(all->data);
         c->factor = divisor ? 1.0f / v : v;
         CODED_FAIL_IF(!isfinite(v) || !isfinite(c->factor), all, "is no scale");

@@ -297,6 +297,8 @@ static lbrt_status hf_read_parts(const lb_json *config, bool spqr, lb_hf_codes *
         return LBRT_OK;
     }
     LB_TRY(hf_check_format(lb_json_get(config, "format"), err));
+    const lb_json *state = lb_json_get(config, "quantization_status");
+    codes->uncompressed = !hf_is_null(state) && !lb_json_is(state, "compressed");
     const lb_json *groups = lb_json_get(config, "config_groups");
     for (const lb_json *g = groups && groups->type == LB_JSON_OBJECT ? groups->child : NULL; g; g = g->next) {
         LB_TRY(hf_check_format(lb_json_get(g, "format"), err));

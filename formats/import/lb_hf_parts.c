@@ -73,21 +73,11 @@ bool lb_hf_part_find(const lb_import *im, const lb_safetensor *t, size_t *slot, 
            part_fits(*slot, LB_HF_WEIGHT);
 }
 
-static uint64_t part_count(const lb_safetensor *t)
-{
-    return t->shape[0] * t->shape[1] * t->shape[2] * t->shape[3]; /* the file holds them: no overflow */
-}
-
-static int part_shown(const lb_safetensor *t)
-{
-    return (int)lb_min(t->name_bytes, 80);
-}
-
-#define PART_FAIL_IF(cond, t, text) LB_FAIL_IF(cond, err, LBRT_ERR_FORMAT, "tensor %.*s " text, part_shown(t), (t)->name)
+#define PART_FAIL_IF(cond, t, text) LB_FAIL_IF(cond, err, LBRT_ERR_FORMAT, "tensor %.*s " text, lb_safetensor_shown(t), (t)->name)
 
 static lbrt_status put_scales(const lb_safetensor *s, uint64_t rows, uint64_t cols, lb_place *p, lbrt_error *err)
 {
-    const uint64_t n = part_count(s);
+    const uint64_t n = lb_safetensor_count(s);
     PART_FAIL_IF(!s->type, s, "holds no scales");
     p->one_scale = n == 1;
     p->n_scales = p->one_scale ? 1 : n / rows;
@@ -106,16 +96,16 @@ static lbrt_status put_masked(lb_import *im, size_t slot, const lb_hf_matrix *m,
 {
     const lb_safetensor *v = m->part[LB_HF_VALUES], *mask = m->part[LB_HF_MASK], *shape = m->part[LB_HF_SHAPE];
     const lb_safetensor *offsets = m->part[LB_HF_OFFSETS], *any = v ? v : mask ? mask : shape;
-    LB_FAIL_IF(!v || !mask || !shape, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", part_shown(any), any->name,
+    LB_FAIL_IF(!v || !mask || !shape, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", lb_safetensor_shown(any), any->name,
                !v ? "values" : !mask ? "bitmask" : "shape");
     const lb_ggml_type *type = lb_hf_type(v);
     PART_FAIL_IF(!type, v, "has a type that holds no weights");
-    PART_FAIL_IF(strcmp(shape->dtype, "I64") != 0 || part_count(shape) != 2, shape, "is no shape of a matrix");
-    const uint64_t rows = lb_load_u64(shape->data), cols = lb_load_u64(shape->data + 8), n = part_count(v), line = (cols + 7) / 8;
+    PART_FAIL_IF(strcmp(shape->dtype, "I64") != 0 || lb_safetensor_count(shape) != 2, shape, "is no shape of a matrix");
+    const uint64_t rows = lb_load_u64(shape->data), cols = lb_load_u64(shape->data + 8), n = lb_safetensor_count(v), line = (cols + 7) / 8;
     PART_FAIL_IF(rows == 0 || cols == 0 || rows > 1u << 28 || cols > 1u << 28, shape, "has an impossible shape");
     PART_FAIL_IF(mask->bytes != rows * line || (strcmp(mask->dtype, "U8") != 0 && strcmp(mask->dtype, "I8") != 0), mask,
                  "does not fit the shape");
-    PART_FAIL_IF(offsets && (strcmp(offsets->dtype, "I64") != 0 || part_count(offsets) != rows), offsets, "does not fit the shape");
+    PART_FAIL_IF(offsets && (strcmp(offsets->dtype, "I64") != 0 || lb_safetensor_count(offsets) != rows), offsets, "does not fit the shape");
     PART_FAIL_IF(!offsets && (n != rows * (cols / 2) || cols % 4 != 0), v, "does not hold two values of every four columns");
     for (uint64_t r = 0; r < rows; r++) {
         const unsigned char *bits = mask->data + r * line;
@@ -141,16 +131,16 @@ static lbrt_status put_spqr(lb_import *im, size_t slot, const lb_hf_matrix *m, l
 {
     const lb_safetensor *t = m->part[LB_HF_TILES], *offsets = m->part[LB_HF_OFFSETS], *outliers = m->part[LB_HF_OUTLIERS];
     const lb_safetensor *order = m->part[LB_HF_ORDER], *any = t ? t : outliers ? outliers : order ? order : offsets;
-    LB_FAIL_IF(!t || !offsets || !outliers, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", part_shown(any), any->name,
+    LB_FAIL_IF(!t || !offsets || !outliers, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", lb_safetensor_shown(any), any->name,
                !t ? "dense_weights" : !offsets ? "row_offsets" : "col_vals");
     uint64_t rows, cols;
     lb_import_shape(im, slot, &rows, &cols);
-    PART_FAIL_IF(strcmp(t->dtype, "I64") != 0 || rows % 16 != 0 || cols % 16 != 0 || cols > 65536 || part_count(t) != rows * cols / 16, t,
+    PART_FAIL_IF(strcmp(t->dtype, "I64") != 0 || rows % 16 != 0 || cols % 16 != 0 || cols > 65536 || lb_safetensor_count(t) != rows * cols / 16, t,
                  "does not hold the matrix's tiles of 16 x 16");
     PART_FAIL_IF(strcmp(outliers->dtype, "I32") != 0, outliers, "has another type than int32");
-    const bool turns = part_count(offsets) == rows / 16 + 1;
-    PART_FAIL_IF(strcmp(offsets->dtype, "I32") != 0 || (!turns && part_count(offsets) != rows + 1), offsets, "does not fit the rows");
-    const uint64_t n = part_count(outliers), n_offsets = part_count(offsets);
+    const bool turns = lb_safetensor_count(offsets) == rows / 16 + 1;
+    PART_FAIL_IF(strcmp(offsets->dtype, "I32") != 0 || (!turns && lb_safetensor_count(offsets) != rows + 1), offsets, "does not fit the rows");
+    const uint64_t n = lb_safetensor_count(outliers), n_offsets = lb_safetensor_count(offsets);
     for (uint64_t i = 0; i < n_offsets; i++) {
         const uint32_t at = lb_load_u32(offsets->data + 4 * i), before = i ? lb_load_u32(offsets->data + 4 * (i - 1)) : 0;
         PART_FAIL_IF(at < before || at > n || (turns && at % 16 != 0), offsets, "does not rise, or points behind col_vals");
@@ -159,7 +149,7 @@ static lbrt_status put_spqr(lb_import *im, size_t slot, const lb_hf_matrix *m, l
         PART_FAIL_IF(lb_load_u16(outliers->data + 4 * i) >= cols, outliers, "names a column that is not there");
     }
     for (uint64_t i = 0; order && i < cols; i++) {
-        PART_FAIL_IF(strcmp(order->dtype, "I32") != 0 || part_count(order) * 2 != cols || lb_load_u16(order->data + 2 * i) >= cols, order,
+        PART_FAIL_IF(strcmp(order->dtype, "I32") != 0 || lb_safetensor_count(order) * 2 != cols || lb_load_u16(order->data + 2 * i) >= cols, order,
                      "is no order of the columns");
     }
     lb_place p = { .kind = LB_PLACE_SPQR, .type_name = "spqr", .data = t->data, .scale = 1.0f, .n = turns };
@@ -172,10 +162,10 @@ static lbrt_status put_spqr(lb_import *im, size_t slot, const lb_hf_matrix *m, l
 static lbrt_status put_chain(lb_import *im, size_t slot, const lb_hf_matrix *m, lbrt_error *err)
 {
     const lb_safetensor *a = m->part[LB_HF_OUTER], *b = m->part[LB_HF_INNER], *any = a ? a : b;
-    LB_FAIL_IF(!a || !b, err, LBRT_ERR_FORMAT, "tensor %.*s lacks the other factor", part_shown(any), any->name);
+    LB_FAIL_IF(!a || !b, err, LBRT_ERR_FORMAT, "tensor %.*s lacks the other factor", lb_safetensor_shown(any), any->name);
     PART_FAIL_IF(!a->type || !b->type || a->type->block != 1 || b->type->block != 1 || a->n_dims != 2 || b->n_dims != 2, a,
                  "and the other factor are no matrices of floats");
-    LB_FAIL_IF(a->shape[1] != b->shape[0], err, LBRT_ERR_FORMAT, "tensor %.*s is %llu x %llu, the other factor %llu x %llu", part_shown(a),
+    LB_FAIL_IF(a->shape[1] != b->shape[0], err, LBRT_ERR_FORMAT, "tensor %.*s is %llu x %llu, the other factor %llu x %llu", lb_safetensor_shown(a),
                a->name, (unsigned long long)a->shape[0], (unsigned long long)a->shape[1], (unsigned long long)b->shape[0],
                (unsigned long long)b->shape[1]);
     lb_place p = { .kind = LB_PLACE_CHAIN, .type = a->type, .type_name = "factors", .data = a->data, .scale = 1.0f, .n = a->shape[1] };
@@ -189,14 +179,14 @@ static lbrt_status put_scaled(lb_import *im, size_t slot, const lb_hf_matrix *m,
     const lb_safetensor *t = m->part[LB_HF_WEIGHT], *rows = m->part[LB_HF_ROW_SIZES], *blocks = m->part[LB_HF_BLOCKS];
     const lb_safetensor *scale = rows ? rows : blocks ? blocks : m->part[LB_HF_SCALE], *any = t ? t : scale;
     const uint64_t side = codes->block ? codes->block : 128;
-    LB_FAIL_IF(t && !lb_hf_type(t), err, LBRT_ERR_UNSUPPORTED, "tensor %.*s has type %s, which holds no weights", part_shown(t), t->name, t->dtype);
-    LB_FAIL_IF(!t || !scale, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", part_shown(any), any->name, t ? "weight_scale" : "weight");
+    LB_FAIL_IF(t && !lb_hf_type(t), err, LBRT_ERR_UNSUPPORTED, "tensor %.*s has type %s, which holds no weights", lb_safetensor_shown(t), t->name, t->dtype);
+    LB_FAIL_IF(!t || !scale, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", lb_safetensor_shown(any), any->name, t ? "weight_scale" : "weight");
     PART_FAIL_IF(t->n_dims != 2, t, "is no matrix");
     lb_place p = { .kind = LB_PLACE_ROWS, .type = lb_hf_type(t), .type_name = lb_hf_type(t)->name, .data = t->data, .scale = rows ? 1.0f / 127.0f : 1.0f };
     if (!blocks && !rows && scale->n_dims == 2 && scale->shape[0] > 1 && scale->shape[0] != t->shape[0]) { /* compressed-tensors' name for scales of squares */
         blocks = scale;
     }
-    if (blocks && part_count(blocks) > 1) {
+    if (blocks && lb_safetensor_count(blocks) > 1) {
         PART_FAIL_IF(!blocks->type || blocks->type->block != 1 || blocks->n_dims != 2 || blocks->shape[0] != (t->shape[0] + side - 1) / side ||
                          blocks->shape[1] != (t->shape[1] + side - 1) / side,
                      blocks, "does not hold a scale for each square");
@@ -214,7 +204,7 @@ lbrt_status lb_hf_matrix_put(lb_import *im, size_t slot, const lb_hf_matrix *m, 
 {
     const lb_safetensor *const *part = m->part;
     const bool rest = !part[LB_HF_WEIGHT] && (part[LB_HF_SCALE] || part[LB_HF_PACKED_ZEROS] || part[LB_HF_GROUPS]) && !part[LB_HF_PACKED] && !part[LB_HF_WORDS];
-    if (rest && im->slots[slot].place.data) {
+    if (rest && codes->uncompressed && im->slots[slot].place.data) {
         return LBRT_OK; /* what compressed-tensors leaves beside floats that were not compressed yet */
     }
     for (lb_hf_part i = LB_HF_WORDS; i <= LB_HF_STATE; i++) {

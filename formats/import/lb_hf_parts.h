@@ -61,6 +61,7 @@ typedef struct lb_hf_codes {
     bool zeros_as_are;  /* GPTQ's second format; in the first zeros are stored less one */
     uint32_t block;     /* side of the squares that have a scale of their own (fp8); 0: 128 */
     uint32_t group;     /* columns of a group in most matrices; 0: nothing was said */
+    bool uncompressed;  /* compressed-tensors' floats with scales beside them that were not applied yet */
     bool nibbles;       /* bitsandbytes' four bits: nibbles of any type that is written so */
 } lb_hf_codes;
 

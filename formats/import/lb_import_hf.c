@@ -165,7 +165,7 @@ static bool hf_is_scale(const lb_safetensor *t)
 /* The scale of a ternary matrix, kept in the matrix's slot until that comes. */
 static lbrt_status hf_put_scale(hf_folder *f, const lb_safetensor *t)
 {
-    int shown = (int)lb_min(t->name_bytes, 80);
+    int shown = lb_safetensor_shown(t);
     size_t slot;
     /* ".weight_scale" without "_scale" is the matrix's name */
     LB_FAIL_IF(!lb_import_find(f->im, LB_DIALECT_HF, t->name, t->name_bytes - 6, &slot) ||
@@ -203,7 +203,7 @@ static lbrt_status hf_mean_abs(const lb_safetensor *t, float *out, lbrt_error *e
     }
     double mean = sum / (double)n;
     LB_FAIL_IF(!isfinite(mean), err, LBRT_ERR_FORMAT, "tensor %.*s has numbers that are none",
-               (int)lb_min(t->name_bytes, 80), t->name);
+               lb_safetensor_shown(t), t->name);
     *out = lb_import_f32(mean > 1e-5 ? mean : 1e-5);
     return LBRT_OK;
 }
@@ -227,7 +227,7 @@ static lbrt_status hf_keep_part(hf_folder *f, const lb_safetensor *t, size_t slo
         f->matrices = (lb_hf_matrix *)lb_alloc_zero(&f->im->a, f->n_matrices, sizeof *f->matrices);
         LB_FAIL_IF(!f->matrices, f->err, LBRT_ERR_MEMORY, "out of memory");
     }
-    LB_FAIL_IF(f->matrices[slot].part[part], f->err, LBRT_ERR_FORMAT, "the file has tensor %.*s twice", (int)lb_min(t->name_bytes, 80),
+    LB_FAIL_IF(f->matrices[slot].part[part], f->err, LBRT_ERR_FORMAT, "the file has tensor %.*s twice", lb_safetensor_shown(t),
                t->name);
     f->matrices[slot].part[part] = t;
     return LBRT_OK;
@@ -248,7 +248,7 @@ static bool hf_is_nothing(const hf_folder *f, const lb_safetensor *t)
 static lbrt_status hf_put(hf_folder *f, const lb_safetensor *t)
 {
     lb_import *im = f->im;
-    int shown = (int)lb_min(t->name_bytes, 80);
+    int shown = lb_safetensor_shown(t);
     size_t slot;
     lb_hf_part part;
     if (!hf_is_ternary(f) && lb_hf_part_find(im, t, &slot, &part)) {

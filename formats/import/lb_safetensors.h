@@ -28,6 +28,18 @@ typedef struct lb_safetensors {
     size_t n;
 } lb_safetensors;
 
+/* How many numbers; the file holds them, so that their product does not overflow. */
+static inline uint64_t lb_safetensor_count(const lb_safetensor *t)
+{
+    return t->shape[0] * t->shape[1] * t->shape[2] * t->shape[3];
+}
+
+/* How much of the name a sentence shows */
+static inline int lb_safetensor_shown(const lb_safetensor *t)
+{
+    return (int)lb_min(t->name_bytes, 80);
+}
+
 /* The file's bytes stay alive and unchanged as long as the table. On failure nothing is to be freed. */
 lbrt_status lb_safetensors_read(const void *data, size_t bytes, const lbrt_allocator *a, lb_safetensors *out,
                                 lbrt_error *err);
