@@ -92,18 +92,19 @@ void import_check_packs(const float *w, size_t rows, size_t cols)
     LB_CHECK(wrong == 0, "%zu packed weights", wrong);
 }
 
-void import_check_yarn(const lb_source *s, const char *scaled, const char *of, double square)
+void import_check_yarn(const lb_source *s, double attention)
 {
     /* pairs 2.618 and 5.633 turn 32 times and once in 4096 tokens: between 2 and 6 a ramp from 1 to 1 / 4 */
     static const double divisors[8] = { 1, 1, 1, 1 / 0.8125, 1 / 0.625, 1 / 0.4375, 4, 4 };
-    float *factors = import_read(s, "rope_factors"), *x = import_read(s, scaled);
+    float *factors = import_read(s, "rope_factors"), *x = import_read(s, "layers.0.attn_q");
     for (size_t i = 0; i < 8; i++) {
         LB_CHECK(factors && fabs((double)factors[i] - divisors[i]) < 1e-6, "pair %zu: divided by %g", i, factors ? (double)factors[i] : 0.0);
     }
     for (size_t i = 0; i < 16; i++) {
-        const double want = (of ? (double)mk_weight(of, i) : 1.0) * square;
-        LB_CHECK(x && fabs((double)x[i] - want) <= 1e-6 * fabs(want), "%s, number %zu: %g instead of %g", scaled, i, x ? (double)x[i] : 0.0, want);
+        LB_CHECK(x && x[i] == mk_weight("layers.0.attn_q", i), "query weight %zu: %g", i, x ? (double)x[i] : 0.0);
     }
+    const double square = attention * attention, has = (double)s->hparams.attn_factor;
+    LB_CHECK(square == 1.0 ? has == 0.0 : fabs(has - square) < 1e-6 * square, "scores times %g instead of %g", has, square);
     LB_CHECK(s->hparams.n_context == 16384 && s->hparams.rope_scaling == LB_ROPE_NONE, "a context of %u", s->hparams.n_context);
     free(factors);
     free(x);

@@ -11,10 +11,10 @@ size_t import_find(const lb_source *s, const char *name);
 float *import_read(const lb_source *s, const char *name);
 
 /*
- * A tiny model (16 rotated dimensions, theta 10000) with YaRN, factor 4 of 4096 tokens, 32 and 1 turns: what its frequencies are divided by, its context, and its
- * queries or their norm times `square`.
+ * A tiny model (16 rotated dimensions, theta 10000) with YaRN, factor 4 of 4096 tokens, 32 and 1 turns: what its frequencies are divided by, its context, and
+ * what scores are multiplied by, which is `attention` squared.
  */
-void import_check_yarn(const lb_source *s, const char *scaled, const char *of, double square);
+void import_check_yarn(const lb_source *s, double attention);
 
 /* Every tensor of the tiny model of make_models.h has the weights that its name asks for; `linear`: matrices too. */
 void import_check_weights(const lb_source *s, bool linear);

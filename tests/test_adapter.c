@@ -9,6 +9,7 @@
 
 #include "../formats/pack/lb_convert.h"
 #include "../formats/pack/lb_convert_adapter.h"
+#include "../runtime/engine/lb_session.h"
 #include "lb_test.h"
 #include "make_adapter.h"
 #include "make_models.h"
@@ -117,6 +118,7 @@ static void ad_merged(void)
         LB_CHECK(lb_convert(&merged, merged_path, &how, &a, &err) == LBRT_OK, "%s", err.text);
         lbrt_model *mm = NULL;
         LB_CHECK(lbrt_model_open(merged_path, NULL, &mm, &err) == LBRT_OK, "%s", err.text);
+        m->hparams.attn_factor = mm->hparams.attn_factor = salt == 1 ? 0.0f : 2.25f; /* of what an adapter adds to queries, too */
         ad_feed(m, &o, NULL, NULL, 0, base);
         ad_feed(m, &o, &path, &scale, 1, got);
         ad_feed(mm, &o, NULL, NULL, 0, want);
@@ -126,6 +128,40 @@ static void ad_merged(void)
         source->close(source);
     }
     lbrt_model_close(m);
+}
+
+static lbrt_status ad_queries_times_4(const lb_source *s, size_t i, uint64_t row, uint64_t n, float *out, lbrt_error *err)
+{
+    LB_TRY(ad_base->read_rows(ad_base, i, row, n, out, err));
+    for (size_t c = 0; strstr(s->tensors[i].name, "attn_q") && c < (size_t)n * s->tensors[i].cols; c++) {
+        out[c] *= 4.0f;
+    }
+    return LBRT_OK;
+}
+
+static void ad_scores(void)
+{
+    lb_test_case("attention.factor: what queries multiplied by it compute");
+    static float got[AD_N * AD_VOCAB], want[AD_N * AD_VOCAB], base[AD_N * AD_VOCAB];
+    const lbrt_session_options o = ad_options(16, 2);
+    const lbrt_allocator a = lb_allocator_or_default(NULL);
+    const lb_convert_options how = { .format = LB_W_Q8, .threads = 1 };
+    lb_source *source = sm_source("micro"), times = *source;
+    ad_base = source;
+    times.read_rows = ad_queries_times_4;
+    float *logits[] = { base, want, got };
+    for (size_t i = 0; i < 3; i++) {
+        lbrt_model *m = NULL;
+        lbrt_error err = { LBRT_OK, "" };
+        const char *path = lb_test_temp("factor.lbrt");
+        source->hparams.attn_factor = i == 2 ? 4.0f : 0.0f;
+        LB_CHECK(lb_convert(i == 1 ? &times : source, path, &how, &a, &err) == LBRT_OK && lbrt_model_open(path, NULL, &m, &err) == LBRT_OK, "%s", err.text);
+        ad_feed(m, &o, NULL, NULL, 0, logits[i]);
+        lbrt_model_close(m);
+    }
+    source->close(source);
+    LB_CHECK(memcmp(want, got, sizeof got) == 0, "differs by %g", ad_distance(want, got));
+    LB_CHECK(ad_distance(base, got) > 0.01, "the factor changes little: %g", ad_distance(base, got));
 }
 
 static void ad_attach_detach(void)
@@ -325,6 +361,7 @@ static void ad_refused(void)
 void test_adapter(void)
 {
     ad_merged();
+    ad_scores();
     ad_attach_detach();
     ad_same();
     ad_from_gguf();

@@ -214,7 +214,7 @@ static void check_hf_yarn(void)
         }
         lb_source *s = open_hf("yarn", cases[i].arch, more, &st);
         if (s) {
-            import_check_yarn(s, qwen ? "layers.0.attn_q_norm" : "layers.0.attn_q", qwen ? NULL : "layers.0.attn_q", pow(cases[i].attention, 2.0));
+            import_check_yarn(s, cases[i].attention);
             s->close(s);
         }
     }

@@ -109,6 +109,7 @@ static void test_file(void)
     lb_source *source = sm_source("tiny");
     source->hparams.window = 33;
     source->hparams.window_from = 2;
+    source->hparams.attn_factor = 1.5f;
     const char *path = lb_test_temp("window.lbrt");
     const lb_convert_options options = { .format = LB_W_Q8, .threads = 1 };
     LB_CHECK(lb_convert(source, path, &options, &a, &err) == LBRT_OK, "%s", err.text);
@@ -116,13 +117,14 @@ static void test_file(void)
     lbrt_model *m = NULL;
     if (LB_CHECK(lbrt_model_open(path, NULL, &m, &err) == LBRT_OK, "%s", err.text)) {
         LB_CHECK(m->hparams.window == 33 && m->hparams.window_from == 2, "%u from %u", m->hparams.window, m->hparams.window_from);
+        LB_CHECK(m->hparams.attn_factor == 1.5f, "scores times %g", (double)m->hparams.attn_factor);
         lb_meta_value values[LB_HPARAMS_KEYS];
         const size_t n = lb_hparams_list(&m->hparams, values, LB_HPARAMS_KEYS);
         size_t required = 0;
         for (size_t i = 0; i < n; i++) {
             required += values[i].required;
         }
-        LB_CHECK(required == 2, "%zu keys that a reader must know", required);
+        LB_CHECK(required == 3, "%zu keys that a reader must know", required);
         lbrt_model_close(m);
     }
 }

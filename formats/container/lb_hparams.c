@@ -1,46 +1,47 @@
 /* The model's numbers as metadata: one list of keys for writing, reading and showing. */
 #include "lb_container.h"
 
-/* KEY_MUST, KEY_MUST_BOOL: as KEY_U32 and KEY_BOOL; written only if not zero, and then whoever does not know it must refuse the file */
-enum { KEY_STRING, KEY_U32, KEY_F32, KEY_BOOL, KEY_ENUM, KEY_MUST, KEY_MUST_BOOL };
+/* KEY_MUST, KEY_MUST_F32, KEY_MUST_BOOL: as KEY_U32, KEY_F32 and KEY_BOOL; written only if not zero, and then whoever does not know it must refuse the file */
+enum { KEY_STRING, KEY_U32, KEY_F32, KEY_BOOL, KEY_ENUM, KEY_MUST, KEY_MUST_F32, KEY_MUST_BOOL };
 
 /* A field of lb_hparams under its key. `optional` keys keep the value that is there when they are absent. */
 typedef struct lb_hparam_key {
-    const char *key;
-    unsigned kind;
-    size_t offset, size; /* size: of a string's array */
+    char key[24]; /* no pointer: each would have to be relocated, which takes more bytes than the name */
+    uint16_t offset, size; /* size: of a string's array */
+    uint8_t kind;
     bool optional;
     uint32_t lowest, highest; /* of integers */
 } lb_hparam_key;
 
-#define FIELD(f) offsetof(lb_hparams, f), sizeof(((lb_hparams *)0)->f)
+#define FIELD(f) (uint16_t)offsetof(lb_hparams, f), (uint16_t)sizeof(((lb_hparams *)0)->f)
 static const lb_hparam_key hparam_keys[] = {
-    { "model.name", KEY_STRING, FIELD(name), true, 0, 0 },
-    { "model.architecture", KEY_STRING, FIELD(architecture), false, 0, 0 },
-    { "model.n_vocab", KEY_U32, FIELD(n_vocab), false, 1, 1u << 24 },
-    { "model.n_layers", KEY_U32, FIELD(n_layers), false, 1, LB_MAX_LAYERS },
-    { "model.dim", KEY_U32, FIELD(dim), false, 1, 1u << 20 },
-    { "model.n_heads", KEY_U32, FIELD(n_heads), false, 1, 4096 },
-    { "model.n_kv_heads", KEY_U32, FIELD(n_kv_heads), false, 1, 4096 },
-    { "model.head_dim", KEY_U32, FIELD(head_dim), false, 2, 1024 },
-    { "model.ffn_dim", KEY_U32, FIELD(ffn_dim), false, 1, 1u << 22 },
-    { "model.n_context", KEY_U32, FIELD(n_context), false, 1, 1u << 27 },
-    { "model.norm_eps", KEY_F32, FIELD(norm_eps), false, 0, 0 },
-    { "model.activation", KEY_ENUM, FIELD(activation), true, 0, LB_ACT_RELU2 },
-    { "rope.dim", KEY_U32, FIELD(rope_dim), false, 0, 1024 },
-    { "rope.interleaved", KEY_BOOL, FIELD(rope_interleaved), false, 0, 1 },
-    { "rope.theta", KEY_F32, FIELD(rope_theta), false, 0, 0 },
-    { "rope.scaling", KEY_ENUM, FIELD(rope_scaling), true, 0, LB_ROPE_LLAMA3 },
-    { "rope.factor", KEY_F32, FIELD(rope_factor), true, 0, 0 },
-    { "rope.low_freq", KEY_F32, FIELD(rope_low_freq), true, 0, 0 },
-    { "rope.high_freq", KEY_F32, FIELD(rope_high_freq), true, 0, 0 },
-    { "model.norm_width", KEY_MUST, FIELD(norm_width), true, 0, 1u << 20 },
-    { "attention.window", KEY_MUST, FIELD(window), true, 0, 1u << 27 },
-    { "attention.window_from", KEY_MUST, FIELD(window_from), true, 0, LB_MAX_LAYERS },
-    { "attention.n_value_heads", KEY_MUST, FIELD(n_v_heads), true, 0, 4096 },
-    { "attention.value_dim", KEY_MUST, FIELD(v_head_dim), true, 0, 1024 },
-    { "model.unequal_layers", KEY_MUST_BOOL, FIELD(unequal), true, 0, 1 },
-    { "rope.original_context", KEY_U32, FIELD(rope_original_context), true, 0, 1u << 27 },
+    { "model.name", FIELD(name), KEY_STRING, true, 0, 0 },
+    { "model.architecture", FIELD(architecture), KEY_STRING, false, 0, 0 },
+    { "model.n_vocab", FIELD(n_vocab), KEY_U32, false, 1, 1u << 24 },
+    { "model.n_layers", FIELD(n_layers), KEY_U32, false, 1, LB_MAX_LAYERS },
+    { "model.dim", FIELD(dim), KEY_U32, false, 1, 1u << 20 },
+    { "model.n_heads", FIELD(n_heads), KEY_U32, false, 1, 4096 },
+    { "model.n_kv_heads", FIELD(n_kv_heads), KEY_U32, false, 1, 4096 },
+    { "model.head_dim", FIELD(head_dim), KEY_U32, false, 2, 1024 },
+    { "model.ffn_dim", FIELD(ffn_dim), KEY_U32, false, 1, 1u << 22 },
+    { "model.n_context", FIELD(n_context), KEY_U32, false, 1, 1u << 27 },
+    { "model.norm_eps", FIELD(norm_eps), KEY_F32, false, 0, 0 },
+    { "model.activation", FIELD(activation), KEY_ENUM, true, 0, LB_ACT_RELU2 },
+    { "rope.dim", FIELD(rope_dim), KEY_U32, false, 0, 1024 },
+    { "rope.interleaved", FIELD(rope_interleaved), KEY_BOOL, false, 0, 1 },
+    { "rope.theta", FIELD(rope_theta), KEY_F32, false, 0, 0 },
+    { "rope.scaling", FIELD(rope_scaling), KEY_ENUM, true, 0, LB_ROPE_LLAMA3 },
+    { "rope.factor", FIELD(rope_factor), KEY_F32, true, 0, 0 },
+    { "rope.low_freq", FIELD(rope_low_freq), KEY_F32, true, 0, 0 },
+    { "rope.high_freq", FIELD(rope_high_freq), KEY_F32, true, 0, 0 },
+    { "model.norm_width", FIELD(norm_width), KEY_MUST, true, 0, 1u << 20 },
+    { "attention.window", FIELD(window), KEY_MUST, true, 0, 1u << 27 },
+    { "attention.window_from", FIELD(window_from), KEY_MUST, true, 0, LB_MAX_LAYERS },
+    { "attention.factor", FIELD(attn_factor), KEY_MUST_F32, true, 0, 0 },
+    { "attention.n_value_heads", FIELD(n_v_heads), KEY_MUST, true, 0, 4096 },
+    { "attention.value_dim", FIELD(v_head_dim), KEY_MUST, true, 0, 1024 },
+    { "model.unequal_layers", FIELD(unequal), KEY_MUST_BOOL, true, 0, 1 },
+    { "rope.original_context", FIELD(rope_original_context), KEY_U32, true, 0, 1u << 27 },
 };
 #undef FIELD
 #define N_HPARAM_KEYS (sizeof hparam_keys / sizeof hparam_keys[0])
@@ -76,6 +77,7 @@ size_t lb_hparams_list(const lb_hparams *h, lb_meta_value *out, size_t cap)
             v.s = (const char *)field;
             break;
         case KEY_F32:
+        case KEY_MUST_F32:
             memcpy(&f, field, sizeof f);
             v.type = LB_META_F64;
             v.f = (double)f;
@@ -129,6 +131,7 @@ lbrt_status lb_hparams_check(const lb_hparams *h, lbrt_error *err)
     LB_FAIL_IF((uint64_t)h->n_heads * h->head_dim > 1u << 20, err, LBRT_ERR_FORMAT, "%u heads of %u", h->n_heads,
                h->head_dim);
     LB_FAIL_IF(!sane_float(h->norm_eps, 0.0f, 1.0f), err, LBRT_ERR_FORMAT, "model.norm_eps is out of range");
+    LB_FAIL_IF(!sane_float(h->attn_factor, 0.0f, 1e4f), err, LBRT_ERR_FORMAT, "attention.factor is out of range");
     LB_FAIL_IF(!sane_float(h->rope_theta, 1.0f, 1e12f), err, LBRT_ERR_FORMAT, "rope.theta is out of range");
     if (h->rope_scaling != LB_ROPE_NONE) {
         LB_FAIL_IF(!sane_float(h->rope_factor, (float)(1.0 / LB_ROPE_FASTEST), 1e6f), err, LBRT_ERR_FORMAT, "rope.factor is out of range");
@@ -153,6 +156,7 @@ lbrt_status lb_hparams_read(const lb_container *c, lb_hparams *out, lbrt_error *
         switch (k->kind) {
         case KEY_STRING: found = lb_meta_string(c, k->key, (char *)field, k->size); break;
         case KEY_F32:
+        case KEY_MUST_F32:
             found = lb_meta_f64(c, k->key, &d);
             if (found) {
                 /* A double beyond float's range must not reach the conversion, which would be undefined. */

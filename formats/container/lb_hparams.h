@@ -54,6 +54,7 @@ typedef struct lb_hparams {
 
     uint32_t window;      /* a token of a layer from window_from on sees itself and the window - 1 before it; 0: all */
     uint32_t window_from; /* earlier layers see all */
+    float attn_factor;    /* what scores are multiplied by beside 1 / sqrt(head_dim): YaRN's, squared; 0: nothing */
 } lb_hparams;
 
 /*

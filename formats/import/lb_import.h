@@ -59,7 +59,6 @@ typedef struct lb_place {
     const unsigned char *data; /* in a map */
     float scale;               /* ROWS: numbers are multiplied by it (1: none); else the scale of the ternary
                                   codes */
-    float times;               /* of any kind: and then by this; 0: not */
     /* MASKED: bits, lowest first, ceil(cols / 8) bytes a row; and where each row begins (u64), NULL: at cols / 2 times the row
      * SPQR: row offsets (u32) and outliers (u16 column, f16 number), data being the tiles' rows (u64)
      * CHAIN: the inner matrix [n][cols] of more_type, data being the outer one [rows][n] */

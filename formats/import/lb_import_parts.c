@@ -112,8 +112,5 @@ lbrt_status lb_import_read_factor(const lb_source *s, size_t i, bool outer, uint
                (unsigned long long)(row + n - 1));
     const lb_ggml_type *type = outer ? p->type : p->more_type;
     type->dequantize((outer ? p->data : p->more[0]) + row * cols * type->bytes, out, (size_t)(n * cols));
-    for (uint64_t c = 0; c < n * cols && outer && p->times != 0.0f; c++) {
-        out[c] *= p->times;
-    }
     return LBRT_OK;
 }

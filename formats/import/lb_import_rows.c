@@ -37,8 +37,14 @@ static lbrt_status rows_u8_x4(const lb_place *p, const lb_source_tensor *t, uint
     return LBRT_OK;
 }
 
-static lbrt_status rows_of(const lb_place *p, const lb_source_tensor *t, uint64_t row, uint64_t n, float *out, lbrt_error *err)
+lbrt_status lb_import_read_rows(const lb_source *s, size_t i, uint64_t row, uint64_t n, float *out, lbrt_error *err)
 {
+    const lb_import *im = (const lb_import *)s;
+    LB_FAIL_IF(i >= im->n_tensors, err, LBRT_ERR_ARGUMENT, "the source has no tensor %zu", i);
+    const lb_source_tensor *t = &im->tensors[i];
+    const lb_place *p = &im->places[i];
+    LB_FAIL_IF(row > t->rows || n > t->rows - row, err, LBRT_ERR_ARGUMENT, "%s has no row %llu", t->name,
+               (unsigned long long)(row + n - 1));
     /* The tensor lies in the map as a whole, so none of these products overflows. */
     uint64_t count = n * t->cols;
     switch (p->kind) {
@@ -81,20 +87,5 @@ static lbrt_status rows_of(const lb_place *p, const lb_source_tensor *t, uint64_
         }
     }
     lb_import_scale_rows(p, t, row, n, out);
-    return LBRT_OK;
-}
-
-lbrt_status lb_import_read_rows(const lb_source *s, size_t i, uint64_t row, uint64_t n, float *out, lbrt_error *err)
-{
-    const lb_import *im = (const lb_import *)s;
-    LB_FAIL_IF(i >= im->n_tensors, err, LBRT_ERR_ARGUMENT, "the source has no tensor %zu", i);
-    const lb_source_tensor *t = &im->tensors[i];
-    const lb_place *p = &im->places[i];
-    LB_FAIL_IF(row > t->rows || n > t->rows - row, err, LBRT_ERR_ARGUMENT, "%s has no row %llu", t->name,
-               (unsigned long long)(row + n - 1));
-    LB_TRY(rows_of(p, t, row, n, out, err));
-    for (uint64_t c = 0; c < n * t->cols && p->times != 0.0f; c++) {
-        out[c] *= p->times;
-    }
     return LBRT_OK;
 }

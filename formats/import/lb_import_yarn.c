@@ -18,27 +18,13 @@ static double pair_of(const lb_hparams *h, const lb_yarn *y, double turns)
     return (double)h->rope_dim * log(y->original / (turns * 2.0 * 3.14159265358979323846)) / (2.0 * log((double)h->rope_theta));
 }
 
-/* Queries times the square of `attention` is what cosines and sines of both sides times it are. With norms of queries it is these that count. */
-static void scale_queries(lb_import *im, double attention)
-{
-    const float square = (float)(attention * attention);
-    for (uint32_t layer = 0; layer < im->source.hparams.n_layers && square != 1.0f; layer++) {
-        lb_slot *norm = &im->slots[lb_import_slot("attn_q_norm", layer)], *bias = &im->slots[lb_import_slot("attn_q_bias", layer)];
-        norm->place.times = square;
-        if (!norm->place.data) {
-            im->slots[lb_import_slot("attn_q", layer)].place.times = square;
-            bias->place.times = square;
-        }
-    }
-}
-
 lbrt_status lb_import_yarn(lb_import *im, const lb_yarn *y, lbrt_error *err)
 {
-    const lb_hparams *h = &im->source.hparams;
+    lb_hparams *h = &im->source.hparams;
     const size_t pairs = h->rope_dim / 2;
     lb_slot *s = &im->slots[lb_import_slot("rope_factors", 0)];
     LB_FAIL_IF(!(y->factor >= 1.0 && y->factor <= 1e6 && y->original >= 1.0 && y->original <= 1e9 && y->fast > 0.0 && y->fast <= 1e9 && y->slow > 0.0 &&
-                 y->slow <= y->fast && y->attention > 0.0 && y->attention <= 100.0 && h->rope_theta > 1.0f),
+                 y->slow <= y->fast && y->attention >= 0.01 && y->attention <= 100.0 && h->rope_theta > 1.0f),
                err, LBRT_ERR_FORMAT, "the numbers of YaRN make no sense");
     LB_FAIL_IF(h->rope_dim != h->head_dim && y->attention != 1.0, err, LBRT_ERR_UNSUPPORTED, "YaRN with a rotary embedding of a part of the head is not supported");
     LB_FAIL_IF(s->place.data, err, LBRT_ERR_FORMAT, "the model has factors of its rotary embedding and YaRN, too");
@@ -60,6 +46,7 @@ lbrt_status lb_import_yarn(lb_import *im, const lb_yarn *y, lbrt_error *err)
                                .type_name = "f32",
                                .data = (const unsigned char *)im->made,
                                .scale = 1.0f } };
-    scale_queries(im, y->attention);
+    const float square = (float)(y->attention * y->attention); /* of cosines and sines of both sides of a score */
+    h->attn_factor = square != 1.0f ? square : 0.0f;
     return LBRT_OK;
 }

@@ -1,6 +1,6 @@
 /*
- * YaRN (arXiv 2309.00071), a way to make a context longer, as numbers that the engine knows anyway: what divides each frequency of the rotary embedding becomes
- * the tensor rope_factors, and what multiplies its cosines and sines, which is a constant, goes into the queries.
+ * YaRN (arXiv 2309.00071), a way to make a context longer, as numbers that the engine knows: what divides each frequency of the rotary embedding becomes
+ * the tensor rope_factors, and what multiplies its cosines and sines, which is a constant, goes squared into attention.factor.
  */
 #ifndef LB_IMPORT_YARN_H
 #define LB_IMPORT_YARN_H

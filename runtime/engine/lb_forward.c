@@ -76,7 +76,7 @@ static void ffn_norm_token(void *context, size_t t, unsigned thread)
     norm_token(job, t, job->l->ffn_norm, job->l->ffn_gate.cols, job->l->ffn_eps, &job->l->ffn_needs);
 }
 
-/* Per-head norms (Qwen3), rotation, scaling of the query by 1 / sqrt(head_dim), and the cache. */
+/* Per-head norms (Qwen3), rotation, scaling of the query by 1 / sqrt(head_dim) and the model's factor, and the cache. */
 static void rotate_token(void *context, size_t t, unsigned thread)
 {
     const forward_job *job = (const forward_job *)context;
@@ -97,7 +97,7 @@ static void rotate_token(void *context, size_t t, unsigned thread)
         k->rope(q, angles, n_heads, h->head_dim, h->rope_dim, h->rope_interleaved);
         k->rope(key, angles, k_heads, h->head_dim, h->rope_dim, h->rope_interleaved);
     }
-    k->scale(q, 1.0f / sqrtf((float)h->head_dim), (size_t)n_heads * h->head_dim);
+    k->scale(q, (h->attn_factor > 0.0f ? h->attn_factor : 1.0f) / sqrtf((float)h->head_dim), (size_t)n_heads * h->head_dim);
     const lb_kv_side *keys = &s->kv.side[LB_KV_KEY], *values = &s->kv.side[LB_KV_VALUE];
     float *v = s->v + t * s->v_stride;
     if (keys->room->bits) {

@@ -244,6 +244,7 @@ static void seed_unequal(void)
     m.h.v_head_dim = 8;
     m.h.window = 5;
     m.h.window_from = 1;
+    m.h.attn_factor = 1.5f;
     m.h.activation = LB_ACT_RELU2;
     m.h.rope_interleaved = true;
     m.h.rope_scaling = LB_ROPE_LLAMA3;
