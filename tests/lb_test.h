@@ -31,7 +31,7 @@ const char *lb_test_temp(const char *name);
 /* A whole file in malloc'ed memory with a NUL behind it; NULL if it cannot be read. */
 char *lb_test_read(const char *path, size_t *bytes);
 
-/* Deterministic random numbers: the seed is printed when a check fails. */
+/* Random numbers, the same in every run; the state is printed when a check fails. */
 uint64_t lb_test_random(void);
 float lb_test_gauss(void);
 
