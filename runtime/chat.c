@@ -336,11 +336,9 @@ static lbrt_status converse(chat_state *c, chat_history *h, const lbrt_model_inf
     return failed;
 }
 
-static lbrt_status talk(chat_state *c)
+static lbrt_status talk(chat_state *c, const lbrt_model_info *info)
 {
-    lbrt_model_info info = LBRT_MODEL_INFO_INIT;
-    lbrt_model_describe(c->model, &info);
-    const bool formatted = info.has_chat_template && !c->o->raw;
+    const bool formatted = info->has_chat_template && !c->o->raw;
     chat_history h = { NULL, 0 };
     if (c->o->state) {
         history_load(c->o->state, &h, c->session, &c->held, &c->n_held);
@@ -353,7 +351,7 @@ static lbrt_status talk(chat_state *c)
     if (c->o->prompt && !formatted && strcmp(c->o->prompt, "/new") != 0 && strcmp(c->o->prompt, "/again") != 0) {
         fputs(c->o->prompt, stdout); /* a continuation reads on from its beginning */
     }
-    const lbrt_status s = c->o->prompt ? take_turn(c, &h, c->o->prompt, formatted) : converse(c, &h, &info, formatted);
+    const lbrt_status s = c->o->prompt ? take_turn(c, &h, c->o->prompt, formatted) : converse(c, &h, info, formatted);
     history_drop(&h, 0, h.n);
     free(h.messages);
     return s;
@@ -444,6 +442,9 @@ int main(int argc, char **argv)
             lb_usage_fail(&usage, "no model is given, and the demo model is not beside this program");
         }
     }
+    if (o.raw && o.system && *o.system) {
+        lb_usage_fail(&usage, "--system goes through the chat template, which --raw leaves out");
+    }
     if (o.state && !*o.state) {
         lb_usage_fail(&usage, "--state needs the name of a file");
     }
@@ -458,6 +459,11 @@ int main(int argc, char **argv)
     options.byte_tables = o.byte_tables;
     if (lbrt_model_open(path, &options, &model, &err) != LBRT_OK) {
         lb_program_fail_model(program, path, &err);
+    }
+    lbrt_model_info info = LBRT_MODEL_INFO_INIT;
+    lbrt_model_describe(model, &info);
+    if (o.system && *o.system && !info.has_chat_template) {
+        lb_program_fail(program, "%s has no chat template that --system could go through", path);
     }
     lbrt_session_options so = LBRT_SESSION_OPTIONS_INIT;
     so.n_context = o.context;
@@ -481,7 +487,7 @@ int main(int argc, char **argv)
     sigaction(SIGINT, &interrupt, NULL);
 
     chat_state c = { .model = model, .session = session, .o = &o };
-    const lbrt_status s = talk(&c);
+    const lbrt_status s = talk(&c, &info);
     free(c.held);
     lbrt_session_free(session);
     for (unsigned i = 0; i < o.adapters.n; i++) {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../formats/pack/lb_convert.h"
 #include "lb_test.h"
 #include "run_program.h"
 #include "small_models.h"
@@ -108,6 +109,26 @@ static void talk_system(void)
     free(none);
 }
 
+/* A message that nobody would see */
+static void talk_nowhere(void)
+{
+    lb_test_case("chat --system is refused where it would go nowhere: with --raw, and without a template");
+    const prog_result *r = prog_run("", "chat", "--raw --system brief -p hello");
+    LB_CHECK(r->code == 2 && r->out[0] == 0 && strstr(r->err, "--raw"), "%d '%s' '%s'", r->code, r->out, r->err);
+    lb_source *source = sm_source("micro");
+    source->tokens->chat_template[0] = 0;
+    const char *plain = lb_test_temp("plain.lbrt");
+    const lbrt_allocator a = lb_allocator_or_default(NULL);
+    const lb_convert_options how = { .format = LB_W_Q8, .threads = 1 };
+    lbrt_error err = { LBRT_OK, "" };
+    LB_CHECK(lb_convert(source, plain, &how, &a, &err) == LBRT_OK, "%s", err.text);
+    source->close(source);
+    r = prog_run("", "chat", "--system brief -p hello '%s'", plain);
+    LB_CHECK(r->code == 1 && r->out[0] == 0 && prog_one_line(r->err) && strstr(r->err, "no chat template"), "%d '%s' '%s'", r->code, r->out, r->err);
+    r = prog_run("", "chat", "--system '' -n 1 --temp 0 -p hello '%s'", plain);
+    LB_CHECK(r->code == 0 && r->err[0] == 0, "%d '%s'", r->code, r->err);
+}
+
 static void talk_again(void)
 {
     lb_test_case("chat /again: nothing to repeat is said, and a new process draws anew");
@@ -178,6 +199,7 @@ void test_programs_chat(void)
     talk_failed_turns();
     talk_stopped();
     talk_system();
+    talk_nowhere();
     talk_again();
     talk_refused();
     remove(talk_state);
