@@ -120,10 +120,31 @@ static void codes_fp4(const lb_codes *c, uint64_t row, float *out)
     }
 }
 
+static void codes_hqq(const lb_codes *c, uint64_t first, uint64_t n, float *out)
+{
+    float scale = 0.0f, zero = 0.0f;
+    uint64_t known = UINT64_MAX;
+    for (uint64_t i = first; i < first + n; i++) {
+        const uint64_t row = i / c->width, col = i % c->width, g = c->turned ? col : row, at = row % c->lines * c->width + col;
+        if (g != known) {
+            c->scale_type->dequantize(c->scales + g * c->scale_type->bytes, &scale, 1);
+            c->zero_type->dequantize(c->zeros + g * c->zero_type->bytes, &zero, 1);
+            known = g;
+        }
+        const uint32_t word = c->bits == 3 ? lb_load_u32(c->words + 4 * at) : c->words[at];
+        const uint32_t code = word >> c->bits * (c->per - 1 - (unsigned)(row / c->lines)) & ((1u << c->bits) - 1);
+        out[i - first] = ((float)code - zero) * scale;
+    }
+}
+
 void lb_codes_rows(const lb_codes *c, uint64_t row, uint64_t n, float *out)
 {
     if (c->kind == LB_CODES_TABLE) {
         codes_table(c, row * c->cols, n * c->cols, out);
+        return;
+    }
+    if (c->kind == LB_CODES_HQQ) {
+        codes_hqq(c, row * c->cols, n * c->cols, out);
         return;
     }
     const uint64_t step = c->kind == LB_CODES_BOOKS || c->kind == LB_CODES_FP4 ? 1 : CODES_ROWS;

@@ -1,5 +1,5 @@
 /*
- * Matrices of other people's codes with scales, as GPTQ, AWQ, compressed-tensors, bitsandbytes, AQLM and ModelOpt store them (lb_hf_coded.c says what is what in a folder). Their rows are
+ * Matrices of other people's codes with scales, as GPTQ, AWQ, compressed-tensors, bitsandbytes, AQLM, ModelOpt and HQQ store them (lb_hf_coded.c says what is what in a folder). Their rows are
  * read as floats: what lbrt keeps is packed anew.
  *
  *   GPTQ    words [cols * bits / 32][rows]: column after column is a stream of bits down the words of a row, lowest first; zeros [groups][rows * bits / 32] a stream along
@@ -12,13 +12,15 @@
  *   BOOKS   codes [rows][cols / width][n_books], one or two bytes each, of which `bits` count; books [n_books][2^bits][width]: the sum of a vector of each book, times the row's
  *           scale (AQLM, arXiv 2401.06118; PV-Tuning)
  *   FP4     nibbles of E2M1, the low one first, [rows][cols / 2]; scales [rows][groups], numbers or, of MXFP4, exponents e of 2^(e - 127); times the factor of all (NVFP4)
+ *   HQQ     the numbers of the matrix in order as a table [groups][width], or turned: [width of a group][groups]. Words (bytes, of 3 bits int32) [lines][..] hold `per` rows of
+ *           that table each, lines apart, the first one in the highest bits; a number is (code - zero) * scale, floats of its group
  */
 #ifndef LB_CODES_H
 #define LB_CODES_H
 
 #include "lb_ggml_types.h"
 
-typedef enum lb_codes_kind { LB_CODES_GPTQ, LB_CODES_AWQ, LB_CODES_PACKED, LB_CODES_TABLE, LB_CODES_BOOKS, LB_CODES_FP4 } lb_codes_kind;
+typedef enum lb_codes_kind { LB_CODES_GPTQ, LB_CODES_AWQ, LB_CODES_PACKED, LB_CODES_TABLE, LB_CODES_BOOKS, LB_CODES_FP4, LB_CODES_HQQ } lb_codes_kind;
 
 typedef struct lb_codes {
     lb_codes_kind kind;
@@ -46,6 +48,12 @@ typedef struct lb_codes {
     unsigned code_bytes;
 
     float factor; /* FP4: scale_type NULL for exponents */
+
+    /* HQQ: width is that of the table's rows */
+    const lb_ggml_type *zero_type;
+    uint64_t lines;
+    unsigned per;
+    bool turned;
 } lb_codes;
 
 /* Everything was checked: n rows from `row` on, out [n][cols]. */

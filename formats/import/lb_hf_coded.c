@@ -6,6 +6,7 @@
  *   AQLM                NAME.codes, .codebooks, .scales
  *   compressed-tensors  NAME.weight_packed, .weight_scale, .weight_global_scale (nvfp4-pack-quantized; without the last, mxfp4-pack-quantized)
  *   ModelOpt            NAME.weight, .weight_scale, .weight_scale_2 (NVFP4)
+ *   HQQ                 NAME.W_q, .scale, .zero, .shape, .axis, .packing (and more that repeats those)
  * lb_codes.h has the layouts.
  */
 #include "lb_hf_parts.h"
@@ -60,6 +61,17 @@ static lbrt_status coded_groups(const lb_safetensor *t, const lb_safetensor *sca
     return LBRT_OK;
 }
 
+/* The matrix's sides, where a tensor says them */
+static lbrt_status coded_shape(const lb_safetensor *shape, lb_codes *c, lbrt_error *err)
+{
+    const bool wide = strcmp(shape->dtype, "I64") == 0;
+    CODED_FAIL_IF((!wide && strcmp(shape->dtype, "I32") != 0) || lb_safetensor_count(shape) != 2, shape, "is no shape of a matrix");
+    c->rows = wide ? lb_load_u64(shape->data) : lb_load_u32(shape->data);
+    c->cols = wide ? lb_load_u64(shape->data + 8) : lb_load_u32(shape->data + 4);
+    CODED_FAIL_IF(c->rows == 0 || c->cols == 0 || c->rows > 1u << 28 || c->cols > 1u << 28, shape, "has an impossible shape");
+    return LBRT_OK;
+}
+
 static lbrt_status put_words(lb_import *im, size_t slot, const lb_hf_matrix *m, const lb_hf_codes *how, lb_codes *c, lbrt_error *err)
 {
     const lb_safetensor *w = m->part[LB_HF_WORDS], *zeros = m->part[LB_HF_ZEROS], *scales = m->part[LB_HF_SCALES], *groups = m->part[LB_HF_GROUPS];
@@ -99,12 +111,8 @@ static lbrt_status put_packed(lb_import *im, size_t slot, const lb_hf_matrix *m,
                zeros->name);
     LB_FAIL_IF(!w || !scales || !shape, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", lb_safetensor_shown(any), any->name,
                !w ? "weight_packed" : !scales ? "weight_scale" : "weight_shape");
-    const bool wide = strcmp(shape->dtype, "I64") == 0;
-    CODED_FAIL_IF((!wide && strcmp(shape->dtype, "I32") != 0) || lb_safetensor_count(shape) != 2, shape, "is no shape of a matrix");
     c->kind = LB_CODES_PACKED;
-    c->rows = wide ? lb_load_u64(shape->data) : lb_load_u32(shape->data);
-    c->cols = wide ? lb_load_u64(shape->data + 8) : lb_load_u32(shape->data + 4);
-    CODED_FAIL_IF(c->rows == 0 || c->cols == 0 || c->rows > 1u << 28 || c->cols > 1u << 28, shape, "has an impossible shape");
+    LB_TRY(coded_shape(shape, c, err));
     static const unsigned widths[] = { 2, 3, 4, 5, 6, 8 };
     for (size_t i = 0; i < sizeof widths / sizeof widths[0] && c->bits == 0; i++) { /* only 7 has as many words as another, and is refused */
         const uint64_t per = 32 / widths[i];
@@ -227,12 +235,57 @@ static lbrt_status put_fp4(lb_import *im, size_t slot, const lb_hf_matrix *m, lb
     return coded_place(im, slot, c, w, exponents ? "mxfp4" : "nvfp4", err);
 }
 
+static lbrt_status put_hqq(lb_import *im, size_t slot, const lb_hf_matrix *m, lb_codes *c, lbrt_error *err)
+{
+    static const struct {
+        const char *packing;
+        unsigned bits, per;
+    } packings[] = { { "8bit_u8", 8, 1 }, { "4bit_u8", 4, 2 }, { "3bit_32", 3, 10 }, { "2bit_u8", 2, 4 }, { "1bit_u8", 1, 8 } };
+    static const lb_hf_part parts[] = { LB_HF_HQQ_WORDS, LB_HF_HQQ_SCALES, LB_HF_HQQ_ZEROS, LB_HF_SHAPE, LB_HF_HQQ_AXIS, LB_HF_HQQ_PACKING };
+    static const char *const names[] = { "W_q", "scale", "zero", "shape", "axis", "packing" };
+    const lb_safetensor *t[6], *any = NULL;
+    for (size_t i = 0; i < 6; i++) {
+        t[i] = m->part[parts[i]];
+        any = any ? any : t[i];
+    }
+    for (size_t i = 0; i < 6; i++) {
+        LB_FAIL_IF(!t[i], err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", lb_safetensor_shown(any), any->name, names[i]);
+    }
+    for (size_t i = 0; i < sizeof packings / sizeof packings[0] && c->bits == 0; i++) {
+        if (strcmp(t[5]->dtype, "U8") == 0 && t[5]->bytes == 7 && memcmp(t[5]->data, packings[i].packing, 7) == 0) {
+            c->bits = packings[i].bits;
+            c->per = packings[i].per;
+        }
+    }
+    CODED_FAIL_IF(c->bits == 0, t[5], "names no packing of 1, 2, 3, 4 or 8 bits");
+    LB_TRY(coded_shape(t[3], c, err));
+    CODED_FAIL_IF(t[4]->bytes < 4 || strcmp(t[4]->dtype, "I32") != 0 || lb_load_u32(t[4]->data) > 1, t[4], "is neither 0 nor 1");
+    const uint64_t n = c->rows * c->cols;
+    c->kind = LB_CODES_HQQ;
+    c->n_groups = lb_safetensor_count(t[1]);
+    CODED_FAIL_IF(!t[1]->type || t[1]->type->block != 1 || n % c->n_groups != 0, t[1], "does not hold a scale for each group");
+    CODED_FAIL_IF(!t[2]->type || t[2]->type->block != 1 || lb_safetensor_count(t[2]) != c->n_groups, t[2], "does not hold a zero for each group");
+    c->turned = lb_load_u32(t[4]->data) == 0;
+    c->width = c->turned ? c->n_groups : n / c->n_groups;
+    c->lines = (n / c->width + c->per - 1) / c->per;
+    CODED_FAIL_IF(t[0]->bytes != c->lines * c->width * (c->bits == 3 ? 4 : 1), t[0], "does not hold the codes of the shape");
+    c->words = t[0]->data; /* of any type: they may be written as floats of the same bytes */
+    c->scales = t[1]->data;
+    c->scale_type = t[1]->type;
+    c->zeros = t[2]->data;
+    c->zero_type = t[2]->type;
+    return coded_place(im, slot, c, t[0], "hqq", err);
+}
+
 lbrt_status lb_hf_coded_put(lb_import *im, size_t slot, const lb_hf_matrix *m, const lb_hf_codes *codes, lbrt_error *err)
 {
     lb_codes *c = coded_new(im, slot);
     LB_FAIL_IF(!c, err, LBRT_ERR_MEMORY, "out of memory");
     if (m->part[LB_HF_DIVISOR] || m->part[LB_HF_FACTOR] || (m->part[LB_HF_PACKED] && strcmp(m->part[LB_HF_PACKED]->dtype, "U8") == 0)) {
         return put_fp4(im, slot, m, c, err);
+    }
+    if (m->part[LB_HF_HQQ_WORDS] || m->part[LB_HF_HQQ_SCALES] || m->part[LB_HF_HQQ_ZEROS] || m->part[LB_HF_HQQ_AXIS] || m->part[LB_HF_HQQ_PACKING]) {
+        return put_hqq(im, slot, m, c, err);
     }
     if (m->part[LB_HF_BOOK_CODES] || m->part[LB_HF_BOOKS]) {
         return put_books(im, slot, m, c, err);

@@ -25,6 +25,9 @@ static const struct {
     { ".weight.quant_state.bitsandbytes__nf4", ".weight", LB_HF_STATE }, { ".weight.quant_state.bitsandbytes__fp4", ".weight", LB_HF_STATE },
     { ".codes", ".weight", LB_HF_BOOK_CODES },         { ".codebooks", ".weight", LB_HF_BOOKS },
     { ".weight_global_scale", ".weight", LB_HF_DIVISOR }, { ".weight_scale_2", ".weight", LB_HF_FACTOR },
+    { ".W_q", ".weight", LB_HF_HQQ_WORDS },            { ".scale", ".weight", LB_HF_HQQ_SCALES },
+    { ".zero", ".weight", LB_HF_HQQ_ZEROS },           { ".axis", ".weight", LB_HF_HQQ_AXIS },
+    { ".packing", ".weight", LB_HF_HQQ_PACKING },
     { ".SCB", ".weight", LB_HF_ROW_SIZES },            { ".weight_scale_inv", ".weight", LB_HF_BLOCKS },
 };
 

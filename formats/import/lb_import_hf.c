@@ -257,15 +257,19 @@ static lbrt_status hf_put(hf_folder *f, const lb_safetensor *t)
     if (f->config.codes.nibbles && t->n_dims == 2 && t->shape[1] == 1 && lb_import_find(im, LB_DIALECT_HF, t->name, t->name_bytes, &slot) && lb_import_is_linear(slot)) {
         return hf_keep_part(f, t, slot, LB_HF_WEIGHT);
     }
-    static const char *const of_activations[] = { "_proj.input_scale", "_proj.output_scale", "_proj.input_global_scale", "_proj.k_scale", "_proj.v_scale",
-                                                  "self_attn.k_scale", "self_attn.v_scale", "_proj.activation_scale", "_proj.input_zero_point" };
+    /* Scales of activations, of which lbrt has its own, and HQQ's settings, which its parts show */
+    static const char *const not_needed[] = { "_proj.input_scale", "_proj.output_scale", "_proj.input_global_scale", "_proj.k_scale", "_proj.v_scale",
+                                              "self_attn.k_scale", "self_attn.v_scale", "_proj.activation_scale", "_proj.input_zero_point",
+                                              "_proj.nbits", "_proj.group_size", "_proj.channel_wise", "_proj.optimize", "_proj.round_zero", "_proj.view_as_float",
+                                              "_proj.unpack_view_dtype", "_proj.compute_dtype", "_proj.quant_scale", "_proj.quant_zero", "_proj.offload_meta",
+                                              "_proj.stores_quant_config", "_proj.encoded_state_dict" };
     LB_FAIL_IF(hf_ends_with(t, ".weight_format") && !(t->bytes > 0 && t->data[0] == 0), f->err, LBRT_ERR_UNSUPPORTED,
                "int8 in the order of a GPU's tiles is not supported (tensor %.*s); bitsandbytes saves it in rows since version 0.45", shown, t->name);
     if (hf_ends_with(t, ".weight_format")) {
         return LBRT_OK; /* rows */
     }
-    for (size_t i = 0; i < sizeof of_activations / sizeof of_activations[0]; i++) { /* lbrt has its own */
-        if (hf_ends_with(t, of_activations[i])) {
+    for (size_t i = 0; i < sizeof not_needed / sizeof not_needed[0]; i++) {
+        if (hf_ends_with(t, not_needed[i])) {
             return LBRT_OK;
         }
     }

@@ -298,6 +298,19 @@ static void seeds_st_codes(void)
         mk_st_tensor(&s, DOWN ".scales", "F16", "16,1,1,1", scales, 32);
         end_st(&s, LB_FUZZ_HF_AQLM, bytes == 1 ? "aqlm" : "aqlm-words");
     }
+    for (int across = 0; across < 2; across++) { /* HQQ */
+        static const uint64_t sides[2] = { 16, 16 };
+        const int32_t axis = !across;
+        begin_model(&s, "BF16", "mlp.down_proj");
+        mk_st_tensor(&s, DOWN ".W_q", across ? "I32" : "U8", across ? "1,32" : "16,8", words, 128);
+        mk_st_tensor(&s, DOWN ".scale", "F16", across ? "1,32" : "32,1", scales, 64);
+        mk_st_tensor(&s, DOWN ".zero", "F16", across ? "1,32" : "32,1", numbers, 64);
+        mk_st_tensor(&s, DOWN ".shape", "I64", "2", sides, 16);
+        mk_st_tensor(&s, DOWN ".axis", "I32", "", &axis, 4);
+        mk_st_tensor(&s, DOWN ".packing", "U8", "7", across ? "3bit_32" : "4bit_u8", 7);
+        mk_st_tensor(&s, DOWN ".nbits", "I32", "", &axis, 4);
+        end_st(&s, LB_FUZZ_HF_LLAMA, across ? "hqq-across" : "hqq");
+    }
     for (int form = 0; form < 3; form++) { /* compressed-tensors' two forms of fp4, and ModelOpt's */
         static const char *const names[] = { "nvfp4", "mxfp4", "nvfp4-modelopt" };
         begin_model(&s, "BF16", "mlp.down_proj");
