@@ -137,6 +137,50 @@ static void codes_hqq(const lb_codes *c, uint64_t first, uint64_t n, float *out)
     }
 }
 
+static float vector_number(const lb_codes *c, const unsigned char *books, uint64_t i)
+{
+    float v;
+    c->table_type->dequantize(books + i * c->table_type->bytes, &v, 1);
+    return v;
+}
+
+/* The row's numbers of some columns, in the order that they have there, the first of which is `at` */
+static void codes_vectors(const lb_codes *c, const lb_codes_vectors *v, uint64_t row, uint64_t at, float *out)
+{
+    const uint64_t all = v->bits + v->more_bits, words = (v->cols * all + 31) / 32;
+    for (uint64_t g = 0; g < v->groups; g++) {
+        const uint64_t line = g * v->down + row / v->width, place = row % v->width;
+        for (uint64_t k = 0; k < v->cols; k++, at++) {
+            uint64_t code, more = 0;
+            if (v->streams) {
+                const unsigned char *word = v->codes + (line * words + k * all / 32) * 4;
+                const unsigned shift = (unsigned)(k * all % 32);
+                code = (lb_load_u32(word) | (shift + all > 32 ? (uint64_t)lb_load_u32(word + 4) << 32 : 0)) >> shift;
+                more = code >> v->bits & ((1u << v->more_bits) - 1);
+            } else {
+                code = lb_load_u16(v->codes + (line * v->cols + k) * 2);
+                more = v->more ? lb_load_u16(v->more + (line * v->cols + k) * 2) & ((1u << v->more_bits) - 1) : 0;
+            }
+            float sum = vector_number(c, v->books, ((g << v->bits) + (code & ((1u << v->bits) - 1))) * v->width + place);
+            sum += v->more_books ? vector_number(c, v->more_books, ((g << v->more_bits) + more) * v->width + place) : 0.0f;
+            out[!c->order ? at : c->order_bytes == 2 ? lb_load_u16(c->order + 2 * at) : lb_load_u64(c->order + 8 * at)] = sum;
+        }
+    }
+}
+
+static void codes_vptq(const lb_codes *c, uint64_t row, float *out)
+{
+    memset(out, 0, (size_t)c->cols * sizeof *out); /* an order may leave columns out */
+    codes_vectors(c, &c->vectors[0], row, 0, out);
+    codes_vectors(c, &c->vectors[1], row, c->vectors[0].groups * c->vectors[0].cols, out);
+    for (uint64_t i = 0; i < c->cols && c->scales; i++) {
+        float scale, offset;
+        c->scale_type->dequantize(c->scales + i * c->scale_type->bytes, &scale, 1);
+        c->zero_type->dequantize(c->zeros + i * c->zero_type->bytes, &offset, 1);
+        out[i] = out[i] * scale + offset;
+    }
+}
+
 void lb_codes_rows(const lb_codes *c, uint64_t row, uint64_t n, float *out)
 {
     if (c->kind == LB_CODES_TABLE) {
@@ -147,14 +191,17 @@ void lb_codes_rows(const lb_codes *c, uint64_t row, uint64_t n, float *out)
         codes_hqq(c, row * c->cols, n * c->cols, out);
         return;
     }
-    const uint64_t step = c->kind == LB_CODES_BOOKS || c->kind == LB_CODES_FP4 ? 1 : CODES_ROWS;
-    for (uint64_t r = 0; r < n; r += step) {
-        if (c->kind == LB_CODES_BOOKS) {
-            codes_books(c, row + r, out + r * c->cols);
-        } else if (c->kind == LB_CODES_FP4) {
-            codes_fp4(c, row + r, out + r * c->cols);
-        } else {
-            codes_grouped(c, row + r, lb_min(n - r, CODES_ROWS), out + r * c->cols);
+    for (uint64_t r = 0, step; r < n; r += step) {
+        float *to = out + r * c->cols;
+        step = 1;
+        switch (c->kind) {
+        case LB_CODES_BOOKS: codes_books(c, row + r, to); break;
+        case LB_CODES_FP4: codes_fp4(c, row + r, to); break;
+        case LB_CODES_VPTQ: codes_vptq(c, row + r, to); break;
+        default:
+            step = lb_min(n - r, CODES_ROWS);
+            codes_grouped(c, row + r, step, to);
+            break;
         }
     }
 }

@@ -1,5 +1,5 @@
 /*
- * Matrices of other people's codes with scales, as GPTQ, AWQ, compressed-tensors, bitsandbytes, AQLM, ModelOpt and HQQ store them (lb_hf_coded.c says what is what in a folder). Their rows are
+ * Matrices of other people's codes with scales, as GPTQ, AWQ, compressed-tensors, bitsandbytes, AQLM, ModelOpt, HQQ and VPTQ store them (lb_hf_coded.c says what is what in a folder). Their rows are
  * read as floats: what lbrt keeps is packed anew.
  *
  *   GPTQ    words [cols * bits / 32][rows]: column after column is a stream of bits down the words of a row, lowest first; zeros [groups][rows * bits / 32] a stream along
@@ -14,13 +14,26 @@
  *   FP4     nibbles of E2M1, the low one first, [rows][cols / 2]; scales [rows][groups], numbers or, of MXFP4, exponents e of 2^(e - 127); times the factor of all (NVFP4)
  *   HQQ     the numbers of the matrix in order as a table [groups][width], or turned: [width of a group][groups]. Words (bytes, of 3 bits int32) [lines][..] hold `per` rows of
  *           that table each, lines apart, the first one in the highest bits; a number is (code - zero) * scale, floats of its group
+ *   VPTQ    vectors down the rows (arXiv 2409.17066), see lb_codes_vectors; columns are then put in the model's order, times scales [cols], plus zeros [cols]
  */
 #ifndef LB_CODES_H
 #define LB_CODES_H
 
 #include "lb_ggml_types.h"
 
-typedef enum lb_codes_kind { LB_CODES_GPTQ, LB_CODES_AWQ, LB_CODES_PACKED, LB_CODES_TABLE, LB_CODES_BOOKS, LB_CODES_FP4, LB_CODES_HQQ } lb_codes_kind;
+typedef enum lb_codes_kind { LB_CODES_GPTQ, LB_CODES_AWQ, LB_CODES_PACKED, LB_CODES_TABLE, LB_CODES_BOOKS, LB_CODES_FP4, LB_CODES_HQQ, LB_CODES_VPTQ } lb_codes_kind;
+
+/*
+ * Some columns of VPTQ: groups of `cols` of them, each with books of 2^bits vectors of `width` numbers, and maybe of 2^more_bits that are added. A column's vectors lie one under
+ * the other, `down` of them, the last one cut off. Codes [groups][down][cols] have 16 bits each (more codes are in `more`); or a line of cols is a stream of words [..], in it
+ * both codes of a column behind each other, all of it lowest bit first.
+ */
+typedef struct lb_codes_vectors {
+    const unsigned char *codes, *more, *books, *more_books; /* more_books NULL: none */
+    uint64_t groups, down, cols, width;
+    unsigned bits, more_bits;
+    bool streams;
+} lb_codes_vectors;
 
 typedef struct lb_codes {
     lb_codes_kind kind;
@@ -54,6 +67,12 @@ typedef struct lb_codes {
     uint64_t lines;
     unsigned per;
     bool turned;
+
+    /* VPTQ: the columns of outliers, if there are any (groups is 0 if not), and behind them all others; books of table_type. order: u16 or u64, the model's column of each; NULL:
+     * its own. scales and zeros NULL: none */
+    lb_codes_vectors vectors[2];
+    const unsigned char *order;
+    unsigned order_bytes;
 } lb_codes;
 
 /* Everything was checked: n rows from `row` on, out [n][cols]. */

@@ -7,6 +7,7 @@
  *   compressed-tensors  NAME.weight_packed, .weight_scale, .weight_global_scale (nvfp4-pack-quantized; without the last, mxfp4-pack-quantized)
  *   ModelOpt            NAME.weight, .weight_scale, .weight_scale_2 (NVFP4)
  *   HQQ                 NAME.W_q, .scale, .zero, .shape, .axis, .packing (and more that repeats those)
+ *   VPTQ                NAME.indices, .centroids.weight, .res_indices, .res_centroids.weight, .outlier_indices, .outlier_centroids.weight, .perm, .weight_scale, .weight_bias
  * lb_codes.h has the layouts.
  */
 #include "lb_hf_parts.h"
@@ -277,6 +278,87 @@ static lbrt_status put_hqq(lb_import *im, size_t slot, const lb_hf_matrix *m, lb
     return coded_place(im, slot, c, t[0], "hqq", err);
 }
 
+static bool is_power_of_two(uint64_t n, uint64_t width)
+{
+    const uint64_t vectors = n / width;
+    return n % width == 0 && vectors > 0 && (vectors & (vectors - 1)) == 0;
+}
+
+/* Some columns of VPTQ, whose codes are `w` and, of what is added, `more` */
+static lbrt_status put_vectors(const lb_safetensor *w, const lb_safetensor *books, const lb_safetensor *more, const lb_safetensor *more_books, uint64_t cols, lb_codes *c,
+                               lb_codes_vectors *v, lbrt_error *err)
+{
+    CODED_FAIL_IF(w->n_dims != 3 || w->shape[1] > c->rows, w, "does not hold codes of vectors down the rows");
+    v->groups = w->shape[0];
+    v->down = w->shape[1];
+    v->width = (c->rows + v->down - 1) / v->down; /* or more, if the last vector may be cut off by more: the books tell */
+    while (!is_power_of_two(books->shape[1], v->width) && v->width < 256 && (c->rows + v->width) / (v->width + 1) == v->down) {
+        v->width++;
+    }
+    v->cols = cols / v->groups;
+    v->streams = strcmp(w->dtype, "I32") == 0;
+    CODED_FAIL_IF(v->cols * v->groups != cols || (c->rows + v->width - 1) / v->width != v->down, w, "does not fit the model's matrix");
+    const lb_safetensor *const both[2] = { books, more_books };
+    for (int i = 0; i < 2 && both[i]; i++) {
+        unsigned bits = 0;
+        const uint64_t n = both[i]->shape[1] / v->width;
+        while (bits < 16 && n > 1ull << bits) {
+            bits++;
+        }
+        CODED_FAIL_IF(!both[i]->type || both[i]->type != books->type || both[i]->type->block != 1 || both[i]->n_dims != 2 || both[i]->shape[0] != v->groups ||
+                          !is_power_of_two(both[i]->shape[1], v->width) || n > 1ull << bits,
+                      both[i], "does not have a power of two of vectors for each group of columns");
+        *(i ? &v->more_bits : &v->bits) = bits;
+    }
+    const bool halves = strcmp(w->dtype, "I16") == 0 || strcmp(w->dtype, "U16") == 0 || strcmp(w->dtype, "F16") == 0; /* any of these hold the bits of u16 */
+    CODED_FAIL_IF(!(v->streams && !more ? v->bits + v->more_bits > 0 && w->shape[2] == (v->cols * (v->bits + v->more_bits) + 31) / 32 : halves && w->shape[2] == v->cols), w,
+                  "does not hold a code for each column and vector");
+    CODED_FAIL_IF(more && (more->bytes != w->bytes || !more_books), more, "does not fit the other codes");
+    CODED_FAIL_IF(more_books && !more && !v->streams, more_books, "has no codes");
+    v->codes = w->data;
+    v->more = more ? more->data : NULL;
+    v->books = books->data;
+    v->more_books = more_books ? more_books->data : NULL;
+    return LBRT_OK;
+}
+
+static lbrt_status put_vptq(lb_import *im, size_t slot, const lb_hf_matrix *m, lb_codes *c, lbrt_error *err)
+{
+    const lb_safetensor *w = m->part[LB_HF_VQ_CODES], *books = m->part[LB_HF_VQ_BOOKS], *outliers = m->part[LB_HF_VQ_OUTLIERS], *any = w ? w : books ? books : outliers;
+    const lb_safetensor *outlier_books = m->part[LB_HF_VQ_OUTLIER_BOOKS], *order = m->part[LB_HF_VQ_ORDER], *scales = m->part[LB_HF_SCALE], *offsets = m->part[LB_HF_VQ_OFFSETS];
+    for (lb_hf_part i = LB_HF_VQ_MORE; i <= LB_HF_VQ_OFFSETS && !any; i++) {
+        any = m->part[i];
+    }
+    LB_FAIL_IF(!w || !books || !outliers != !outlier_books || !scales != !offsets, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", lb_safetensor_shown(any), any->name,
+               !w ? "indices" : !books ? "centroids" : !outliers != !outlier_books ? "outliers' indices or centroids" : "weight_scale or weight_bias");
+    c->kind = LB_CODES_VPTQ;
+    lb_import_shape(im, slot, &c->rows, &c->cols);
+    const uint64_t n_outliers = outliers ? outliers->shape[2] : 0;
+    CODED_FAIL_IF(outliers && (outliers->n_dims != 3 || outliers->shape[0] != 1 || n_outliers >= c->cols || strcmp(outliers->dtype, "I32") == 0 || outlier_books->type != books->type),
+                  outliers, "does not hold the codes of some columns");
+    if (outliers) {
+        LB_TRY(put_vectors(outliers, outlier_books, NULL, NULL, n_outliers, c, &c->vectors[0], err));
+    }
+    LB_TRY(put_vectors(w, books, m->part[LB_HF_VQ_MORE], m->part[LB_HF_VQ_MORE_BOOKS], c->cols - n_outliers, c, &c->vectors[1], err));
+    if (order) {
+        c->order_bytes = strcmp(order->dtype, "I64") == 0 ? 8 : 2;
+        CODED_FAIL_IF(lb_safetensor_count(order) != c->cols || order->bytes != c->cols * c->order_bytes, order, "does not have a number for each column");
+        for (uint64_t i = 0; i < c->cols; i++) {
+            CODED_FAIL_IF((c->order_bytes == 2 ? lb_load_u16(order->data + 2 * i) : lb_load_u64(order->data + 8 * i)) >= c->cols, order, "names a column that is not there");
+        }
+        c->order = order->data;
+    }
+    for (int i = 0; i < 2 && scales; i++) {
+        const lb_safetensor *t = i ? offsets : scales;
+        CODED_FAIL_IF(!t->type || t->type->block != 1 || lb_safetensor_count(t) != c->cols, t, "does not have a number for each column");
+        *(i ? &c->zero_type : &c->scale_type) = t->type;
+        *(i ? &c->zeros : &c->scales) = t->data;
+    }
+    c->words = w->data;
+    c->table_type = books->type;
+    return coded_place(im, slot, c, w, "vptq", err);
+}
+
 lbrt_status lb_hf_coded_put(lb_import *im, size_t slot, const lb_hf_matrix *m, const lb_hf_codes *codes, lbrt_error *err)
 {
     lb_codes *c = coded_new(im, slot);
@@ -286,6 +368,11 @@ lbrt_status lb_hf_coded_put(lb_import *im, size_t slot, const lb_hf_matrix *m, c
     }
     if (m->part[LB_HF_HQQ_WORDS] || m->part[LB_HF_HQQ_SCALES] || m->part[LB_HF_HQQ_ZEROS] || m->part[LB_HF_HQQ_AXIS] || m->part[LB_HF_HQQ_PACKING]) {
         return put_hqq(im, slot, m, c, err);
+    }
+    for (lb_hf_part i = LB_HF_VQ_CODES; i <= LB_HF_VQ_OFFSETS; i++) {
+        if (m->part[i]) {
+            return put_vptq(im, slot, m, c, err);
+        }
     }
     if (m->part[LB_HF_BOOK_CODES] || m->part[LB_HF_BOOKS]) {
         return put_books(im, slot, m, c, err);

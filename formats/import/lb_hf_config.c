@@ -385,7 +385,7 @@ static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *olde
         return LBRT_OK;
     }
     codes->nibbles = lb_json_is(method, "bitsandbytes") && lb_json_bool(lb_json_get(config, "load_in_4bit"), false);
-    if (lb_json_is(method, "bitsandbytes") || lb_json_is(method, "aqlm") || lb_json_is(method, "hqq")) {
+    if (lb_json_is(method, "bitsandbytes") || lb_json_is(method, "aqlm") || lb_json_is(method, "hqq") || lb_json_is(method, "vptq")) {
         return LBRT_OK; /* their parts say what they are */
     }
     LB_FAIL_IF(!lb_json_is(method, "bitnet"), err, LBRT_ERR_UNSUPPORTED,

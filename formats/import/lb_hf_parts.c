@@ -28,6 +28,10 @@ static const struct {
     { ".W_q", ".weight", LB_HF_HQQ_WORDS },            { ".scale", ".weight", LB_HF_HQQ_SCALES },
     { ".zero", ".weight", LB_HF_HQQ_ZEROS },           { ".axis", ".weight", LB_HF_HQQ_AXIS },
     { ".packing", ".weight", LB_HF_HQQ_PACKING },
+    { ".indices", ".weight", LB_HF_VQ_CODES },         { ".centroids.weight", ".weight", LB_HF_VQ_BOOKS },
+    { ".res_indices", ".weight", LB_HF_VQ_MORE },      { ".res_centroids.weight", ".weight", LB_HF_VQ_MORE_BOOKS },
+    { ".outlier_indices", ".weight", LB_HF_VQ_OUTLIERS }, { ".outlier_centroids.weight", ".weight", LB_HF_VQ_OUTLIER_BOOKS },
+    { ".perm", ".weight", LB_HF_VQ_ORDER },            { ".weight_bias", ".weight", LB_HF_VQ_OFFSETS },
     { ".SCB", ".weight", LB_HF_ROW_SIZES },            { ".weight_scale_inv", ".weight", LB_HF_BLOCKS },
 };
 

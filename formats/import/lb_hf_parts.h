@@ -4,7 +4,7 @@
  *                       with NAME.weight_scale, of a row, of groups of columns, or of all (int-quantized, float-quantized)
  *   fp8                 with NAME.weight_scale_inv of squares, which despite its name is multiplied by (DeepSeek, Qwen)
  *   SpQR                NAME.dense_weights, .row_offsets, .col_vals, .in_perm: 3 bits, tiles of 16 x 16 (arXiv 2306.03078)
- *   codes               GPTQ, AWQ, compressed-tensors' pack-quantized, bitsandbytes, AQLM, fp4, HQQ: lb_hf_coded.c
+ *   codes               GPTQ, AWQ, compressed-tensors' pack-quantized, bitsandbytes, AQLM, fp4, HQQ, VPTQ: lb_hf_coded.c
  *   factors             NAME.ALinear.weight and .BLinear.weight, NAME.1.weight and .0.weight, or, with NAME = X_proj, X_u_proj.weight and
  *                       X_v_proj.weight: outer and inner matrix of a low-rank layer (ASVD, LoRD, SVD-LLM)
  * Parts are kept by the matrix's slot until all tensors were seen; then each matrix is checked as a whole and put.
@@ -46,6 +46,14 @@ typedef enum lb_hf_part {
     LB_HF_HQQ_ZEROS,
     LB_HF_HQQ_AXIS,
     LB_HF_HQQ_PACKING,
+    LB_HF_VQ_CODES,
+    LB_HF_VQ_BOOKS,
+    LB_HF_VQ_MORE,
+    LB_HF_VQ_MORE_BOOKS,
+    LB_HF_VQ_OUTLIERS,
+    LB_HF_VQ_OUTLIER_BOOKS,
+    LB_HF_VQ_ORDER,
+    LB_HF_VQ_OFFSETS,
     LB_HF_STATE, /* JSON */
     LB_HF_ROW_SIZES, /* bitsandbytes' int8: 127 times the scale */
     LB_HF_BLOCKS,    /* scales of squares */

@@ -311,6 +311,22 @@ static void seeds_st_codes(void)
         mk_st_tensor(&s, DOWN ".nbits", "I32", "", &axis, 4);
         end_st(&s, LB_FUZZ_HF_LLAMA, across ? "hqq-across" : "hqq");
     }
+    for (int streams = 0; streams < 2; streams++) { /* VPTQ: 4 + 2 bits, or 16 each and outliers */
+        static const unsigned short order[16] = { 1, 0, 2, 3, 4, 5, 6, 7, 15, 14, 13, 12, 11, 10, 9, 8 };
+        begin_model(&s, "BF16", "mlp.down_proj");
+        mk_st_tensor(&s, DOWN ".indices", streams ? "I32" : "I16", streams ? "1,2,3" : "2,2,7", words, streams ? 24 : 56);
+        mk_st_tensor(&s, DOWN ".centroids.weight", "F16", streams ? "1,128" : "2,32", numbers, streams ? 256 : 128);
+        mk_st_tensor(&s, DOWN ".res_centroids.weight", "F16", streams ? "1,32" : "2,32", numbers, streams ? 64 : 128);
+        if (!streams) {
+            mk_st_tensor(&s, DOWN ".res_indices", "I16", "2,2,7", words, 56);
+            mk_st_tensor(&s, DOWN ".outlier_indices", "I16", "1,4,2", words, 16);
+            mk_st_tensor(&s, DOWN ".outlier_centroids.weight", "F16", "1,16", numbers, 32);
+        }
+        mk_st_tensor(&s, DOWN ".perm", "I16", "16", order, 32);
+        mk_st_tensor(&s, DOWN ".weight_scale", "F16", "16", scales, 32);
+        mk_st_tensor(&s, DOWN ".weight_bias", "F16", "16", scales, 32);
+        end_st(&s, LB_FUZZ_HF_LLAMA, streams ? "vptq" : "vptq-outliers");
+    }
     for (int form = 0; form < 3; form++) { /* compressed-tensors' two forms of fp4, and ModelOpt's */
         static const char *const names[] = { "nvfp4", "mxfp4", "nvfp4-modelopt" };
         begin_model(&s, "BF16", "mlp.down_proj");
