@@ -510,9 +510,25 @@ static void ic_test_books(void)
         ip_put(&s, ".scales", "F16", "32,1,1,1", scales, sizeof scales);
         ip_compare(&s, config, want, 0.0f);
     }
+    lb_test_case("AQLM: vectors over four rows");
+    for (size_t r = 0; r < IP_ROWS; r++) {
+        for (size_t c = 0; c < IP_COLS; c++) { /* books [2][16][4][4], codes [8][16][2] */
+            float sum = 0.0f;
+            for (size_t b = 0; b < BOOKS; b++) {
+                const unsigned v = ((unsigned char *)narrow)[(r / 4 * 16 + c / 4) * BOOKS + b] & 15u;
+                sum += lb_f16_to_f32(((uint16_t *)books)[((b * 16 + v) * 4 + r % 4) * 4 + c % 4]);
+            }
+            want[r * IP_COLS + c] = lb_f16_to_f32(scales[r / 4]) * sum;
+        }
+    }
+    ip_begin(&s);
+    ip_put(&s, ".codes", "I8", "8,16,2", narrow, 256);
+    ip_put(&s, ".codebooks", "F16", "2,16,4,4", books, 1024);
+    ip_put(&s, ".scales", "F16", "8,1,1,1", scales, 16);
+    ip_compare(&s, config, want, 0.0f);
     lb_test_case("AQLM: what is wrong");
     for (int wrong = 0; wrong < 5; wrong++) {
-        static const char *const said[] = { "lacks its codebooks", "type that does not hold such codes", "vectors down the rows", "power of two", "a scale for each row" };
+        static const char *const said[] = { "lacks its codebooks", "type that does not hold such codes", "ask for 32 of 64", "power of two", "a scale for each row" };
         static const char *const shapes[] = { "", "2,4096,1,8", "2,8,2,8", "2,12,1,8", "2,16,1,8" };
         static const size_t vectors[] = { 0, 8192, 32, 24, 32 };
         ip_begin(&s);

@@ -87,14 +87,15 @@ static void codes_table(const lb_codes *c, uint64_t first, uint64_t n, float *ou
 static void codes_books(const lb_codes *c, uint64_t row, float *out)
 {
     float scale, part;
-    c->scale_type->dequantize(c->scales + row * c->scale_type->bytes, &scale, 1);
-    const unsigned char *code = c->words + row * (c->cols / c->width) * c->n_books * c->code_bytes;
+    const uint64_t line = row / c->height, down = row % c->height;
+    c->scale_type->dequantize(c->scales + line * c->scale_type->bytes, &scale, 1);
+    const unsigned char *code = c->words + line * (c->cols / c->width) * c->n_books * c->code_bytes;
     for (uint64_t at = 0; at < c->cols; at += c->width) {
         memset(out + at, 0, (size_t)c->width * sizeof *out);
         for (uint64_t b = 0; b < c->n_books; b++, code += c->code_bytes) {
             const uint64_t v = (c->code_bytes == 1 ? code[0] : lb_load_u16(code)) & ((1u << c->bits) - 1);
             for (uint64_t i = 0; i < c->width; i++) {
-                c->table_type->dequantize(c->table + (((b << c->bits) + v) * c->width + i) * c->table_type->bytes, &part, 1);
+                c->table_type->dequantize(c->table + ((((b << c->bits) + v) * c->height + down) * c->width + i) * c->table_type->bytes, &part, 1);
                 out[at + i] += part;
             }
         }

@@ -9,8 +9,8 @@
  *           [rows][groups]; scales [rows][groups]
  *           In these a number is scale * (code - zero), zero 2^(bits - 1) if there are none.
  *   TABLE   nibbles, the high one first, flat over the matrix: the table's number times its block's size
- *   BOOKS   codes [rows][cols / width][n_books], one or two bytes each, of which `bits` count; books [n_books][2^bits][width]: the sum of a vector of each book, times the row's
- *           scale (AQLM, arXiv 2401.06118; PV-Tuning)
+ *   BOOKS   codes [rows / height][cols / width][n_books], one or two bytes each, of which `bits` count; books [n_books][2^bits][height][width]: the sum of a rectangle of each
+ *           book, times the scale of the rows that it covers (AQLM, arXiv 2401.06118; PV-Tuning: mostly of one row)
  *   FP4     nibbles of E2M1, the low one first, [rows][cols / 2]; scales [rows][groups], numbers or, of MXFP4, exponents e of 2^(e - 127); times the factor of all (NVFP4)
  *   HQQ     the numbers of the matrix in order as a table [groups][width], or turned: [width of a group][groups]. Words (bytes, of 3 bits int32) [lines][..] hold `per` rows of
  *           that table each, lines apart, the first one in the highest bits; a number is (code - zero) * scale, floats of its group
@@ -53,11 +53,11 @@ typedef struct lb_codes {
     uint64_t block, size_block;
     float offset;
 
-    uint64_t width; /* columns of a group (the last may have fewer), or of a vector of BOOKS */
+    uint64_t width; /* columns of a group (the last may have fewer), or of a rectangle of BOOKS */
 
     /* BOOKS: table has the books */
     const lb_ggml_type *table_type;
-    uint64_t n_books;
+    uint64_t n_books, height;
     unsigned code_bytes;
 
     float factor; /* FP4: scale_type NULL for exponents */

@@ -184,21 +184,21 @@ static lbrt_status put_books(lb_import *im, size_t slot, const lb_hf_matrix *m, 
     LB_FAIL_IF(!w || !books || !scales, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", lb_safetensor_shown(any), any->name,
                !w ? "codes" : !books ? "codebooks" : "scales");
     CODED_FAIL_IF(books->n_dims != 4 || !books->type || books->type->block != 1, books, "is no table of vectors");
-    LB_FAIL_IF(books->shape[2] != 1, err, LBRT_ERR_UNSUPPORTED, "AQLM with vectors down the rows is not supported (tensor %.*s)", lb_safetensor_shown(books), books->name);
     while (c->bits < 16 && books->shape[1] > 1ull << c->bits) {
         c->bits++;
     }
     CODED_FAIL_IF(books->shape[1] != 1ull << c->bits || c->bits == 0, books, "does not have a power of two of vectors");
     c->kind = LB_CODES_BOOKS;
     c->n_books = books->shape[0];
+    c->height = books->shape[2];
     c->width = books->shape[3];
     c->code_bytes = strcmp(w->dtype, "I8") == 0 || strcmp(w->dtype, "U8") == 0 ? 1 : 2;
     CODED_FAIL_IF((c->code_bytes == 2 && strcmp(w->dtype, "I16") != 0 && strcmp(w->dtype, "U16") != 0) || (c->code_bytes == 1 && c->bits > 8), w,
                   "has a type that does not hold such codes");
-    CODED_FAIL_IF(w->n_dims != 3 || w->shape[2] != c->n_books || w->shape[1] > (1u << 28) / c->width, w, "does not fit the codebooks");
-    c->rows = w->shape[0];
+    CODED_FAIL_IF(w->n_dims != 3 || w->shape[2] != c->n_books || w->shape[1] > (1u << 28) / c->width || w->shape[0] > (1u << 28) / c->height, w, "does not fit the codebooks");
+    c->rows = w->shape[0] * c->height;
     c->cols = w->shape[1] * c->width;
-    CODED_FAIL_IF(!scales->type || scales->type->block != 1 || lb_safetensor_count(scales) != c->rows, scales, "does not hold a scale for each row");
+    CODED_FAIL_IF(!scales->type || scales->type->block != 1 || lb_safetensor_count(scales) != w->shape[0], scales, "does not hold a scale for each row");
     c->words = w->data;
     c->table = books->data;
     c->table_type = books->type;
