@@ -382,8 +382,39 @@ static void check_hf_bitnet(int mode)
     s->close(s);
 }
 
+/* A config.json that leaves the architecture out, or has an empty list of them, says it by model_type. */
+static void check_hf_model_type(void)
+{
+    static const char *const types[] = { "llama", "qwen3", "mistral" };
+    for (size_t i = 0; i < 3; i++) {
+        lb_test_case("hf: no architecture, model_type %s", types[i]);
+        char more[80];
+        mk_safetensors st = { 0 };
+        mk_blob config = { NULL, 0, 0 }, weights = { NULL, 0, 0 };
+        snprintf(more, sizeof more, "\"model_type\": \"%s\", \"tie_word_embeddings\": true", i < 2 ? types[i] : "gpt2");
+        mk_config(types[0], more, &config);
+        char *list = memchr(config.data, '[', config.n), *end = memchr(config.data, ']', config.n);
+        memset(list + 1, ' ', (size_t)(end - list) - 1);
+        mk_st_weights(&st, "F32", NULL, true);
+        mk_st_end(&st, &weights);
+        lb_source *s = NULL;
+        lbrt_error err = { LBRT_OK, "" };
+        const lbrt_status status = lb_source_open(mk_folder("nameless", &config, &weights), NULL, NULL, &s, &err);
+        LB_CHECK(i == 0   ? status == LBRT_OK && strcmp(s->hparams.architecture, "llama") == 0
+                 : i == 1 ? status != LBRT_OK && strstr(err.text, "q_norm") /* of Qwen 3, which this model is not */
+                          : status == LBRT_ERR_UNSUPPORTED && strstr(err.text, "gpt2"),
+                 "%s", err.text);
+        if (s) {
+            s->close(s);
+        }
+        mk_free(&config);
+        mk_free(&weights);
+    }
+}
+
 void test_import_hf(void)
 {
+    check_hf_model_type();
     check_hf("LlamaForCausalLM", "F32");
     check_hf("LlamaForCausalLM", "F16");
     check_hf("MistralForCausalLM", "BF16");

@@ -211,6 +211,29 @@ static void ip_spqr_matrices(void)
         ip_put_spqr(&s, &m, turns);
         ip_compare(&s, ip_spqr, m.want, 1e-5f); /* outliers of one place are added in another order */
     }
+    lb_test_case("SpQR: no outliers, no order");
+    ip_make_spqr(&m, false);
+    memset(m.offsets, 0, sizeof m.offsets);
+    for (size_t i = 0; i < IP_ROWS * IP_COLS; i++) { /* the tiles' numbers alone */
+        const size_t r = i / IP_COLS, c = i % IP_COLS;
+        const uint64_t *tile = m.tiles + r / 16 * IP_COLS + c / 16 * 16, v = tile[r % 16];
+        float so[4];
+        for (size_t k = 0; k < 4; k++) {
+            so[k] = lb_f16_to_f32((uint16_t)((tile[4 * k] >> 54 & 255) | (tile[4 * k + 2] >> 54 & 255) << 8));
+        }
+        m.want[i] = so[0] * ((float)(v & 7) - so[2]) * ((float)(v >> (6 + 3 * (c % 16)) & 7) - so[1] * ((float)(v >> 3 & 7) - so[3]));
+    }
+    ip_begin(&s);
+    ip_put(&s, ".dense_weights", "I64", "128", m.tiles, sizeof m.tiles);
+    ip_put(&s, ".row_offsets", "I32", "33", m.offsets, sizeof m.offsets);
+    ip_put(&s, ".col_vals", "F32", "0", m.outliers, 0); /* of any type */
+    ip_put(&s, ".in_perm", "I32", "0", m.order, 0);
+    ip_compare(&s, ip_spqr, m.want, 1e-5f);
+    m.offsets[IP_ROWS] = 1;
+    ip_begin(&s);
+    ip_put(&s, ".dense_weights", "I64", "128", m.tiles, sizeof m.tiles);
+    ip_put(&s, ".row_offsets", "I32", "33", m.offsets, sizeof m.offsets);
+    ip_refused(&s, ip_spqr, "points behind col_vals");
     lb_test_case("SpQR: offsets and columns that lie");
     ip_make_spqr(&m, false);
     m.offsets[7] = 1 << 30;

@@ -77,17 +77,16 @@ static int hf_shown(const lb_json *node)
 static lbrt_status hf_read_architecture(const lb_json *root, const hf_arch **out, lbrt_error *err)
 {
     const lb_json *list = lb_json_get(root, "architectures");
-    LB_FAIL_IF(list == NULL || list->type != LB_JSON_ARRAY || list->child == NULL ||
-                   list->child->type != LB_JSON_STRING,
-               err, LBRT_ERR_FORMAT, "config.json does not say its architecture");
+    const bool silent = hf_is_null(list) || (list->type == LB_JSON_ARRAY && list->child == NULL); /* SpQR's converter empties the list: model_type says it too */
+    const lb_json *name = silent ? lb_json_get(root, "model_type") : list->type == LB_JSON_ARRAY ? list->child : NULL;
+    LB_FAIL_IF(name == NULL || name->type != LB_JSON_STRING, err, LBRT_ERR_FORMAT, "config.json does not say its architecture");
     for (size_t i = 0; i < sizeof hf_archs / sizeof hf_archs[0]; i++) {
-        if (lb_json_is(list->child, hf_archs[i].name)) {
+        if (lb_json_is(name, silent ? hf_archs[i].ours : hf_archs[i].name)) {
             *out = &hf_archs[i];
             return LBRT_OK;
         }
     }
-    return lb_fail(err, LBRT_ERR_UNSUPPORTED, "architecture %.*s is not supported", hf_shown(list->child),
-                   list->child->text);
+    return lb_fail(err, LBRT_ERR_UNSUPPORTED, "architecture %.*s is not supported", hf_shown(name), name->text);
 }
 
 static lbrt_status hf_read_activation(const lb_json *root, const hf_arch *arch, lb_hparams *h,

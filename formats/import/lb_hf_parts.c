@@ -138,16 +138,15 @@ static lbrt_status put_spqr(lb_import *im, size_t slot, const lb_hf_matrix *m, l
 {
     const lb_safetensor *t = m->part[LB_HF_TILES], *offsets = m->part[LB_HF_OFFSETS], *outliers = m->part[LB_HF_OUTLIERS];
     const lb_safetensor *order = m->part[LB_HF_ORDER], *any = t ? t : outliers ? outliers : order ? order : offsets;
-    LB_FAIL_IF(!t || !offsets || !outliers, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", lb_safetensor_shown(any), any->name,
-               !t ? "dense_weights" : !offsets ? "row_offsets" : "col_vals");
+    LB_FAIL_IF(!t || !offsets, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", lb_safetensor_shown(any), any->name, !t ? "dense_weights" : "row_offsets");
     uint64_t rows, cols;
     lb_import_shape(im, slot, &rows, &cols);
     PART_FAIL_IF(strcmp(t->dtype, "I64") != 0 || rows % 16 != 0 || cols % 16 != 0 || cols > 65536 || lb_safetensor_count(t) != rows * cols / 16, t,
                  "does not hold the matrix's tiles of 16 x 16");
-    PART_FAIL_IF(strcmp(outliers->dtype, "I32") != 0, outliers, "has another type than int32");
+    PART_FAIL_IF(outliers && strcmp(outliers->dtype, "I32") != 0, outliers, "has another type than int32");
     const bool turns = lb_safetensor_count(offsets) == rows / 16 + 1;
     PART_FAIL_IF(strcmp(offsets->dtype, "I32") != 0 || (!turns && lb_safetensor_count(offsets) != rows + 1), offsets, "does not fit the rows");
-    const uint64_t n = lb_safetensor_count(outliers), n_offsets = lb_safetensor_count(offsets);
+    const uint64_t n = outliers ? lb_safetensor_count(outliers) : 0, n_offsets = lb_safetensor_count(offsets);
     for (uint64_t i = 0; i < n_offsets; i++) {
         const uint32_t at = lb_load_u32(offsets->data + 4 * i), before = i ? lb_load_u32(offsets->data + 4 * (i - 1)) : 0;
         PART_FAIL_IF(at < before || at > n || (turns && at % 16 != 0), offsets, "does not rise, or points behind col_vals");
@@ -161,7 +160,7 @@ static lbrt_status put_spqr(lb_import *im, size_t slot, const lb_hf_matrix *m, l
     }
     lb_place p = { .kind = LB_PLACE_SPQR, .type_name = "spqr", .data = t->data, .scale = 1.0f, .n = turns };
     p.more[0] = offsets->data;
-    p.more[1] = outliers->data;
+    p.more[1] = outliers ? outliers->data : NULL; /* NULL: no row has any */
     p.scales = order ? order->data : NULL;
     return lb_import_put(im, slot, t->name, t->name_bytes, rows, cols, &p, err);
 }

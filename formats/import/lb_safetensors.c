@@ -41,12 +41,13 @@ static lbrt_status safetensors_tensor(const lb_json *node, uint64_t available, l
     LB_FAIL_IF(shape->n_children > 4, err, LBRT_ERR_UNSUPPORTED,
                "safetensors: tensor %.*s has %zu dimensions", shown, node->key, shape->n_children);
     uint64_t bytes = d->bytes;
+    t->n_dims = 0; /* it may have held one without numbers */
     for (size_t i = 0; i < 4; i++) {
         t->shape[i] = 1;
     }
     for (const lb_json *side = shape->child; side != NULL; side = side->next) {
         uint64_t n = 0;
-        LB_FAIL_IF(!lb_json_uint(side, UINT64_MAX, &n) || n == 0 || !lb_mul_u64(bytes, n, &bytes), err,
+        LB_FAIL_IF(!lb_json_uint(side, UINT64_MAX, &n) || !lb_mul_u64(bytes, n, &bytes), err,
                    LBRT_ERR_FORMAT, "safetensors: tensor %.*s has an impossible shape", shown, node->key);
         t->shape[t->n_dims++] = n;
     }
@@ -76,9 +77,10 @@ static lbrt_status safetensors_table(lb_safetensors *s, const unsigned char *dat
         LB_TRY(safetensors_tensor(node, available, t, &spans[n], err));
         t->data = data + spans[n].begin;
         spans[n].index = n;
-        n++;
+        n += t->bytes > 0; /* one without numbers (SpQR's outliers of a layer that has none) is as one that is not there */
     }
     lb_span_sort(spans, n);
+    LB_FAIL_IF(n == 0, err, LBRT_ERR_FORMAT, "safetensors: no tensor has numbers");
     uint64_t at = 0;
     for (size_t i = 0; i < n; i++) {
         const lb_safetensor *t = &s->tensors[spans[i].index];
