@@ -416,38 +416,47 @@ static void ic_test_fp8(void)
     static unsigned char codes[IP_ROWS][IP_COLS];
     static float scales[12], want[IP_ROWS * IP_COLS];
     mk_safetensors s;
-    for (int form = 0; form < 4; form++) {
+    for (int form = 0; form < 7; form++) {
         static const char *const configs[] = {
             "\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":null}",
             "\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[24,24]}",
             ("\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"float-quantized\","
              "\"config_groups\":{\"group_0\":{\"weights\":{\"num_bits\":8,\"strategy\":\"block\",\"block_structure\":[16,16]}}}}"),
-            "\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[16,16]}"
+            "\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[16,16]}",
+            "\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[24,16]}",
+            ("\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"float-quantized\","
+             "\"config_groups\":{\"group_0\":{\"weights\":{\"num_bits\":8,\"strategy\":\"block\",\"block_structure\":[40,24]}}}}"),
+            "\"quantization_config\":{\"quant_method\":\"fp8\",\"scale_fmt\":\"ue8m0\",\"weight_block_size\":[16,32]}"
         };
-        static const size_t sides[] = { 128, 24, 16, 16 };
-        static const char *const shapes[] = { "1,1", "2,3", "2,4", "2,4" };
-        const size_t side = sides[form], across = (IP_COLS + side - 1) / side;
+        static const size_t heights[] = { 128, 24, 16, 16, 24, 40, 16 }, widths[] = { 128, 24, 16, 16, 16, 24, 32 };
+        static const char *const shapes[] = { "1,1", "2,3", "2,4", "2,4", "2,4", "1,3", "2,2" };
+        const size_t side = heights[form], width = widths[form], across = (IP_COLS + width - 1) / width;
+        const bool exponents = form == 6; /* scales are powers of two */
+        unsigned char powers[12];
         lb_test_case("fp8 with scales of squares: %s", configs[form]);
         for (size_t i = 0; i < 12; i++) {
-            scales[i] = 0.25f + (float)i;
+            powers[i] = (unsigned char)(120 + i);
+            scales[i] = exponents ? ldexpf(1.0f, powers[i] - 127) : 0.25f + (float)i;
         }
         for (size_t r = 0; r < IP_ROWS; r++) {
             for (size_t c = 0; c < IP_COLS; c++) {
                 const unsigned e = (unsigned)(lb_test_random() % 15), f = (unsigned)(lb_test_random() % 8), minus = (unsigned)(lb_test_random() % 2);
                 codes[r][c] = (unsigned char)(minus << 7 | e << 3 | f);
                 const float size = e ? ldexpf(1.0f + (float)f / 8.0f, (int)e - 7) : ldexpf((float)f / 8.0f, -6);
-                want[r * IP_COLS + c] = (minus ? -size : size) * scales[r / side * across + c / side];
+                want[r * IP_COLS + c] = (minus ? -size : size) * scales[r / side * across + c / width];
             }
         }
         ip_begin(&s);
         ip_put(&s, ".weight", "F8_E4M3", "32,64", codes, sizeof codes);
-        ip_put(&s, form == 2 ? ".weight_scale" : ".weight_scale_inv", "F32", shapes[form], scales, (form == 0 ? 1 : (IP_ROWS + side - 1) / side * across) * 4);
-        ip_put(&s, ".activation_scale", "F32", "", scales, 4);
+        const size_t n = (IP_ROWS + side - 1) / side * across;
+        ip_put(&s, form == 2 || form == 5 ? ".weight_scale" : ".weight_scale_inv", exponents ? "F8_E8M0" : "F32", shapes[form],
+               exponents ? (const void *)powers : scales, exponents ? n : 4 * n);
+        ip_put(&s, form == 1 ? ".act_scale" : ".activation_scale", "F32", "", scales, 4);
         ip_compare(&s, configs[form], want, 0.0f);
     }
     lb_test_case("fp8 with one scale: ModelOpt's");
     for (size_t i = 0; i < IP_ROWS * IP_COLS; i++) {
-        want[i] *= 0.5f / scales[i / IP_COLS / 16 * 4 + i % IP_COLS / 16];
+        want[i] *= 0.5f / scales[i / IP_COLS / 16 * 2 + i % IP_COLS / 32];
     }
     const float half = 0.5f;
     for (int known = 0; known < 2; known++) {
@@ -466,7 +475,7 @@ static void ic_test_fp8(void)
     ip_put(&s, ".weight_scale_inv", "F32", "2,4", scales, 32);
     ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[16,16]}", "lacks its weight");
     ip_begin(&s);
-    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[16,32]}", "weight_block_size");
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[16,0]}", "weight_block_size");
     ip_begin(&s);
     ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e5m2\"}", "e4m3");
 }

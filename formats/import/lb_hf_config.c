@@ -262,9 +262,10 @@ static lbrt_status hf_read_weights(const lb_json *weights, lb_hf_codes *codes, l
     }
     if (side && side->type == LB_JSON_ARRAY && side->child) {
         uint64_t a = 0, b = 0;
-        LB_FAIL_IF(!lb_json_uint(side->child, 1u << 16, &a) || !lb_json_uint(side->child->next, 1u << 16, &b) || a != b || a == 0, err, LBRT_ERR_UNSUPPORTED,
-                   "scales of other than squares (block_structure) are not supported");
+        LB_FAIL_IF(!lb_json_uint(side->child, 1u << 16, &a) || !lb_json_uint(side->child->next, 1u << 16, &b) || a == 0 || b == 0, err, LBRT_ERR_FORMAT,
+                   "config.json: block_structure is no rectangle");
         codes->block = (uint32_t)a;
+        codes->block_cols = (uint32_t)b;
     }
     return LBRT_OK;
 }
@@ -371,10 +372,11 @@ static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *olde
         const lb_json *side = lb_json_get(config, "weight_block_size"), *form = lb_json_get(config, "fmt");
         uint64_t a = 128, b = 128;
         LB_FAIL_IF(!hf_is_null(side) && (side->type != LB_JSON_ARRAY || !side->child || !lb_json_uint(side->child, 1u << 16, &a) ||
-                                         !lb_json_uint(side->child->next, 1u << 16, &b) || a != b || a == 0),
-                   err, LBRT_ERR_UNSUPPORTED, "fp8 with scales of other than squares (weight_block_size) is not supported");
+                                         !lb_json_uint(side->child->next, 1u << 16, &b) || a == 0 || b == 0),
+                   err, LBRT_ERR_FORMAT, "config.json: weight_block_size is no rectangle");
         LB_FAIL_IF(!hf_is_null(form) && !lb_json_is(form, "e4m3"), err, LBRT_ERR_UNSUPPORTED, "fp8 other than e4m3 is not supported");
         codes->block = (uint32_t)a;
+        codes->block_cols = (uint32_t)b;
         return LBRT_OK;
     }
     if (lb_json_is(method, "modelopt")) {

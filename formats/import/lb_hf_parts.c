@@ -49,7 +49,15 @@ static void f8_floats(const unsigned char *src, float *out, size_t n)
     }
 }
 
-static const lb_ggml_type part_i8 = { 0, "i8", 1, 1, i8_floats }, part_f8 = { 0, "f8_e4m3", 1, 1, f8_floats };
+/* Exponents, which scales are stored as where they are powers of two */
+static void e8_floats(const unsigned char *src, float *out, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        out[i] = src[i] == 255 ? (float)NAN : ldexpf(1.0f, src[i] - 127);
+    }
+}
+
+static const lb_ggml_type part_i8 = { 0, "i8", 1, 1, i8_floats }, part_f8 = { 0, "f8_e4m3", 1, 1, f8_floats }, part_e8 = { 0, "f8_e8m0", 1, 1, e8_floats };
 
 const lb_ggml_type *lb_hf_type(const lb_safetensor *t)
 {
@@ -184,22 +192,23 @@ static lbrt_status put_scaled(lb_import *im, size_t slot, const lb_hf_matrix *m,
 {
     const lb_safetensor *t = m->part[LB_HF_WEIGHT], *rows = m->part[LB_HF_ROW_SIZES], *blocks = m->part[LB_HF_BLOCKS];
     const lb_safetensor *scale = rows ? rows : blocks ? blocks : m->part[LB_HF_SCALE], *any = t ? t : scale;
-    const uint64_t side = codes->block ? codes->block : 128;
+    const uint64_t side = codes->block ? codes->block : 128, width = codes->block_cols ? codes->block_cols : 128;
     LB_FAIL_IF(t && !lb_hf_type(t), err, LBRT_ERR_UNSUPPORTED, "tensor %.*s has type %s, which holds no weights", lb_safetensor_shown(t), t->name, t->dtype);
     LB_FAIL_IF(!t || !scale, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", lb_safetensor_shown(any), any->name, t ? "weight_scale" : "weight");
     PART_FAIL_IF(t->n_dims != 2, t, "is no matrix");
     lb_place p = { .kind = LB_PLACE_ROWS, .type = lb_hf_type(t), .type_name = lb_hf_type(t)->name, .data = t->data, .scale = rows ? 1.0f / 127.0f : 1.0f };
-    if (!blocks && !rows && scale->n_dims == 2 && scale->shape[0] > 1 && scale->shape[0] != t->shape[0]) { /* compressed-tensors' name for scales of squares */
+    if (!blocks && !rows && scale->n_dims == 2 && lb_safetensor_count(scale) > 1 && scale->shape[0] != t->shape[0]) { /* compressed-tensors' name for scales of squares */
         blocks = scale;
     }
-    if (blocks && lb_safetensor_count(blocks) > 1) {
-        PART_FAIL_IF(!blocks->type || blocks->type->block != 1 || blocks->n_dims != 2 || blocks->shape[0] != (t->shape[0] + side - 1) / side ||
-                         blocks->shape[1] != (t->shape[1] + side - 1) / side,
+    if (blocks && (lb_safetensor_count(blocks) > 1 || !blocks->type)) {
+        p.scale_type = strcmp(blocks->dtype, "F8_E8M0") == 0 ? &part_e8 : blocks->type;
+        PART_FAIL_IF(!p.scale_type || p.scale_type->block != 1 || blocks->n_dims != 2 || blocks->shape[0] != (t->shape[0] + side - 1) / side ||
+                         blocks->shape[1] != (t->shape[1] + width - 1) / width,
                      blocks, "does not hold a scale for each square");
         p.scales = blocks->data;
-        p.scale_type = blocks->type;
         p.n_scales = blocks->shape[1];
         p.scale_rows = side;
+        p.scale_cols = width;
         return lb_import_put(im, slot, t->name, t->name_bytes, t->shape[0], t->shape[1], &p, err);
     }
     LB_TRY(put_scales(scale, t->shape[0], t->shape[1], &p, err));

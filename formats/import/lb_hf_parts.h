@@ -2,7 +2,7 @@
  * Matrices that a Hugging Face folder stores as several tensors:
  *   compressed-tensors  NAME.compressed, .bitmask, .shape (sparse-24-bitmask), .row_offsets besides (sparse-bitmask); int8 or fp8 numbers
  *                       with NAME.weight_scale, of a row, of groups of columns, or of all (int-quantized, float-quantized)
- *   fp8                 with NAME.weight_scale_inv of squares, which despite its name is multiplied by (DeepSeek, Qwen)
+ *   fp8                 with NAME.weight_scale_inv of squares or other rectangles, which despite its name is multiplied by (DeepSeek, Qwen)
  *   SpQR                NAME.dense_weights, .row_offsets, .col_vals, .in_perm: 3 bits, tiles of 16 x 16 (arXiv 2306.03078)
  *   codes               GPTQ, AWQ, compressed-tensors' pack-quantized, bitsandbytes, AQLM, fp4, HQQ, VPTQ: lb_hf_coded.c
  *   factors             NAME.ALinear.weight and .BLinear.weight, NAME.1.weight and .0.weight, or, with NAME = X_proj, X_u_proj.weight and
@@ -72,7 +72,8 @@ typedef struct lb_hf_codes {
     bool awq;           /* else GPTQ */
     unsigned bits;      /* 0: nothing was said. GPTQ's matrices say theirs by their shapes */
     bool zeros_as_are;  /* GPTQ's second format; in the first zeros are stored less one */
-    uint32_t block;     /* side of the squares that have a scale of their own (fp8); 0: 128 */
+    uint32_t block;     /* rows and columns that have one scale (fp8, mostly squares); 0: 128 */
+    uint32_t block_cols;
     uint32_t group;     /* columns of a group in most matrices; 0: nothing was said */
     bool uncompressed;  /* compressed-tensors' floats with scales beside them that were not applied yet */
     bool nibbles;       /* bitsandbytes' four bits: nibbles of any type that is written so */

@@ -69,7 +69,7 @@ typedef struct lb_place {
     const unsigned char *scales;
     const lb_ggml_type *scale_type;
     uint64_t n_scales;
-    uint64_t scale_rows; /* so many rows have the same scales, and so many columns the same scale; 0: each row has its own */
+    uint64_t scale_rows, scale_cols; /* so many rows have the same scales, and so many columns the same scale; 0: each row has its own */
     bool one_scale;
     const lb_codes *codes; /* CODES */
 } lb_place;

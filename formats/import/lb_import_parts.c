@@ -74,7 +74,7 @@ static void chain_rows(const lb_place *p, uint64_t row, uint64_t n, size_t cols,
 void lb_import_scale_rows(const lb_place *p, const lb_source_tensor *t, uint64_t row, uint64_t n, float *out)
 {
     for (uint64_t r = 0; p->scale_type && r < n; r++) {
-        const uint64_t width = p->scale_rows ? p->scale_rows : t->cols / p->n_scales, line = p->one_scale ? 0 : p->scale_rows ? (row + r) / p->scale_rows : row + r;
+        const uint64_t width = p->scale_rows ? p->scale_cols : t->cols / p->n_scales, line = p->one_scale ? 0 : p->scale_rows ? (row + r) / p->scale_rows : row + r;
         for (uint64_t g = 0; g < p->n_scales; g++) {
             float scale;
             p->scale_type->dequantize(p->scales + (line * p->n_scales + g) * p->scale_type->bytes, &scale, 1);
