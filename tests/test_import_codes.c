@@ -331,6 +331,7 @@ static void ic_test_table(bool nested)
         "{\"quant_type\":\"nf4\",\"blocksize\":32,\"shape\":[32,64],\"nested_blocksize\":8,\"nested_dtype\":\"float32\",\"nested_offset\":0.125}"
     };
     static const char config[] = "\"quantization_config\":{\"quant_method\":\"bitsandbytes\",\"load_in_4bit\":true}";
+    static const char first[] = "\"quantization_config\":{\"bnb_4bit_quant_type\":\"nf4\",\"load_in_4bit\":true}"; /* that did not name the method */
     mk_safetensors s;
     for (int wrong = 0; wrong < 5; wrong++) { /* nothing; too few nibbles; another table; no state; nothing, but stored as other numbers */
         ip_begin(&s);
@@ -349,7 +350,7 @@ static void ic_test_table(bool nested)
             ip_put(&s, ".weight.quant_state.bitsandbytes__nf4", "U8", shape, states[nested], strlen(states[nested]));
         }
         if (wrong % 4 == 0) {
-            ip_compare(&s, config, want, 1e-6f);
+            ip_compare(&s, wrong ? first : config, want, 1e-6f);
         } else {
             ip_refused(&s, config, wrong == 1 ? "so many nibbles" : wrong == 2 ? "no table of 16" : "lacks its quant_state");
         }
@@ -380,6 +381,42 @@ static void ic_test_int8(void)
     ip_put(&s, ".SCB", "F32", "32", sizes, sizeof sizes);
     ip_put(&s, ".weight_format", "U8", "", &tiles, 1);
     ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"bitsandbytes\",\"load_in_8bit\":true}", "GPU's tiles");
+    lb_test_case("bitsandbytes: the output matrix in nibbles, stored as floats; without an offset of nested sizes");
+    static const float table[16] = { -1.0f, -0.5f, 0.25f, 3.0f }, second[256] = { 0.5f, 2.0f };
+    static const unsigned char nibbles[MK_VOCAB * MK_DIM / 2] = { 0x12, 0x30 }, size_bytes[4] = { 1, 1, 1, 1 };
+    static const char *const states[] = { "{\"blocksize\":64,\"shape\":[8,32],\"nested_blocksize\":256,\"nested_offset\":1.5}",
+                                          "{\"blocksize\":64,\"shape\":[8,32],\"nested_blocksize\":256}" };
+    for (int lacks = 0; lacks < 2; lacks++) {
+        char length[16];
+        snprintf(length, sizeof length, "%zu", strlen(states[lacks]));
+        ip_begin(&s);
+        ip_put(&s, ".weight", "F32", "32,64", want, sizeof want);
+        mk_st_tensor(&s, "lm_head.weight", "BF16", "64,1", nibbles, sizeof nibbles);
+        mk_st_tensor(&s, "lm_head.weight.absmax", "U8", "4", size_bytes, 4);
+        mk_st_tensor(&s, "lm_head.weight.nested_absmax", "F32", "1", sizes, 4);
+        mk_st_tensor(&s, "lm_head.weight.nested_quant_map", "F32", "256", second, sizeof second);
+        mk_st_tensor(&s, "lm_head.weight.quant_map", "F32", "16", table, sizeof table);
+        mk_st_tensor(&s, "lm_head.weight.quant_state.bitsandbytes__fp4", "U8", length, states[lacks], strlen(states[lacks]));
+        static const char nested[] = "\"tie_word_embeddings\":false,\"quantization_config\":{\"quant_method\":\"bitsandbytes\",\"load_in_4bit\":true}";
+        if (lacks) {
+            ip_refused(&s, nested, "does not say shape and blocks");
+            continue;
+        }
+        lbrt_error error;
+        lb_source *from = ip_open(&s, nested, &error);
+        float row[MK_DIM] = { 0.0f };
+        for (size_t i = 0; LB_CHECK(from, "%s", error.text) && i < from->n_tensors; i++) {
+            if (strcmp(from->tensors[i].name, "out_head") == 0) {
+                LB_CHECK(from->read_rows(from, i, 0, 1, row, &error) == LBRT_OK, "%s", error.text);
+            }
+        }
+        const float size = 2.0f * sizes[0] + 1.5f;
+        LB_CHECK(row[0] == -0.5f * size && row[1] == 0.25f * size && row[2] == 3.0f * size && row[3] == -size, "%g %g %g %g", (double)row[0], (double)row[1], (double)row[2],
+                 (double)row[3]);
+        if (from) {
+            from->close(from);
+        }
+    }
     lb_test_case("int8: the output matrix");
     ip_begin(&s);
     ip_put(&s, ".weight", "F32", "32,64", want, sizeof want);

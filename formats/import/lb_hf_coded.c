@@ -146,9 +146,9 @@ static lbrt_status read_state(lb_import *im, const lb_safetensor *t, lb_codes *c
     const lb_json *root = lb_json_root(doc), *shape = lb_json_get(root, "shape");
     const bool good = lb_json_uint(lb_json_get(root, "blocksize"), 1u << 20, &c->block) && c->block > 0 && shape && shape->type == LB_JSON_ARRAY && shape->child &&
                       lb_json_uint(shape->child, 1u << 28, &c->rows) && c->rows > 0 && lb_json_uint(shape->child->next, 1u << 28, &c->cols) && c->cols > 0 &&
-                      (!c->second || (lb_json_uint(lb_json_get(root, "nested_blocksize"), 1u << 20, &c->size_block) && c->size_block > 0));
-    const double offset = lb_json_number(lb_json_get(root, "nested_offset"), 0.0);
-    c->offset = fabs(offset) < 1e30 ? (float)offset : 0.0f;
+                      (!c->second || (lb_json_uint(lb_json_get(root, "nested_blocksize"), 1u << 20, &c->size_block) && c->size_block > 0 &&
+                                      fabs(lb_json_number(lb_json_get(root, "nested_offset"), HUGE_VAL)) < 1e30));
+    c->offset = good && c->second ? (float)lb_json_number(lb_json_get(root, "nested_offset"), 0.0) : 0.0f;
     lb_json_free(doc);
     CODED_FAIL_IF(!good, t, "does not say shape and blocks");
     return LBRT_OK;

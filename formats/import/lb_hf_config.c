@@ -357,6 +357,11 @@ static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *olde
         return LBRT_OK;
     }
     const lb_json *method = lb_json_get(config, "quant_method");
+    const bool four = lb_json_bool(lb_json_get(config, "load_in_4bit"), false);
+    if (hf_is_null(method) && (four || lb_json_bool(lb_json_get(config, "load_in_8bit"), false))) { /* bitsandbytes' first checkpoints do not name it */
+        codes->nibbles = four;
+        return LBRT_OK;
+    }
     LB_FAIL_IF(method == NULL || method->type != LB_JSON_STRING, err, LBRT_ERR_UNSUPPORTED,
                "config.json: a quantization_config without quant_method is not supported");
     if (lb_json_is(method, "compressed-tensors") || lb_json_is(method, "spqr")) {
@@ -385,7 +390,7 @@ static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *olde
                    "ModelOpt's checkpoints are supported with a quant_algo of NVFP4 or FP8 alone");
         return LBRT_OK;
     }
-    codes->nibbles = lb_json_is(method, "bitsandbytes") && lb_json_bool(lb_json_get(config, "load_in_4bit"), false);
+    codes->nibbles = lb_json_is(method, "bitsandbytes") && four;
     if (lb_json_is(method, "bitsandbytes") || lb_json_is(method, "aqlm") || lb_json_is(method, "hqq") || lb_json_is(method, "vptq")) {
         return LBRT_OK; /* their parts say what they are */
     }

@@ -254,7 +254,8 @@ static lbrt_status hf_put(hf_folder *f, const lb_safetensor *t)
     if (!hf_is_ternary(f) && lb_hf_part_find(im, t, &slot, &part)) {
         return hf_keep_part(f, t, slot, part);
     }
-    if (f->config.codes.nibbles && t->n_dims == 2 && t->shape[1] == 1 && lb_import_find(im, LB_DIALECT_HF, t->name, t->name_bytes, &slot) && lb_import_is_linear(slot)) {
+    if (f->config.codes.nibbles && t->n_dims == 2 && t->shape[1] == 1 && lb_import_find(im, LB_DIALECT_HF, t->name, t->name_bytes, &slot) &&
+        (lb_import_is_linear(slot) || slot == lb_import_slot("out_head", 0))) {
         return hf_keep_part(f, t, slot, LB_HF_WEIGHT);
     }
     /* Scales of activations, of which lbrt has its own, and HQQ's settings, which its parts show */
