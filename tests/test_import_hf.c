@@ -304,6 +304,39 @@ static void check_hf_shards(void)
     mk_free(&file);
 }
 
+/* BitNet's bytes of four codes with a scale of 2.5, but for one matrix, and the norms that its layers have besides */
+static void put_packed(mk_safetensors *st, const char *except)
+{
+    for (size_t i = 0; i < mk_n_tensors; i++) {
+        const mk_tensor *t = &mk_tensors[i];
+        unsigned char bytes[MK_FFN * MK_DIM / 4] = { 0 };
+        char shape[32], name[100];
+        if (t->linear && strcmp(t->name, except) != 0) {
+            uint32_t quarter = t->rows / 4;
+            for (uint32_t r = 0; r < t->rows; r++) {
+                for (uint32_t c = 0; c < t->cols; c++) {
+                    unsigned code = (r * 5 + c * 7) % 3;
+                    bytes[r % quarter * t->cols + c] |= (unsigned char)(code << (r / quarter * 2));
+                }
+            }
+            snprintf(shape, sizeof shape, "%u,%u", (unsigned)quarter, (unsigned)t->cols);
+            mk_st_tensor(st, t->hf, "U8", shape, bytes, quarter * t->cols);
+            snprintf(name, sizeof name, "%s_scale", t->hf);
+            mk_st_tensor(st, name, "BF16", "1", "\x20\x40", 2);
+        }
+    }
+}
+
+static void put_sub_norms(mk_safetensors *st, bool first)
+{
+    float ones[MK_FFN];
+    for (size_t i = 0; i < MK_FFN; i++) {
+        ones[i] = 1.0f;
+    }
+    mk_st_tensor(st, first ? "model.layers.0.self_attn.inner_attn_ln.weight" : "model.layers.0.self_attn.attn_sub_norm.weight", "F32", "32", ones, MK_DIM * 4);
+    mk_st_tensor(st, first ? "model.layers.0.mlp.ffn_layernorm.weight" : "model.layers.0.mlp.ffn_sub_norm.weight", "F32", "64", ones, MK_FFN * 4);
+}
+
 /* mode 0: bytes and a factor; 1: bytes and a divisor; 2: floats that are rounded; 3: the same by the names and the activation of the first models */
 static void check_hf_bitnet(int mode)
 {
@@ -319,29 +352,9 @@ static void check_hf_bitnet(int mode)
     const bool first = mode == 3; /* 1bitLLM's models */
     mk_safetensors st = { 0 };
     mk_st_weights(&st, "BF16", NULL, mode >= 2);
-    float ones[MK_FFN];
-    for (size_t i = 0; i < MK_FFN; i++) {
-        ones[i] = 1.0f;
-    }
-    mk_st_tensor(&st, first ? "model.layers.0.self_attn.inner_attn_ln.weight" : "model.layers.0.self_attn.attn_sub_norm.weight", "F32", "32", ones, MK_DIM * 4);
-    mk_st_tensor(&st, first ? "model.layers.0.mlp.ffn_layernorm.weight" : "model.layers.0.mlp.ffn_sub_norm.weight", "F32", "64", ones, MK_FFN * 4);
-    for (size_t i = 0; i < mk_n_tensors && mode < 2; i++) {
-        const mk_tensor *t = &mk_tensors[i];
-        unsigned char bytes[MK_FFN * MK_DIM / 4] = { 0 };
-        char shape[32], name[100];
-        if (t->linear) {
-            uint32_t quarter = t->rows / 4;
-            for (uint32_t r = 0; r < t->rows; r++) {
-                for (uint32_t c = 0; c < t->cols; c++) {
-                    unsigned code = (r * 5 + c * 7) % 3;
-                    bytes[r % quarter * t->cols + c] |= (unsigned char)(code << (r / quarter * 2));
-                }
-            }
-            snprintf(shape, sizeof shape, "%u,%u", (unsigned)quarter, (unsigned)t->cols);
-            mk_st_tensor(&st, t->hf, "U8", shape, bytes, quarter * t->cols);
-            snprintf(name, sizeof name, "%s_scale", t->hf);
-            mk_st_tensor(&st, name, "BF16", "1", "\x20\x40", 2); /* 2.5 */
-        }
+    put_sub_norms(&st, first);
+    if (mode < 2) {
+        put_packed(&st, "");
     }
     char more[300];
     snprintf(more, sizeof more,
@@ -382,6 +395,57 @@ static void check_hf_bitnet(int mode)
     s->close(s);
 }
 
+/* Matrices that are floats in BitNet models. mode 0: named, beside such that are rounded; 1: named, beside packed ones; 2: not named; 3: unpacked codes with a scale */
+static void check_hf_bitnet_floats(int mode)
+{
+    lb_test_case("hf: BitNet, floats %d", mode);
+    static const char name[] = "model.layers.0.mlp.down_proj.weight";
+    static float w[MK_FFN * MK_DIM];
+    mk_safetensors st = { 0 };
+    mk_st_weights(&st, "BF16", name, mode == 0);
+    put_sub_norms(&st, false);
+    if (mode > 0) {
+        put_packed(&st, "layers.0.ffn_down");
+    }
+    for (size_t i = 0; i < MK_FFN * MK_DIM; i++) {
+        w[i] = mode == 3 ? (float)((int)(i * 7 % 3) - 1) : mk_weight("layers.0.ffn_down", i);
+    }
+    mk_st_tensor(&st, name, "F32", "32,64", w, sizeof w);
+    if (mode == 3) {
+        mk_st_tensor(&st, "model.layers.0.mlp.down_proj.weight_scale", "BF16", "1", "\x20\x40", 2); /* 2.5 */
+    }
+    char more[300];
+    snprintf(more, sizeof more,
+             "\"tie_word_embeddings\": true, \"hidden_act\": \"relu2\", \"quantization_config\": {\"quant_method\": \"bitnet\", \"linear_class\": \"autobitlinear\","
+             " \"quantization_mode\": \"%s\", \"modules_to_not_convert\": %s}",
+             mode == 0 ? "online" : "offline", mode < 2 ? "[\"lm_head\", \"layers.0.mlp.down\"]" : "[\"down_proj.weight\"]");
+    if (mode == 2) {
+        mk_blob config = { NULL, 0, 0 }, weights = { NULL, 0, 0 };
+        lb_source *none = NULL;
+        lbrt_error err = { LBRT_OK, "" };
+        mk_config("BitNetForCausalLM", more, &config);
+        mk_st_end(&st, &weights);
+        LB_CHECK(lb_source_open(mk_folder("bitnet", &config, &weights), NULL, NULL, &none, &err) != LBRT_OK && strstr(err.text, "should have packed bytes"), "%s", err.text);
+        mk_free(&config);
+        mk_free(&weights);
+        return;
+    }
+    lb_source *s = open_hf("bitnet", "BitNetForCausalLM", more, &st);
+    if (s == NULL) {
+        return;
+    }
+    const lb_source_tensor *down = &s->tensors[import_find(s, "layers.0.ffn_down")], *up = &s->tensors[import_find(s, "layers.0.ffn_up")];
+    LB_CHECK(down->ternary == (mode == 3) && up->ternary && (mode != 3 || down->ternary_scale == 2.5f), "which are ternary");
+    float *got = import_read(s, "layers.0.ffn_down");
+    size_t wrong = got == NULL;
+    for (size_t i = 0; got != NULL && i < MK_FFN * MK_DIM; i++) {
+        wrong += got[i] != w[i] * (mode == 3 ? 2.5f : 1.0f);
+    }
+    LB_CHECK(wrong == 0, "%zu weights", wrong);
+    free(got);
+    s->close(s);
+}
+
 /* A config.json that leaves the architecture out, or has an empty list of them, says it by model_type. */
 static void check_hf_model_type(void)
 {
@@ -414,6 +478,10 @@ static void check_hf_model_type(void)
 
 void test_import_hf(void)
 {
+    check_hf_bitnet_floats(0);
+    check_hf_bitnet_floats(1);
+    check_hf_bitnet_floats(2);
+    check_hf_bitnet_floats(3);
     check_hf_model_type();
     check_hf("LlamaForCausalLM", "F32");
     check_hf("LlamaForCausalLM", "F16");

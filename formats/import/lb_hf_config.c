@@ -345,8 +345,8 @@ static lbrt_status hf_read_auto_round(const lb_json *config, lb_hf_codes *out, l
     return LBRT_OK;
 }
 
-static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *older, const hf_arch *arch, lb_hf_linear *out, lb_hf_codes *codes,
-                                        lbrt_error *err)
+static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *older, const hf_arch *arch, lb_hf_linear *out, const lb_json **unrounded,
+                                        lb_hf_codes *codes, lbrt_error *err)
 {
     const lb_json *config = lb_json_get(root, "quantization_config");
     *out = arch->family == HF_BITNET ? LB_HF_LINEAR_MASTER : LB_HF_LINEAR_FLOAT;
@@ -399,6 +399,7 @@ static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *olde
                method->text);
     LB_FAIL_IF(lb_json_bool(lb_json_get(config, "use_rms_norm"), false), err, LBRT_ERR_UNSUPPORTED,
                "BitNet layers with a norm of their own (use_rms_norm) are not supported");
+    *unrounded = lb_json_get(config, "modules_to_not_convert");
     const lb_json *class = lb_json_get(config, "linear_class"),
                   *mode = lb_json_get(config, "quantization_mode");
     bool autobit = lb_json_is(class, "autobitlinear");
@@ -476,7 +477,7 @@ lbrt_status lb_hf_config_read(const lb_json *root, const lb_json *older, lb_hf_c
     LB_TRY(hf_read_activation(root, arch, h, err));
     LB_TRY(hf_read_rope(root, arch, h, &out->yarn, err));
     LB_TRY(hf_read_window(root, arch, h, err));
-    LB_TRY(hf_read_quantization(root, older, arch, &out->linear, &out->codes, err));
+    LB_TRY(hf_read_quantization(root, older, arch, &out->linear, &out->unrounded, &out->codes, err));
     hf_read_rules(root, arch, out->rules);
     const lb_json *tie = lb_json_get(root, "tie_word_embeddings");
     out->tied = lb_json_bool(tie, false);

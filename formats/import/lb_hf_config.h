@@ -18,6 +18,7 @@ typedef struct lb_hf_config {
     lb_hparams hparams;
     lb_rule rules[LB_FEATURE_COUNT];
     lb_hf_linear linear;
+    const lb_json *unrounded; /* BitNet: names of modules, or parts of names, whose linear layers are floats; NULL: none. Of the JSON that was read */
     lb_yarn yarn;
     lb_hf_codes codes;
     bool tied, tied_is_said; /* tie_word_embeddings, and whether config.json has it */

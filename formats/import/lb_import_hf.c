@@ -219,6 +219,21 @@ static bool hf_is_ternary(const hf_folder *f)
     return f->config.linear == LB_HF_LINEAR_TERNARY_MULTIPLY || f->config.linear == LB_HF_LINEAR_TERNARY_DIVIDE;
 }
 
+/* True if BitNet's modules_to_not_convert has a part of the name of the tensor's module. */
+static bool hf_is_unrounded(const hf_folder *f, const lb_safetensor *t)
+{
+    const size_t n = t->name_bytes - (hf_ends_with(t, ".weight") ? 7 : 0);
+    const lb_json *list = f->config.unrounded;
+    for (const lb_json *part = list && list->type == LB_JSON_ARRAY ? list->child : NULL; part; part = part->next) {
+        for (size_t at = 0; part->type == LB_JSON_STRING && part->bytes > 0 && at + part->bytes <= n; at++) {
+            if (memcmp(t->name + at, part->text, part->bytes) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* A part of a matrix, kept until all parts are there */
 static lbrt_status hf_keep_part(hf_folder *f, const lb_safetensor *t, size_t slot, lb_hf_part part)
 {
@@ -284,8 +299,12 @@ static lbrt_status hf_put(hf_folder *f, const lb_safetensor *t)
     LB_FAIL_IF(t->n_dims == 0 || t->n_dims > 2, f->err, LBRT_ERR_FORMAT, "tensor %.*s is no matrix", shown,
                t->name);
     uint64_t rows = t->n_dims == 2 ? t->shape[0] : 1, cols = t->shape[t->n_dims - 1];
-    lb_hf_linear how = lb_import_is_linear(slot) ? f->config.linear : LB_HF_LINEAR_FLOAT;
+    lb_hf_linear how = lb_import_is_linear(slot) && !hf_is_unrounded(f, t) ? f->config.linear : LB_HF_LINEAR_FLOAT;
     lb_place place = { .kind = LB_PLACE_ROWS, .type = t->type, .data = t->data, .scale = 1.0f };
+    if (how == LB_HF_LINEAR_TERNARY_MULTIPLY && t->type && im->slots[slot].scale != 0.0f) { /* unpacked, as a model that was loaded and saved is */
+        place.scale = im->slots[slot].scale;
+        how = LB_HF_LINEAR_FLOAT;
+    }
     if (how == LB_HF_LINEAR_TERNARY_MULTIPLY || how == LB_HF_LINEAR_TERNARY_DIVIDE) {
         LB_FAIL_IF(strcmp(t->dtype, "U8") != 0, f->err, LBRT_ERR_FORMAT,
                    "tensor %.*s has type %s; this BitNet model should have packed bytes", shown, t->name,
