@@ -37,8 +37,9 @@ static lbrt_status coded_place(lb_import *im, size_t slot, const lb_codes *c, co
 }
 
 /*
- * Columns' groups: every one must be there. Without a list they are as wide as config.json says, and the last one may be narrower; where that does not explain
- * their number, a layer has others than most: as wide as a power of two.
+ * Columns' groups: every one must be there. Without a list those of compressed-tensors divide the columns, as its quantizer insists: layers may have others than
+ * config.json's first group says. Elsewhere they are as wide as config.json says, and the last one may be narrower; where that does not explain their number, a layer
+ * has others than most: as wide as a power of two.
  */
 static lbrt_status coded_groups(const lb_safetensor *t, const lb_safetensor *scales, const lb_hf_codes *how, lb_codes *c, lbrt_error *err)
 {
@@ -49,9 +50,10 @@ static lbrt_status coded_groups(const lb_safetensor *t, const lb_safetensor *sca
         }
     }
     if (!t) {
-        const bool said = how->group && (c->cols + how->group - 1) / how->group == c->n_groups;
+        const bool even = c->kind == LB_CODES_PACKED && c->cols % c->n_groups == 0;
+        const bool said = !even && how->group && (c->cols + how->group - 1) / how->group == c->n_groups;
         c->width = said ? how->group : c->cols / c->n_groups;
-        CODED_FAIL_IF(!said && (c->cols % c->n_groups != 0 || (c->n_groups > 1 && (c->width & (c->width - 1)) != 0)), scales,
+        CODED_FAIL_IF(!said && !even && (c->cols % c->n_groups != 0 || (c->n_groups > 1 && (c->width & (c->width - 1)) != 0)), scales,
                       "has groups of columns that config.json does not explain");
         return LBRT_OK;
     }
