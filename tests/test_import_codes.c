@@ -231,23 +231,36 @@ static void ic_test_awq(void)
     ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4}", "in 2, 3, 4 or 8 bits");
 }
 
-/* zeros 0: none, 1: packed, 2: bytes */
-static void ic_put_packed(mk_safetensors *s, const ic_matrix *m, int zeros, bool order, int64_t rows)
+/* What config.json says of one group of layers, or of more */
+#define IC_TENSORS(rest) "\"quantization_config\":{\"quant_method\":\"compressed-tensors\"," rest "}"
+#define IC_GROUP(weights) IC_TENSORS("\"config_groups\":{\"a\":{\"weights\":{" weights "}}}")
+
+/* zeros 0: none, 1: packed, 2: bytes; stream: codes go on in the next word */
+static void ic_put_packed(mk_safetensors *s, const ic_matrix *m, int zeros, bool order, bool stream, int64_t rows)
 {
     static uint32_t words[IC_WORDS], packed[IC_WORDS];
     static unsigned char bytes[IP_ROWS][IC_GROUPS];
     static uint16_t scales[IP_ROWS][IC_GROUPS];
-    const size_t per = 32 / m->bits, line = (IP_COLS + per - 1) / per, lines = (IP_ROWS + per - 1) / per;
+    const size_t per = 32 / m->bits, line = stream ? (IP_COLS * m->bits + 31) / 32 : (IP_COLS + per - 1) / per;
+    const size_t lines = stream ? (IP_ROWS * m->bits + 31) / 32 : (IP_ROWS + per - 1) / per;
     const int64_t shape[2] = { rows, IP_COLS };
     char text[32];
     memset(words, 0, sizeof words);
     memset(packed, 0, sizeof packed);
     for (size_t r = 0; r < IP_ROWS; r++) {
         for (size_t c = 0; c < IP_COLS; c++) {
-            words[r * line + c / per] |= m->code[r][c] << m->bits * (c % per);
+            if (stream) {
+                ic_stream(words + r * line, 1, c, m->bits, m->code[r][c]);
+            } else {
+                words[r * line + c / per] |= m->code[r][c] << m->bits * (c % per);
+            }
         }
         for (size_t g = 0; g < IC_GROUPS; g++) {
-            packed[r / per * IC_GROUPS + g] |= m->zero[g][r] << m->bits * (r % per);
+            if (stream) {
+                ic_stream(packed + g, IC_GROUPS, r, m->bits, m->zero[g][r]);
+            } else {
+                packed[r / per * IC_GROUPS + g] |= m->zero[g][r] << m->bits * (r % per);
+            }
             bytes[r][g] = (unsigned char)((int)m->zero[g][r] - (1 << (m->bits - 1)));
             scales[r][g] = m->scale[g][r];
         }
@@ -271,29 +284,63 @@ static void ic_put_packed(mk_safetensors *s, const ic_matrix *m, int zeros, bool
 static void ic_test_packed(void)
 {
     static const char config[] = "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"pack-quantized\"}";
-    static const unsigned widths[] = { 2, 3, 4, 8 };
     static ic_matrix m;
     mk_safetensors s;
-    for (size_t i = 0; i < 24; i++) {
+    char said[256];
+    for (size_t i = 0; i < 96; i++) {
         const int zeros = (int)(i % 3);
-        const bool order = i / 3 % 2;
-        lb_test_case("compressed-tensors, packed: %u bits, zeros %d, %s", widths[i / 6], zeros, order ? "columns in any group" : "groups in order");
-        ic_make(&m, widths[i / 6], order ? 0 : 16, zeros != 0);
-        ic_put_packed(&s, &m, zeros, order, IP_ROWS);
-        ip_compare(&s, config, m.want, 0.0f);
+        const bool order = i / 3 % 2, stream = i / 6 % 2;
+        const unsigned bits = (unsigned)(i / 12 + 1);
+        lb_test_case("compressed-tensors, packed: %u bits%s, zeros %d, %s", bits, stream ? " as a stream" : "", zeros,
+                     order ? "columns in any group" : "groups in order");
+        ic_make(&m, bits, order ? 0 : 16, zeros != 0);
+        ic_put_packed(&s, &m, zeros, order, stream, IP_ROWS);
+        snprintf(said, sizeof said, IC_GROUP("\"num_bits\":%u"), bits);
+        ip_compare(&s, bits == 7 && !stream ? said : config, m.want, 0.0f); /* 7 bits that do not go on look as 8 do */
     }
+    lb_test_case("compressed-tensors, packed: the name that quantization_config had at first");
+    ic_make(&m, 7, 16, true);
+    ic_put_packed(&s, &m, 1, false, false, IP_ROWS);
+    ip_compare(&s, "\"compression_config\":{\"quant_method\":\"compressed-tensors\",\"config_groups\":{\"a\":{\"weights\":{\"num_bits\":7}}}}", m.want, 0.0f);
+
     /* 64 columns are 4 groups of 20 of which the last is narrower, or of 16: groups divide the columns, those of 20 are other layers' */
     lb_test_case("compressed-tensors, packed: groups of other widths than config.json's first, no list of groups");
     ic_make(&m, 4, 16, true);
     memset(m.group, 0xff, sizeof m.group);
-    ic_put_packed(&s, &m, 1, true, IP_ROWS);
-    ip_compare(&s, "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"config_groups\":{\"group_0\":{\"weights\":{\"num_bits\":4,\"group_size\":20}}}}", m.want, 0.0f);
+    ic_put_packed(&s, &m, 1, true, true, IP_ROWS);
+    ip_compare(&s, IC_GROUP("\"num_bits\":4,\"group_size\":20"), m.want, 0.0f);
+
+    lb_test_case("compressed-tensors, packed: one scale and one zero for all");
+    for (int zeros = 0; zeros < 2; zeros++) {
+        static uint32_t words[IC_WORDS];
+        static const int64_t sides[2] = { IP_ROWS, IP_COLS };
+        const float scale = 0.375f;
+        const int8_t zero = zeros ? -3 : 0;
+        memset(words, 0, sizeof words);
+        for (size_t i = 0; i < IP_ROWS * IP_COLS; i++) {
+            words[i / 8] |= m.code[i / IP_COLS][i % IP_COLS] << 4 * (i % 8);
+            m.want[i] = scale * (float)((int)m.code[i / IP_COLS][i % IP_COLS] - 8 - zero);
+        }
+        ip_begin(&s);
+        ip_put(&s, ".weight_packed", "I32", "32,8", words, IP_ROWS * IP_COLS / 2);
+        ip_put(&s, ".weight_scale", "F32", "1", &scale, 4);
+        ip_put(&s, ".weight_shape", "I64", "2", sides, sizeof sides);
+        if (zeros) {
+            ip_put(&s, ".weight_zero_point", "I8", "1", &zero, 1);
+        }
+        ip_compare(&s, config, m.want, 0.0f);
+    }
+
     lb_test_case("compressed-tensors, packed: what is wrong");
-    ic_put_packed(&s, &m, 1, true, IP_ROWS);
-    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"config_groups\":{\"group_0\":{\"weights\":{\"num_bits\":7}}}}", "of 7 bits");
-    ic_put_packed(&s, &m, 1, false, IP_ROWS + 1);
+    ic_make(&m, 7, 16, true);
+    ic_put_packed(&s, &m, 1, true, false, IP_ROWS);
+    ip_refused(&s, IC_TENSORS("\"config_groups\":{\"a\":{\"weights\":{\"num_bits\":7}},\"b\":{\"weights\":{}}}"), "more than one width");
+    ic_put_packed(&s, &m, 1, true, true, IP_ROWS);
+    ip_refused(&s, IC_GROUP("\"num_bits\":4"), "does not fit the shape");
+    ic_make(&m, 4, 16, true);
+    ic_put_packed(&s, &m, 1, false, true, IP_ROWS + 1);
     ip_refused(&s, config, "does not fit the shape");
-    ic_put_packed(&s, &m, 1, false, 0);
+    ic_put_packed(&s, &m, 1, false, true, 0);
     ip_refused(&s, config, "has an impossible shape");
     ip_begin(&s);
     ip_put(&s, ".weight_packed", "I32", "32,8", m.code, 1024);
@@ -441,12 +488,107 @@ static void ic_test_int8(void)
     ip_put(&s, ".weight", "F32", "32,64", want, sizeof want);
     ip_put(&s, ".weight_scale", "F32", "32,1", sizes, sizeof sizes);
     ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"quantization_status\":\"compressed\"}", "lacks its weight");
-    lb_test_case("int8 with zero points");
+}
+
+/* compressed-tensors' bytes with zero points of rows, of groups of columns, or of all, and with columns in any group */
+static void ic_test_int8_zeros(void)
+{
+    enum { FORMS = 4 };
+    static const char config[] = "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"int-quantized\"}";
+    static const char *const shapes[FORMS] = { "1", "32,1", "32,4", "32,4" };
+    static const size_t groups[FORMS] = { 1, 1, 4, 4 };
+    static signed char codes[IP_ROWS][IP_COLS], zeros[IP_ROWS * 4];
+    static float scales[IP_ROWS * 4], want[IP_ROWS * IP_COLS];
+    uint32_t group[IP_COLS];
+    mk_safetensors s;
+    for (size_t form = 0; form < FORMS; form++) {
+        lb_test_case("int8 with zero points: scales %s%s", shapes[form], form == 3 ? ", columns in any group" : "");
+        const size_t n = form ? IP_ROWS * groups[form] : 1;
+        for (size_t i = 0; i < n; i++) {
+            scales[i] = 0.25f + (float)(lb_test_random() % 64);
+            zeros[i] = (signed char)(lb_test_random() % 256 - 128);
+        }
+        for (size_t c = 0; c < IP_COLS; c++) {
+            group[c] = (uint32_t)(form == 3 ? lb_test_random() % 4 : c * groups[form] / IP_COLS);
+            for (size_t r = 0; r < IP_ROWS; r++) {
+                const size_t at = form ? r * groups[form] + group[c] : 0;
+                codes[r][c] = (signed char)(lb_test_random() % 256 - 128);
+                want[r * IP_COLS + c] = scales[at] * (float)(codes[r][c] - zeros[at]);
+            }
+        }
+        ip_begin(&s);
+        ip_put(&s, ".weight", "I8", "32,64", codes, sizeof codes);
+        ip_put(&s, ".weight_scale", "F32", shapes[form], scales, n * 4);
+        ip_put(&s, ".weight_zero_point", "I8", shapes[form], zeros, n);
+        if (form == 3) {
+            ip_put(&s, ".weight_g_idx", "I32", "64", group, sizeof group);
+        }
+        ip_compare(&s, config, want, 0.0f);
+    }
+    lb_test_case("zero points of what has none");
+    ip_begin(&s);
+    ip_put(&s, ".weight", "F8_E4M3", "32,64", codes, sizeof codes);
+    ip_put(&s, ".weight_scale", "F32", "32,1", scales, IP_ROWS * 4);
+    ip_put(&s, ".weight_zero_point", "I8", "32,1", zeros, IP_ROWS);
+    ip_refused(&s, config, "of other numbers than int8");
     ip_begin(&s);
     ip_put(&s, ".weight", "I8", "32,64", codes, sizeof codes);
-    ip_put(&s, ".weight_scale", "F32", "32,1", sizes, sizeof sizes);
-    ip_put(&s, ".weight_zero_point", "I8", "32,1", codes, IP_ROWS);
-    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"compressed-tensors\"}", "with zero points");
+    ip_put(&s, ".weight_scale", "F32", "32,1", scales, IP_ROWS * 4);
+    ip_put(&s, ".weight_zero_point", "I8", "32,2", zeros, 2 * IP_ROWS);
+    ip_refused(&s, config, "a zero for each row and group");
+}
+
+/* The embedding and the output matrix in packed words, with what scales activations beside them */
+static void ic_test_ends(void)
+{
+    enum { WORDS = MK_VOCAB * MK_DIM / 8 };
+    static const char *const names[] = { "model.embed_tokens", "lm_head" }, *const ours[] = { "tok_embed", "out_head" };
+    static const int64_t shape[2] = { MK_VOCAB, MK_DIM };
+    static uint32_t words[2][WORDS];
+    static float scales[MK_VOCAB];
+    const float one = 1.0f;
+    mk_safetensors s = { { NULL, 0, 0 }, { NULL, 0, 0 } };
+    lbrt_error err;
+    char name[64];
+    lb_test_case("compressed-tensors, packed: embedding and output matrix");
+    mk_st_weights(&s, "F32", "model.embed_tokens.weight", true);
+    for (size_t k = 0; k < 2; k++) {
+        for (size_t i = 0; i < WORDS; i++) {
+            words[k][i] = (uint32_t)lb_test_random();
+        }
+        for (size_t i = 0; i < MK_VOCAB; i++) {
+            scales[i] = 0.5f + (float)i;
+        }
+        snprintf(name, sizeof name, "%s.weight_packed", names[k]);
+        mk_st_tensor(&s, name, "I32", "8,4", words[k], sizeof words[k]);
+        snprintf(name, sizeof name, "%s.weight_scale", names[k]);
+        mk_st_tensor(&s, name, "F32", "8,1", scales, sizeof scales);
+        snprintf(name, sizeof name, "%s.weight_shape", names[k]);
+        mk_st_tensor(&s, name, "I64", "2", shape, sizeof shape);
+    }
+    mk_st_tensor(&s, "lm_head.input_scale", "F32", "1", &one, 4);
+    mk_st_tensor(&s, "lm_head.input_global_scale", "F32", "1", &one, 4);
+    lb_source *source = ip_open(&s, "\"tie_word_embeddings\":false," IC_GROUP("\"num_bits\":4"), &err); /* 4 words may be 32 codes of 3 bits too */
+    LB_CHECK(source, "%s", err.text);
+    size_t found = 0;
+    for (size_t i = 0; source && i < source->n_tensors; i++) {
+        for (size_t k = 0; k < 2; k++) {
+            if (strcmp(source->tensors[i].name, ours[k]) == 0) {
+                static float got[MK_VOCAB * MK_DIM];
+                size_t bad = 0;
+                LB_CHECK(source->read_rows(source, i, 0, MK_VOCAB, got, &err) == LBRT_OK, "%s", err.text);
+                for (size_t j = 0; j < MK_VOCAB * MK_DIM; j++) {
+                    bad += got[j] != (0.5f + (float)(j / MK_DIM)) * (float)((int)(words[k][j / 8] >> 4 * (j % 8) & 15) - 8);
+                }
+                LB_CHECK(bad == 0, "%zu weights of %s differ", bad, ours[k]);
+                found++;
+            }
+        }
+    }
+    LB_CHECK(found == 2, "%zu matrices", found);
+    if (source) {
+        source->close(source);
+    }
 }
 
 static void ic_test_fp8(void)
@@ -653,4 +795,6 @@ void test_import_codes(void)
     ic_test_table(false);
     ic_test_table(true);
     ic_test_int8();
+    ic_test_int8_zeros();
+    ic_test_ends();
 }

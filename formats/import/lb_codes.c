@@ -29,12 +29,14 @@ static float codes_zero(const lb_codes *c, uint64_t g, uint64_t r)
     const uint32_t middle = 1u << (c->bits - 1), mask = (1u << c->bits) - 1;
     uint32_t z = middle;
     if (c->zeros && c->byte_zeros) {
-        return (float)((int)middle + (int8_t)c->zeros[r * c->n_groups + g]);
+        return (float)((int)middle + (int8_t)c->zeros[c->one ? 0 : r * c->n_groups + g]);
     }
     if (c->zeros && c->kind == LB_CODES_GPTQ) {
         z = code_at(c->zeros + g * (c->rows * c->bits / 32 * 4), 4, r, c->bits);
     } else if (c->zeros && c->kind == LB_CODES_AWQ) {
         z = awq_at(c->zeros + g * (c->rows / 8 * 4), r);
+    } else if (c->zeros && c->stream) {
+        z = code_at(c->zeros + 4 * g, 4 * c->n_groups, r, c->bits);
     } else if (c->zeros) {
         z = lb_load_u32(c->zeros + (r / per * c->n_groups + g) * 4) >> c->bits * (r % per) & mask;
     }
@@ -44,6 +46,12 @@ static float codes_zero(const lb_codes *c, uint64_t g, uint64_t r)
 static uint32_t codes_code(const lb_codes *c, uint64_t r, uint64_t col)
 {
     const unsigned per = 32 / c->bits;
+    if (c->byte_codes) {
+        return (uint32_t)((int8_t)c->words[r * c->cols + col] + 128);
+    }
+    if (c->stream) {
+        return code_at(c->words + r * ((c->cols * c->bits + 31) / 32 * 4), 4, col, c->bits);
+    }
     switch (c->kind) {
     case LB_CODES_GPTQ: return code_at(c->words + 4 * r, 4 * c->rows, col, c->bits);
     case LB_CODES_AWQ: return awq_at(c->words + col * (c->rows / 8 * 4), r);
@@ -59,7 +67,7 @@ static void codes_grouped(const lb_codes *c, uint64_t row, uint64_t n, float *ou
     for (uint64_t col = 0; col < c->cols; col++) {
         const uint64_t g = c->groups ? lb_load_u32(c->groups + 4 * col) : col / c->width;
         for (uint64_t r = 0; r < n && g != known; r++) {
-            const uint64_t at = c->kind == LB_CODES_PACKED ? (row + r) * c->n_groups + g : g * c->rows + row + r;
+            const uint64_t at = c->one ? 0 : c->kind == LB_CODES_PACKED ? (row + r) * c->n_groups + g : g * c->rows + row + r;
             c->scale_type->dequantize(c->scales + at * c->scale_type->bytes, &scale[r], 1);
             zero[r] = codes_zero(c, g, row + r);
         }

@@ -5,8 +5,8 @@
  *   GPTQ    words [cols * bits / 32][rows]: column after column is a stream of bits down the words of a row, lowest first; zeros [groups][rows * bits / 32] a stream along
  *           the rows; scales [groups][rows]
  *   AWQ     words [cols][rows / 8]: nibbles 0 to 7 are rows 0, 2, 4, 6, 1, 3, 5, 7 of eight; zeros [groups][rows / 8] the same; scales [groups][rows]
- *   PACKED  words [rows][cols / (32 / bits), rounded up], codes in order, lowest first; zeros [rows / (32 / bits), rounded up][groups] the same down the rows, or bytes
- *           [rows][groups]; scales [rows][groups]
+ *   PACKED  words [rows][cols / (32 / bits), rounded up], codes in order, lowest first, or, as a stream of bits, [rows][cols * bits / 32, rounded up]; zeros
+ *           [rows / (32 / bits) or rows * bits / 32, rounded up][groups] the same down the rows, or bytes [rows][groups]; scales [rows][groups]
  *           In these a number is scale * (code - zero), zero 2^(bits - 1) if there are none.
  *   TABLE   nibbles, the high one first, flat over the matrix: the table's number times its block's size
  *   BOOKS   codes [rows / height][cols / width][n_books], one or two bytes each, of which `bits` count; books [n_books][2^bits][height][width]: the sum of a rectangle of each
@@ -43,6 +43,9 @@ typedef struct lb_codes {
     const unsigned char *zeros; /* NULL: none */
     bool one_less;              /* zeros are stored less one, modulo 2^bits */
     bool byte_zeros;            /* PACKED: signed bytes, of codes less 2^(bits - 1) */
+    bool stream;                /* PACKED: codes go on in the next word */
+    bool byte_codes;            /* PACKED: signed bytes [rows][cols] instead of words, of codes less 128 */
+    bool one;                   /* PACKED: one scale and one zero for the whole matrix */
     const unsigned char *scales;
     const lb_ggml_type *scale_type;
     const unsigned char *groups; /* i32 for each column: its group; NULL: groups of cols / n_groups columns in order */

@@ -1,7 +1,8 @@
 /*
  * Matrices of codes in Hugging Face folders, by the names of their tensors (NAME.weight is the matrix):
  *   GPTQ, AWQ           NAME.qweight, .scales, .qzeros, .g_idx (GPTQ alone)
- *   compressed-tensors  NAME.weight_packed, .weight_scale, .weight_shape, .weight_zero_point, .weight_g_idx (pack-quantized)
+ *   compressed-tensors  NAME.weight_packed, .weight_scale, .weight_shape, .weight_zero_point, .weight_g_idx (pack-quantized); int8 with zero points or columns in another
+ *                       order: NAME.weight, .weight_scale, .weight_zero_point, .weight_g_idx (int-quantized, naive-quantized)
  *   bitsandbytes        NAME.weight, .weight.absmax, .quant_map, .quant_state.bitsandbytes__nf4 or __fp4, .nested_absmax, .nested_quant_map
  *   AQLM                NAME.codes, .codebooks, .scales
  *   compressed-tensors  NAME.weight_packed, .weight_scale, .weight_global_scale (nvfp4-pack-quantized; without the last, mxfp4-pack-quantized)
@@ -106,37 +107,76 @@ static lbrt_status put_words(lb_import *im, size_t slot, const lb_hf_matrix *m, 
     return coded_place(im, slot, c, w, how->awq ? "awq" : "gptq", err);
 }
 
+/*
+ * The layout of compressed-tensors' words, by their number: codes are a stream (since its version 0.17), or each word has as many as fit into it (before), which is
+ * the same for 1, 2, 4 and 8 bits. 7 bits that do not go on look as 8 do: config.json must name them. Returns how many layouts have as many words.
+ */
+static unsigned packed_layouts(const lb_safetensor *w, unsigned widths, lb_codes *c)
+{
+    unsigned found = 0;
+    for (unsigned bits = 1; bits <= 8; bits++) {
+        const uint64_t per = 32 / bits;
+        if (widths && !(widths >> bits & 1)) {
+            continue;
+        }
+        if (coded_is(w, "I32", c->rows, (c->cols * bits + 31) / 32)) {
+            found++;
+            c->bits = bits;
+            c->stream = true;
+        }
+        if (32 % bits != 0 && (bits != 7 || widths) && coded_is(w, "I32", c->rows, (c->cols + per - 1) / per)) {
+            found++;
+            c->bits = bits;
+            c->stream = false;
+        }
+    }
+    return found;
+}
+
+static lbrt_status packed_words(const lb_safetensor *w, const lb_safetensor *shape, const lb_hf_codes *how, lb_codes *c, lbrt_error *err)
+{
+    LB_TRY(coded_shape(shape, c, err));
+    const unsigned layouts = packed_layouts(w, how->widths, c);
+    CODED_FAIL_IF(layouts == 0, w, "does not fit the shape");
+    CODED_FAIL_IF(layouts > 1, w, "may hold its shape in more than one width");
+    return LBRT_OK;
+}
+
 static lbrt_status put_packed(lb_import *im, size_t slot, const lb_hf_matrix *m, const lb_hf_codes *how, lb_codes *c, lbrt_error *err)
 {
     const lb_safetensor *w = m->part[LB_HF_PACKED], *scales = m->part[LB_HF_SCALE], *shape = m->part[LB_HF_SHAPE], *zeros = m->part[LB_HF_PACKED_ZEROS];
-    const lb_safetensor *any = w ? w : zeros ? zeros : m->part[LB_HF_GROUPS];
-    LB_FAIL_IF(zeros && m->part[LB_HF_WEIGHT], err, LBRT_ERR_UNSUPPORTED, "numbers of 8 bits with zero points are not supported (tensor %.*s)", lb_safetensor_shown(zeros),
-               zeros->name);
-    LB_FAIL_IF(!w || !scales || !shape, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", lb_safetensor_shown(any), any->name,
-               !w ? "weight_packed" : !scales ? "weight_scale" : "weight_shape");
+    const lb_safetensor *bytes = w ? NULL : m->part[LB_HF_WEIGHT], *any = w ? w : bytes ? bytes : zeros ? zeros : m->part[LB_HF_GROUPS];
+    LB_FAIL_IF((!w && !bytes) || !scales || (w && !shape), err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", lb_safetensor_shown(any), any->name,
+               !w && !bytes ? "weight_packed" : !scales ? "weight_scale" : "weight_shape");
+    LB_FAIL_IF(bytes && (strcmp(bytes->dtype, "I8") != 0 || bytes->n_dims != 2), err, LBRT_ERR_UNSUPPORTED,
+               "zero points and orders of columns of other numbers than int8 are not supported (tensor %.*s)", lb_safetensor_shown(bytes), bytes->name);
     c->kind = LB_CODES_PACKED;
-    LB_TRY(coded_shape(shape, c, err));
-    static const unsigned widths[] = { 2, 3, 4, 5, 6, 8 };
-    for (size_t i = 0; i < sizeof widths / sizeof widths[0] && c->bits == 0; i++) { /* only 7 has as many words as another, and is refused */
-        const uint64_t per = 32 / widths[i];
-        c->bits = coded_is(w, "I32", c->rows, (c->cols + per - 1) / per) ? widths[i] : 0;
+    if (bytes) {
+        c->bits = 8;
+        c->byte_codes = true;
+        c->rows = bytes->shape[0];
+        c->cols = bytes->shape[1];
+    } else {
+        LB_TRY(packed_words(w, shape, how, c, err));
     }
-    CODED_FAIL_IF(c->bits == 0, w, "does not fit the shape");
-    CODED_FAIL_IF(!scales->type || scales->type->block != 1 || scales->n_dims > 2 || scales->shape[0] != c->rows || scales->shape[1] > c->cols, scales,
+    c->one = lb_safetensor_count(scales) == 1;
+    CODED_FAIL_IF(!scales->type || scales->type->block != 1 || (!c->one && (scales->n_dims > 2 || scales->shape[0] != c->rows || scales->shape[1] > c->cols)), scales,
                   "does not hold a scale for each row and group");
-    c->n_groups = scales->shape[1];
-    c->words = w->data;
+    c->n_groups = c->one ? 1 : scales->shape[1];
+    c->words = any->data;
     c->scales = scales->data;
     c->scale_type = scales->type;
     if (zeros) {
-        const uint64_t per = 32 / c->bits;
+        const uint64_t per = 32 / c->bits, line = c->stream ? (c->rows * c->bits + 31) / 32 : (c->rows + per - 1) / per;
         c->byte_zeros = strcmp(zeros->dtype, "I8") == 0;
-        CODED_FAIL_IF(!(c->byte_zeros ? coded_is(zeros, "I8", c->rows, c->n_groups) : coded_is(zeros, "I32", (c->rows + per - 1) / per, c->n_groups)), zeros,
-                      "does not hold a zero for each row and group");
+        CODED_FAIL_IF(!c->byte_zeros ? bytes || c->one || !coded_is(zeros, "I32", line, c->n_groups)
+                      : c->one ? lb_safetensor_count(zeros) != 1
+                      : zeros->n_dims > 2 || zeros->shape[0] != c->rows || zeros->shape[1] != c->n_groups,
+                      zeros, "does not hold a zero for each row and group");
         c->zeros = zeros->data;
     }
     LB_TRY(coded_groups(m->part[LB_HF_GROUPS], scales, how, c, err));
-    return coded_place(im, slot, c, w, "packed", err);
+    return coded_place(im, slot, c, any, bytes ? "int8" : "packed", err);
 }
 
 /* What the JSON says: {"quant_type", "blocksize", "shape", and of nested ones "nested_blocksize", "nested_offset"} */

@@ -253,10 +253,11 @@ static lbrt_status hf_check_format(const lb_json *format, lbrt_error *err)
 /* What one of compressed-tensors' groups of layers says of its weights; the first that says a width of groups speaks for most. */
 static lbrt_status hf_read_weights(const lb_json *weights, lb_hf_codes *codes, lbrt_error *err)
 {
-    uint64_t v = 0;
-    const lb_json *side = lb_json_get(weights, "block_structure");
-    LB_FAIL_IF(lb_json_uint(lb_json_get(weights, "num_bits"), 64, &v) && (v == 1 || v == 7), err, LBRT_ERR_UNSUPPORTED,
-               "compressed-tensors of %u bits are not supported", (unsigned)v);
+    uint64_t v = 8; /* if it says nothing */
+    const lb_json *side = lb_json_get(weights, "block_structure"), *bits = lb_json_get(weights, "num_bits");
+    if (!hf_is_null(weights) && !lb_json_is(lb_json_get(weights, "type"), "float") && (hf_is_null(bits) || lb_json_uint(bits, 8, &v))) {
+        codes->widths |= 1u << v;
+    }
     if (codes->group == 0 && lb_json_uint(lb_json_get(weights, "group_size"), 1u << 28, &v)) {
         codes->group = (uint32_t)v;
     }
@@ -348,13 +349,13 @@ static lbrt_status hf_read_auto_round(const lb_json *config, lb_hf_codes *out, l
 static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *older, const hf_arch *arch, lb_hf_linear *out, const lb_json **unrounded,
                                         lb_hf_codes *codes, lbrt_error *err)
 {
-    const lb_json *config = lb_json_get(root, "quantization_config");
+    const lb_json *config = lb_json_get(root, "quantization_config"), *first = lb_json_get(root, "compression_config");
     *out = arch->family == HF_BITNET ? LB_HF_LINEAR_MASTER : LB_HF_LINEAR_FLOAT;
     if (hf_is_null(config) && older) {
         return hf_read_codes(older, lb_json_is(lb_json_get(older, "quant_method"), "awq"), codes, err);
     }
-    if (hf_is_null(config)) {
-        return LBRT_OK;
+    if (hf_is_null(config)) { /* first is what compressed-tensors called it in its first year */
+        return hf_is_null(first) ? LBRT_OK : hf_read_parts(first, false, codes, err);
     }
     const lb_json *method = lb_json_get(config, "quant_method");
     const bool four = lb_json_bool(lb_json_get(config, "load_in_4bit"), false);

@@ -64,10 +64,11 @@ const lb_ggml_type *lb_hf_type(const lb_safetensor *t)
     return t->type ? t->type : strcmp(t->dtype, "I8") == 0 ? &part_i8 : strcmp(t->dtype, "F8_E4M3") == 0 ? &part_f8 : NULL;
 }
 
-/* Layers' matrices come in all kinds of parts, the output matrix in numbers and codes. */
+/* Layers' matrices come in all kinds of parts, the embedding and the output matrix in numbers and codes. */
 static bool part_fits(size_t slot, lb_hf_part part)
 {
-    return lb_import_is_linear(slot) || (slot == lb_import_slot("out_head", 0) && part >= LB_HF_WEIGHT);
+    const bool ends = slot == lb_import_slot("tok_embed", 0) || slot == lb_import_slot("out_head", 0);
+    return lb_import_is_linear(slot) || (ends && (part >= LB_HF_WEIGHT || part == LB_HF_SHAPE));
 }
 
 bool lb_hf_part_find(const lb_import *im, const lb_safetensor *t, size_t *slot, lb_hf_part *part)

@@ -75,6 +75,7 @@ typedef struct lb_hf_codes {
     uint32_t block;     /* rows and columns that have one scale (fp8, mostly squares); 0: 128 */
     uint32_t block_cols;
     uint32_t group;     /* columns of a group in most matrices; 0: nothing was said */
+    unsigned widths;    /* compressed-tensors: bit b is set if there are layers of integers of b bits; 0: nothing was said */
     bool uncompressed;  /* compressed-tensors' floats with scales beside them that were not applied yet */
     bool nibbles;       /* bitsandbytes' four bits: nibbles of any type that is written so */
 } lb_hf_codes;

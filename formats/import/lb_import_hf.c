@@ -275,7 +275,9 @@ static lbrt_status hf_put(hf_folder *f, const lb_safetensor *t)
     }
     /* Scales of activations, of which lbrt has its own, and HQQ's settings, which its parts show */
     static const char *const not_needed[] = { "_proj.input_scale", "_proj.output_scale", "_proj.input_global_scale", "_proj.k_scale", "_proj.v_scale",
-                                              "self_attn.k_scale", "self_attn.v_scale", "_proj.activation_scale", "_proj.input_zero_point",
+                                              "self_attn.k_scale", "self_attn.v_scale", "_proj.activation_scale", "_proj.input_zero_point", "_proj.output_zero_point",
+                                              "self_attn.q_scale", "self_attn.k_zero_point", "self_attn.v_zero_point", "self_attn.q_zero_point",
+                                              "lm_head.input_scale", "lm_head.input_global_scale", "lm_head.input_zero_point",
                                               "_proj.act_scale", "self_attn.kv_scale", /* AutoFP8's first names */
                                               "_proj.nbits", "_proj.group_size", "_proj.channel_wise", "_proj.optimize", "_proj.round_zero", "_proj.view_as_float",
                                               "_proj.unpack_view_dtype", "_proj.compute_dtype", "_proj.quant_scale", "_proj.quant_zero", "_proj.offload_meta",
