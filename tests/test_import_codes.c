@@ -596,7 +596,7 @@ static void ic_test_fp8(void)
     static unsigned char codes[IP_ROWS][IP_COLS];
     static float scales[12], want[IP_ROWS * IP_COLS];
     mk_safetensors s;
-    for (int form = 0; form < 7; form++) {
+    for (int form = 0; form < 10; form++) {
         static const char *const configs[] = {
             "\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":null}",
             "\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[24,24]}",
@@ -606,17 +606,22 @@ static void ic_test_fp8(void)
             "\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[24,16]}",
             ("\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"float-quantized\","
              "\"config_groups\":{\"group_0\":{\"weights\":{\"num_bits\":8,\"strategy\":\"block\",\"block_structure\":[40,24]}}}}"),
-            "\"quantization_config\":{\"quant_method\":\"fp8\",\"scale_fmt\":\"ue8m0\",\"weight_block_size\":[16,32]}"
+            "\"quantization_config\":{\"quant_method\":\"fp8\",\"scale_fmt\":\"ue8m0\",\"weight_block_size\":[16,32]}",
+            ("\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"float-quantized\"," /* all squares in one row */
+             "\"config_groups\":{\"group_0\":{\"weights\":{\"num_bits\":8,\"type\":\"float\",\"strategy\":\"block\",\"block_structure\":[32,32]}}}}"),
+            ("\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"float-quantized\"," /* all in one row, and a square is higher */
+             "\"config_groups\":{\"group_0\":{\"weights\":{\"num_bits\":8,\"type\":\"float\",\"strategy\":\"block\",\"block_structure\":[48,48]}}}}"),
+            "\"quantization_config\":{\"quant_method\":\"fp8\",\"fmt\":\"e4m3\",\"weight_block_size\":[16, 16]}" /* with ModelOpt's way to write scales */
         };
-        static const size_t heights[] = { 128, 24, 16, 16, 24, 40, 16 }, widths[] = { 128, 24, 16, 16, 16, 24, 32 };
-        static const char *const shapes[] = { "1,1", "2,3", "2,4", "2,4", "2,4", "1,3", "2,2" };
+        static const size_t heights[] = { 128, 24, 16, 16, 24, 40, 16, 32, 48, 16 }, widths[] = { 128, 24, 16, 16, 16, 24, 32, 32, 48, 16 };
+        static const char *const shapes[] = { "1,1", "2,3", "2,4", "2,4", "2,4", "1,3", "2,2", "1,2", "1,2", "2,1,4,1" };
         const size_t side = heights[form], width = widths[form], across = (IP_COLS + width - 1) / width;
-        const bool exponents = form == 6; /* scales are powers of two */
-        unsigned char powers[12];
+        const bool as_powers = form == 6; /* scales are powers of two */
+        unsigned char steps[12];
         lb_test_case("fp8 with scales of squares: %s", configs[form]);
         for (size_t i = 0; i < 12; i++) {
-            powers[i] = (unsigned char)(120 + i);
-            scales[i] = exponents ? ldexpf(1.0f, powers[i] - 127) : 0.25f + (float)i;
+            steps[i] = (unsigned char)(120 + i);
+            scales[i] = as_powers ? ldexpf(1.0f, steps[i] - 127) : 0.25f + (float)i;
         }
         for (size_t r = 0; r < IP_ROWS; r++) {
             for (size_t c = 0; c < IP_COLS; c++) {
@@ -629,25 +634,58 @@ static void ic_test_fp8(void)
         ip_begin(&s);
         ip_put(&s, ".weight", "F8_E4M3", "32,64", codes, sizeof codes);
         const size_t n = (IP_ROWS + side - 1) / side * across;
-        ip_put(&s, form == 2 || form == 5 ? ".weight_scale" : ".weight_scale_inv", exponents ? "F8_E8M0" : "F32", shapes[form],
-               exponents ? (const void *)powers : scales, exponents ? n : 4 * n);
+        ip_put(&s, form == 2 || form == 5 || form >= 7 ? ".weight_scale" : ".weight_scale_inv", as_powers ? "F8_E8M0" : "F32", shapes[form],
+               as_powers ? (const void *)steps : scales, as_powers ? n : 4 * n);
         ip_put(&s, form == 1 ? ".act_scale" : ".activation_scale", "F32", "", scales, 4);
         ip_compare(&s, configs[form], want, 0.0f);
     }
+    lb_test_case("fp8 with exponents for groups of columns (MXFP8)");
+    static unsigned char exponents[IP_ROWS][2];
+    static float powers[IP_ROWS * IP_COLS];
+    for (size_t i = 0; i < IP_ROWS * IP_COLS; i++) {
+        unsigned char *e = &exponents[i / IP_COLS][i % IP_COLS / 32];
+        *e = i % 32 == 0 ? (unsigned char)(100 + lb_test_random() % 50) : *e;
+        powers[i] = ldexpf(want[i] / scales[i / IP_COLS / 16 * 4 + i % IP_COLS / 16], *e - 127);
+    }
+    for (int form = 0; form < 3; form++) {
+        ip_begin(&s);
+        ip_put(&s, ".weight", "F8_E4M3", "32,64", codes, sizeof codes);
+        ip_put(&s, ".weight_scale", form ? "U8" : "F8_E8M0", "32,2", exponents, sizeof exponents);
+        ip_compare(&s, form == 2 ? "\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":\"MXFP8\"}"
+                                 : "\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"mxfp8-quantized\"}", powers, 1e-6f);
+    }
+    ip_begin(&s);
+    ip_put(&s, ".weight", "I8", "32,64", codes, sizeof codes);
+    ip_put(&s, ".weight_scale", "U8", "32,2", exponents, sizeof exponents);
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"compressed-tensors\"}", "holds no scales");
     lb_test_case("fp8 with one scale: ModelOpt's");
     for (size_t i = 0; i < IP_ROWS * IP_COLS; i++) {
-        want[i] *= 0.5f / scales[i / IP_COLS / 16 * 2 + i % IP_COLS / 32];
+        want[i] *= 0.5f / scales[i / IP_COLS / 16 * 4 + i % IP_COLS / 16];
     }
     const float half = 0.5f;
-    for (int known = 0; known < 2; known++) {
+    static const char *const algorithms[] = { /* from the seventh on none that is read */
+        "\"quant_method\":\"modelopt\",\"quant_algo\":\"FP8\"",
+        "\"quant_method\":\"modelopt_fp4\",\"quant_algo\":\"W4A16_NVFP4\"",
+        "\"quant_method\":\"modelopt\",\"quant_algo\":\"FP8_PER_CHANNEL_PER_TOKEN\"",
+        "\"quant_method\":\"modelopt\",\"quant_algo\":\"fp8_pb_wo\"",
+        "\"producer\":{\"name\":\"modelopt\"},\"quantization\":{\"quant_algo\":\"FP8\"}",
+        "\"quant_method\":\"modelopt\",\"quant_algo\":\"MIXED_PRECISION\",\"quantized_layers\":{\"a\":{\"quant_algo\":\"NVFP4\"},\"b\":{\"quant_algo\":\"FP8\"}}",
+        "\"quant_method\":\"modelopt\",\"quant_algo\":\"W4A8_AWQ\"",
+        "\"quant_method\":\"modelopt\"",
+        "\"producer\":{\"name\":\"modelopt\"},\"quantization\":{\"quant_algo\":\"NVFP4_SVD\"}",
+        "\"quant_method\":\"modelopt\",\"quant_algo\":\"MIXED_PRECISION\",\"quantized_layers\":{\"a\":{\"quant_algo\":\"NVFP4\"},\"b\":{\"quant_algo\":\"W8A8_SQ_PER_CHANNEL\"}}"
+    };
+    for (size_t i = 0; i < sizeof algorithms / sizeof algorithms[0]; i++) {
+        char config[256];
+        snprintf(config, sizeof config, "\"quantization_config\":{%s}", algorithms[i]);
         ip_begin(&s);
         ip_put(&s, ".weight", "F8_E4M3", "32,64", codes, sizeof codes);
         ip_put(&s, ".weight_scale", "F32", "", &half, 4);
         ip_put(&s, ".input_scale", "F32", "", &half, 4);
-        if (known) {
-            ip_compare(&s, "\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":\"FP8\"}", want, 1e-6f);
+        if (i < 6) {
+            ip_compare(&s, config, want, 1e-6f);
         } else {
-            ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"modelopt\",\"quant_algo\":\"W4A8_AWQ\"}", "quant_algo");
+            ip_refused(&s, config, "quant_algo");
         }
     }
     lb_test_case("fp8: what is wrong");

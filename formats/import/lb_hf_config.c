@@ -240,7 +240,8 @@ static lbrt_status hf_read_window(const lb_json *root, const hf_arch *arch, lb_h
 static lbrt_status hf_check_format(const lb_json *format, lbrt_error *err)
 {
     static const char *const formats[] = { "dense", "sparse-24-bitmask", "sparse-bitmask", "int-quantized", "float-quantized", "naive-quantized",
-                                           "pack-quantized", "nvfp4-pack-quantized", "mxfp4-pack-quantized", "mixed-precision" };
+                                           "pack-quantized", "nvfp4-pack-quantized", "mxfp4-pack-quantized", "mxfp8-quantized",
+                                           "mixed-precision" };
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
         if (hf_is_null(format) || lb_json_is(format, formats[i])) {
             return LBRT_OK;
@@ -346,6 +347,26 @@ static lbrt_status hf_read_auto_round(const lb_json *config, lb_hf_codes *out, l
     return LBRT_OK;
 }
 
+/* ModelOpt: which of its algorithms, for all layers or for each of them */
+static lbrt_status hf_check_modelopt(const lb_json *config, bool of_layer, lbrt_error *err)
+{
+    static const char *const known[] = { "FP8", "FP8_PER_CHANNEL_PER_TOKEN", "FP8_PB_WO", "fp8_pb_wo", "NVFP4", "W4A16_NVFP4", "MXFP8" };
+    const lb_json *algorithm = lb_json_get(config, "quant_algo"), *layers = lb_json_get(config, "quantized_layers");
+    if (!of_layer && lb_json_is(algorithm, "MIXED_PRECISION")) {
+        for (const lb_json *layer = layers && layers->type == LB_JSON_OBJECT ? layers->child : NULL; layer; layer = layer->next) {
+            LB_TRY(hf_check_modelopt(layer, true, err));
+        }
+        return LBRT_OK;
+    }
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (lb_json_is(algorithm, known[i])) {
+            return LBRT_OK;
+        }
+    }
+    return lb_fail(err, LBRT_ERR_UNSUPPORTED, "ModelOpt's checkpoints with a quant_algo of %.*s are not supported",
+                   algorithm && algorithm->type == LB_JSON_STRING ? hf_shown(algorithm) : 0, algorithm && algorithm->type == LB_JSON_STRING ? algorithm->text : "");
+}
+
 static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *older, const hf_arch *arch, lb_hf_linear *out, const lb_json **unrounded,
                                         lb_hf_codes *codes, lbrt_error *err)
 {
@@ -362,6 +383,10 @@ static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *olde
     if (hf_is_null(method) && (four || lb_json_bool(lb_json_get(config, "load_in_8bit"), false))) { /* bitsandbytes' first checkpoints do not name it */
         codes->nibbles = four;
         return LBRT_OK;
+    }
+    if (hf_is_null(method) && lb_json_is(lb_json_get(lb_json_get(config, "producer"), "name"), "modelopt")) { /* hf_quant_config.json put here as it is */
+        const lb_json *inner = lb_json_get(config, "quantization");
+        return hf_check_modelopt(hf_is_null(inner) ? config : inner, false, err);
     }
     LB_FAIL_IF(method == NULL || method->type != LB_JSON_STRING, err, LBRT_ERR_UNSUPPORTED,
                "config.json: a quantization_config without quant_method is not supported");
@@ -385,11 +410,8 @@ static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *olde
         codes->block_cols = (uint32_t)b;
         return LBRT_OK;
     }
-    if (lb_json_is(method, "modelopt")) {
-        const lb_json *algorithm = lb_json_get(config, "quant_algo");
-        LB_FAIL_IF(!lb_json_is(algorithm, "NVFP4") && !lb_json_is(algorithm, "FP8"), err, LBRT_ERR_UNSUPPORTED,
-                   "ModelOpt's checkpoints are supported with a quant_algo of NVFP4 or FP8 alone");
-        return LBRT_OK;
+    if (lb_json_is(method, "modelopt") || lb_json_is(method, "modelopt_fp4") || lb_json_is(method, "modelopt_mxfp8")) {
+        return hf_check_modelopt(config, false, err);
     }
     codes->nibbles = lb_json_is(method, "bitsandbytes") && four;
     if (lb_json_is(method, "bitsandbytes") || lb_json_is(method, "aqlm") || lb_json_is(method, "hqq") || lb_json_is(method, "vptq")) {

@@ -49,7 +49,7 @@ static void f8_floats(const unsigned char *src, float *out, size_t n)
     }
 }
 
-/* Exponents, which scales are stored as where they are powers of two */
+/* Exponents of powers of two; 255 is no number */
 static void e8_floats(const unsigned char *src, float *out, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -94,12 +94,13 @@ bool lb_hf_part_find(const lb_import *im, const lb_safetensor *t, size_t *slot, 
 static lbrt_status put_scales(const lb_safetensor *s, uint64_t rows, uint64_t cols, lb_place *p, lbrt_error *err)
 {
     const uint64_t n = lb_safetensor_count(s);
-    PART_FAIL_IF(!s->type, s, "holds no scales");
+    const bool exponents = p->type == &part_f8 && (strcmp(s->dtype, "U8") == 0 || strcmp(s->dtype, "F8_E8M0") == 0); /* MXFP8 */
+    PART_FAIL_IF(!s->type && !exponents, s, "holds no scales");
     p->one_scale = n == 1;
     p->n_scales = p->one_scale ? 1 : n / rows;
     PART_FAIL_IF(!p->one_scale && (s->n_dims > 2 || s->shape[0] != rows || cols % (n / rows) != 0), s, "does not fit its matrix");
     p->scales = s->data;
-    p->scale_type = s->type;
+    p->scale_type = exponents ? &part_e8 : s->type;
     return LBRT_OK;
 }
 
@@ -198,16 +199,17 @@ static lbrt_status put_scaled(lb_import *im, size_t slot, const lb_hf_matrix *m,
     LB_FAIL_IF(!t || !scale, err, LBRT_ERR_FORMAT, "tensor %.*s lacks its %s", lb_safetensor_shown(any), any->name, t ? "weight_scale" : "weight");
     PART_FAIL_IF(t->n_dims != 2, t, "is no matrix");
     lb_place p = { .kind = LB_PLACE_ROWS, .type = lb_hf_type(t), .type_name = lb_hf_type(t)->name, .data = t->data, .scale = rows ? 1.0f / 127.0f : 1.0f };
-    if (!blocks && !rows && scale->n_dims == 2 && lb_safetensor_count(scale) > 1 && scale->shape[0] != t->shape[0]) { /* compressed-tensors' name for scales of squares */
+    const bool four = scale->n_dims == 4 && scale->shape[1] == 1 && scale->shape[3] == 1; /* ModelOpt's [down][1][across][1] */
+    if (!blocks && !rows && (four || (scale->n_dims == 2 && scale->shape[0] != t->shape[0]))) { /* compressed-tensors' name for scales of squares, be they in one row */
         blocks = scale;
     }
     if (blocks && (lb_safetensor_count(blocks) > 1 || !blocks->type)) {
         p.scale_type = strcmp(blocks->dtype, "F8_E8M0") == 0 ? &part_e8 : blocks->type;
-        PART_FAIL_IF(!p.scale_type || p.scale_type->block != 1 || blocks->n_dims != 2 || blocks->shape[0] != (t->shape[0] + side - 1) / side ||
-                         blocks->shape[1] != (t->shape[1] + width - 1) / width,
+        p.n_scales = (t->shape[1] + width - 1) / width;
+        PART_FAIL_IF(!p.scale_type || p.scale_type->block != 1 || (blocks->n_dims != 2 && !four) || blocks->shape[0] != (t->shape[0] + side - 1) / side ||
+                         blocks->shape[four ? 2 : 1] != p.n_scales,
                      blocks, "does not hold a scale for each square");
         p.scales = blocks->data;
-        p.n_scales = blocks->shape[1];
         p.scale_rows = side;
         p.scale_cols = width;
         return lb_import_put(im, slot, t->name, t->name_bytes, t->shape[0], t->shape[1], &p, err);
