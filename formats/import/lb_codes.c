@@ -31,6 +31,10 @@ static float codes_zero(const lb_codes *c, uint64_t g, uint64_t r)
     if (c->zeros && c->byte_zeros) {
         return (float)((int)middle + (int8_t)c->zeros[c->one ? 0 : r * c->n_groups + g]);
     }
+    if (c->borrows && 32 % c->bits == 0) {
+        const unsigned char *line = c->zeros + g * (c->rows * c->bits / 32 * 4);
+        return (float)((lb_load_u32(line + r / per * 4) + UINT32_MAX / mask) >> c->bits * (r % per) & mask); /* a one in each of the word's places */
+    }
     if (c->zeros && c->kind == LB_CODES_GPTQ) {
         z = code_at(c->zeros + g * (c->rows * c->bits / 32 * 4), 4, r, c->bits);
     } else if (c->zeros && c->kind == LB_CODES_AWQ) {

@@ -91,6 +91,7 @@ static lbrt_status put_words(lb_import *im, size_t slot, const lb_hf_matrix *m, 
         c->bits = coded_is(w, "I32", c->cols * widths[i] / 32, c->rows) ? widths[i] : 0;
     }
     c->one_less = !how->awq && !how->zeros_as_are;
+    c->borrows = c->one_less && how->borrows;
     CODED_FAIL_IF(scales->n_dims != 2 || !scales->type || scales->type->block != 1 || scales->shape[1] != c->rows || scales->shape[0] == 0 ||
                       scales->shape[0] > c->cols,
                   scales, "does not hold a scale for each row and group");

@@ -310,6 +310,22 @@ static lbrt_status hf_read_parts(const lb_json *config, bool spqr, lb_hf_codes *
     return hf_check_format(lb_json_get(lb_json_get(config, "sparsity_config"), "format"), err);
 }
 
+/*
+ * In GPTQ's first format all agree on zeros of 1 and more. One of 0 is there as all ones: AutoGPTQ and others mean that code alone, GPTQModel (from whose files transformers takes
+ * them) and AutoRound subtract from words, so that the code above is one less too.
+ */
+static bool hf_borrows(const lb_json *config)
+{
+    const lb_json *by = lb_json_get(lb_json_get(config, "meta"), "quantizer");
+    const bool list = by && by->type == LB_JSON_ARRAY;
+    for (by = list ? by->child : by; by; by = list ? by->next : NULL) {
+        if (by->type == LB_JSON_STRING && strncmp(by->text, "gptqmodel", 9) == 0) {
+            return true;
+        }
+    }
+    return lb_json_is(lb_json_get(config, "provider"), "auto-round");
+}
+
 /* GPTQ and AWQ: widths, and which of their layouts */
 static lbrt_status hf_read_codes(const lb_json *config, bool awq, lb_hf_codes *out, lbrt_error *err)
 {
@@ -323,7 +339,7 @@ static lbrt_status hf_read_codes(const lb_json *config, bool awq, lb_hf_codes *o
     LB_FAIL_IF(!awq && !hf_is_null(form) && !second && !lb_json_is(form, "gptq"), err, LBRT_ERR_UNSUPPORTED, "GPTQ in another layout (checkpoint_format) is not supported");
     LB_FAIL_IF(awq && !hf_is_null(version) && !lb_json_is(version, "gemm") && !lb_json_is(version, "GEMM"), err, LBRT_ERR_UNSUPPORTED,
                "AWQ of another version than gemm is not supported");
-    *out = (lb_hf_codes){ .awq = awq, .bits = (unsigned)v, .zeros_as_are = second };
+    *out = (lb_hf_codes){ .awq = awq, .bits = (unsigned)v, .zeros_as_are = second, .borrows = hf_borrows(config) };
     const lb_json *group = lb_json_get(config, awq && hf_is_null(lb_json_get(config, "group_size")) ? "q_group_size" : "group_size");
     if (lb_json_uint(group, 1u << 28, &v)) { /* -1: a group of all columns */
         out->group = (uint32_t)v;
@@ -344,6 +360,7 @@ static lbrt_status hf_read_auto_round(const lb_json *config, lb_hf_codes *out, l
     LB_FAIL_IF(!hf_is_null(type) && !lb_json_is(type, "int"), err, LBRT_ERR_UNSUPPORTED, "AutoRound of other numbers (data_type) than int is not supported");
     LB_TRY(hf_read_codes(config, awq, out, err));
     out->zeros_as_are = !awq && !gptq;
+    out->borrows = true;
     return LBRT_OK;
 }
 
