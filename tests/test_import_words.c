@@ -77,7 +77,90 @@ static void wo_test_borrows(void)
     }
 }
 
+/* Codes of 4 bits, without zeros of 0 */
+static void wo_put_plain(mk_safetensors *s)
+{
+    wo_make(4);
+    for (size_t r = 0; r < IP_ROWS; r++) {
+        for (size_t c = 0; c < IP_COLS; c++) {
+            wo_words[c / 8 * IP_ROWS + r] |= wo_code[r][c] << 4 * (c % 8);
+            wo_want[r * IP_COLS + c] = lb_f16_to_f32(wo_scale[c / WO_WIDTH][r]) * (float)((int)wo_code[r][c] - 8);
+        }
+    }
+    memset(wo_zeros, 0x77, sizeof wo_zeros);
+    wo_put(s);
+}
+
+static const unsigned wo_awq[8] = { 0, 4, 1, 5, 2, 6, 3, 7 }; /* the nibble of a row in AWQ's words */
+
+static void wo_put_gemm(mk_safetensors *s)
+{
+    static uint32_t words[IP_COLS][IP_ROWS / 8], zeros[WO_GROUPS][IP_ROWS / 8];
+    wo_make(4);
+    memset(words, 0, sizeof words);
+    memset(zeros, 0, sizeof zeros);
+    for (size_t r = 0; r < IP_ROWS; r++) {
+        for (size_t c = 0; c < IP_COLS; c++) {
+            words[c][r / 8] |= wo_code[r][c] << 4 * wo_awq[r % 8];
+        }
+        for (size_t g = 0; g < WO_GROUPS; g++) {
+            zeros[g][r / 8] |= wo_zero[g][r] << 4 * wo_awq[r % 8];
+        }
+    }
+    ip_begin(s);
+    ip_put(s, ".qweight", "I32", "64,4", words, sizeof words);
+    ip_put(s, ".qzeros", "I32", "2,4", zeros, sizeof zeros);
+    ip_put(s, ".scales", "F16", "2,32", wo_scale, sizeof wo_scale);
+}
+
+static void wo_test_configs(void)
+{
+    mk_safetensors s;
+    char path[400];
+    lb_test_case("GPTQ: a quantization_config without quant_method");
+    wo_put_plain(&s);
+    ip_compare(&s, "\"quantization_config\":{\"bits\":4,\"group_size\":32,\"desc_act\":false,\"rotation_config\":{},\"rotation\":null}", wo_want, 0.0f);
+    static const char *const refused[][2] = { { "\"rotation\":\"hadamard\"", "rotated inputs (rotation)" },
+                                              { "\"rotation_config\":{\"block_size\":32}", "rotated inputs (rotation_config)" },
+                                              { "\"is_marlin_format\":true", "is_marlin_format" } };
+    char config[256];
+    for (size_t i = 0; i < 3; i++) {
+        lb_test_case("GPTQ: %s", refused[i][0]);
+        wo_put_plain(&s);
+        snprintf(config, sizeof config, "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":32,%s}", refused[i][0]);
+        ip_refused(&s, config, refused[i][1]);
+    }
+    static const char *const versions[] = { "\"version\":\"GEMM\"", "\"quant_method\":\"awq\",\"version\":\"exllama\"", "\"quant_method\":\"awq\",\"checkpoint_format\":\"gemm\"" };
+    for (size_t i = 0; i < 3; i++) {
+        lb_test_case("AWQ: %s", versions[i]);
+        wo_put_gemm(&s);
+        snprintf(config, sizeof config, "\"quantization_config\":{%s,\"w_bit\":4,\"q_group_size\":32}", versions[i]);
+        ip_compare(&s, config, wo_want, 0.0f);
+    }
+    lb_test_case("AWQ: a checkpoint_format that says another layout");
+    wo_put_gemm(&s);
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4,\"checkpoint_format\":\"marlin\"}", "another version");
+    static const char *const files[] = { "quant_config.json", "quantize_config.json" };
+    for (size_t i = 0; i < 2; i++) {
+        static const char text[] = "{\"zero_point\":true,\"q_group_size\":32,\"w_bit\":4,\"version\":\"GEMM\"}";
+        lb_test_case("AWQ: %s", files[i]);
+        snprintf(path, sizeof path, "%s/%s", lb_test_temp("parts"), files[i]);
+        mk_write(path, text, sizeof text - 1);
+        wo_put_gemm(&s);
+        ip_compare(&s, "\"torch_dtype\":\"float16\"", wo_want, 0.0f);
+        remove(path);
+    }
+    lb_test_case("a quant_config.json of something else");
+    snprintf(path, sizeof path, "%s/quant_config.json", lb_test_temp("parts"));
+    mk_write(path, "{\"mode\":\"none\"}", 15);
+    ip_begin(&s);
+    ip_put(&s, ".weight", "F32", "32,64", wo_want, sizeof wo_want);
+    ip_compare(&s, "\"torch_dtype\":\"float16\"", wo_want, 0.0f);
+    remove(path);
+}
+
 void test_import_words(void)
 {
     wo_test_borrows();
+    wo_test_configs();
 }

@@ -335,10 +335,16 @@ static lbrt_status hf_read_codes(const lb_json *config, bool awq, lb_hf_codes *o
     LB_FAIL_IF(!lb_json_uint(bits, 8, &v) || !(v == 4 || (!awq && (v == 2 || v == 3 || v == 8))), err, LBRT_ERR_UNSUPPORTED, "%s with so many bits is not supported",
                awq ? "AWQ" : "GPTQ");
     form = hf_is_null(form) ? lb_json_get(config, "format") : form;
-    const bool second = lb_json_is(form, "gptq_v2");
-    LB_FAIL_IF(!awq && !hf_is_null(form) && !second && !lb_json_is(form, "gptq"), err, LBRT_ERR_UNSUPPORTED, "GPTQ in another layout (checkpoint_format) is not supported");
-    LB_FAIL_IF(awq && !hf_is_null(version) && !lb_json_is(version, "gemm") && !lb_json_is(version, "GEMM"), err, LBRT_ERR_UNSUPPORTED,
-               "AWQ of another version than gemm is not supported");
+    version = hf_is_null(version) ? form : version;
+    const bool second = lb_json_is(form, "gptq_v2"), marlin = lb_json_bool(lb_json_get(config, "is_marlin_format"), false);
+    LB_FAIL_IF(!awq && (marlin || (!hf_is_null(form) && !second && !lb_json_is(form, "gptq"))), err, LBRT_ERR_UNSUPPORTED,
+               "GPTQ in another layout (%s) is not supported", marlin ? "is_marlin_format" : "checkpoint_format");
+    static const char *const gemm[] = { "gemm", "GEMM", "exllama", "ipex" }; /* the last two are other code for the same tensors */
+    bool known = !awq || hf_is_null(version);
+    for (size_t i = 0; i < sizeof gemm / sizeof gemm[0]; i++) {
+        known = known || lb_json_is(version, gemm[i]);
+    }
+    LB_FAIL_IF(!known, err, LBRT_ERR_UNSUPPORTED, "AWQ of another version than gemm is not supported");
     *out = (lb_hf_codes){ .awq = awq, .bits = (unsigned)v, .zeros_as_are = second, .borrows = hf_borrows(config) };
     const lb_json *group = lb_json_get(config, awq && hf_is_null(lb_json_get(config, "group_size")) ? "q_group_size" : "group_size");
     if (lb_json_uint(group, 1u << 28, &v)) { /* -1: a group of all columns */
@@ -361,6 +367,18 @@ static lbrt_status hf_read_auto_round(const lb_json *config, lb_hf_codes *out, l
     LB_TRY(hf_read_codes(config, awq, out, err));
     out->zeros_as_are = !awq && !gptq;
     out->borrows = true;
+    return LBRT_OK;
+}
+
+/* Weights that were rotated, of layers whose inputs are rotated as the model runs (GPTQModel's rotation, AutoRound's rotation_config), have no tensor that tells. */
+static lbrt_status hf_check_rotation(const lb_json *config, lbrt_error *err)
+{
+    static const char *const keys[] = { "rotation", "rotation_config" };
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const lb_json *node = lb_json_get(config, keys[i]);
+        LB_FAIL_IF(!hf_is_null(node) && (node->type != LB_JSON_OBJECT || node->child), err, LBRT_ERR_UNSUPPORTED,
+                   "layers with rotated inputs (%s) are not supported", keys[i]);
+    }
     return LBRT_OK;
 }
 
@@ -389,12 +407,13 @@ static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *olde
 {
     const lb_json *config = lb_json_get(root, "quantization_config"), *first = lb_json_get(root, "compression_config");
     *out = arch->family == HF_BITNET ? LB_HF_LINEAR_MASTER : LB_HF_LINEAR_FLOAT;
-    if (hf_is_null(config) && older) {
-        return hf_read_codes(older, lb_json_is(lb_json_get(older, "quant_method"), "awq"), codes, err);
+    if (hf_is_null(config) && (lb_json_get(older, "quant_method") || lb_json_get(older, "bits") || lb_json_get(older, "w_bit"))) {
+        config = older;
     }
     if (hf_is_null(config)) { /* first is what compressed-tensors called it in its first year */
         return hf_is_null(first) ? LBRT_OK : hf_read_parts(first, false, codes, err);
     }
+    LB_TRY(hf_check_rotation(config, err));
     const lb_json *method = lb_json_get(config, "quant_method");
     const bool four = lb_json_bool(lb_json_get(config, "load_in_4bit"), false);
     if (hf_is_null(method) && (four || lb_json_bool(lb_json_get(config, "load_in_8bit"), false))) { /* bitsandbytes' first checkpoints do not name it */
@@ -404,6 +423,9 @@ static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *olde
     if (hf_is_null(method) && lb_json_is(lb_json_get(lb_json_get(config, "producer"), "name"), "modelopt")) { /* hf_quant_config.json put here as it is */
         const lb_json *inner = lb_json_get(config, "quantization");
         return hf_check_modelopt(hf_is_null(inner) ? config : inner, false, err);
+    }
+    if (hf_is_null(method) && (lb_json_get(config, "bits") || lb_json_get(config, "w_bit"))) { /* older: of the two only AWQ has versions of its layout */
+        return hf_read_codes(config, !hf_is_null(lb_json_get(config, "version")), codes, err);
     }
     LB_FAIL_IF(method == NULL || method->type != LB_JSON_STRING, err, LBRT_ERR_UNSUPPORTED,
                "config.json: a quantization_config without quant_method is not supported");

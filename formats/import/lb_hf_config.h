@@ -25,8 +25,8 @@ typedef struct lb_hf_config {
 } lb_hf_config;
 
 /*
- * An architecture, activation, scaling, window or quantization that lbrt lacks is UNSUPPORTED, by name. older: what quantize_config.json says, for a config.json without
- * quantization_config; may be NULL.
+ * An architecture, activation, scaling, window or quantization that lbrt lacks is UNSUPPORTED, by name. older: what quantize_config.json or quant_config.json says, for a
+ * config.json without quantization_config; may be NULL.
  */
 lbrt_status lb_hf_config_read(const lb_json *root, const lb_json *older, lb_hf_config *out, lbrt_error *err);
 

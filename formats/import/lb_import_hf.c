@@ -41,7 +41,7 @@ static bool hf_has(const hf_folder *f, const char *name)
 
 static lbrt_status hf_read_config(hf_folder *f, const lbrt_allocator *a)
 {
-    static const char older[] = "quantize_config.json"; /* of GPTQ, before config.json had it */
+    const char *older = hf_has(f, "quantize_config.json") ? "quantize_config.json" : "quant_config.json"; /* of GPTQ and of AWQ, before config.json had it */
     lb_map map, more = { NULL, 0 };
     LB_TRY(hf_map(f, "config.json", &map));
     lbrt_status status = lb_json_parse((const char *)map.data, map.bytes, a, &f->json, f->err);
