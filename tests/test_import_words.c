@@ -159,8 +159,52 @@ static void wo_test_configs(void)
     remove(path);
 }
 
+/* A bit at a time: those of 32 codes are in words of their own, first the low ones in the widest plane */
+static void wo_plane(uint32_t *words, size_t stride, size_t i, uint32_t v)
+{
+    static const unsigned char planes[9][3] = { { 0 }, { 0 }, { 2 }, { 2, 1 }, { 4 }, { 4, 1 }, { 4, 2 }, { 4, 2, 1 }, { 8 } };
+    unsigned word = 0, low = 0;
+    for (unsigned p = 0; p < 3; p++) {
+        const unsigned width = planes[wo_bits][p];
+        for (unsigned b = 0; b < width; b++) {
+            const size_t at = i % 32 * width + b;
+            words[(i / 32 * wo_bits + word + at / 32) * stride] |= (v >> (low + b) & 1) << at % 32;
+        }
+        word += width;
+        low += width;
+    }
+}
+
+static void wo_test_planes(void)
+{
+    mk_safetensors s;
+    char config[256];
+    for (unsigned bits = 2; bits <= 8; bits++) {
+        lb_test_case("GPTQ in planes: %u bits", bits);
+        wo_make(bits);
+        for (size_t r = 0; r < IP_ROWS; r++) {
+            for (size_t c = 0; c < IP_COLS; c++) {
+                wo_plane(wo_words + r, IP_ROWS, c, wo_code[r][c]);
+            }
+            for (size_t g = 0; g < WO_GROUPS; g++) {
+                wo_plane(wo_zeros + g * (IP_ROWS * bits / 32), 1, r, wo_zero[g][r]);
+            }
+        }
+        wo_put(&s);
+        snprintf(config, sizeof config, "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":%u,\"group_size\":32,\"checkpoint_format\":\"gptq_p\"}", bits % 2 ? bits : 4);
+        ip_compare(&s, config, wo_want, 0.0f);
+    }
+    wo_make(5);
+    wo_put(&s);
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":32}", "in 2, 3, 4 or 8 bits");
+    wo_make(5);
+    wo_put(&s);
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":5,\"group_size\":32}", "so many bits");
+}
+
 void test_import_words(void)
 {
     wo_test_borrows();
+    wo_test_planes();
     wo_test_configs();
 }

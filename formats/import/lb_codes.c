@@ -16,6 +16,22 @@ static uint32_t code_at(const unsigned char *words, uint64_t stride, uint64_t i,
     return v & ((1u << bits) - 1);
 }
 
+/* The same where 32 codes are in planes */
+static uint32_t code_in_planes(const unsigned char *words, uint64_t stride, uint64_t i, unsigned bits)
+{
+    uint64_t at = i / 32 * bits;
+    uint32_t v = 0;
+    for (unsigned width = 8, low = 0; width > 0; width /= 2) {
+        if (bits & width) {
+            const unsigned bit = (unsigned)(i % 32) * width;
+            v |= (lb_load_u32(words + (at + bit / 32) * stride) >> bit % 32 & ((1u << width) - 1)) << low;
+            at += width;
+            low += width;
+        }
+    }
+    return v;
+}
+
 /* Row r of `rows` in a line of AWQ's words */
 static uint32_t awq_at(const unsigned char *line, uint64_t r)
 {
@@ -36,7 +52,8 @@ static float codes_zero(const lb_codes *c, uint64_t g, uint64_t r)
         return (float)((lb_load_u32(line + r / per * 4) + UINT32_MAX / mask) >> c->bits * (r % per) & mask); /* a one in each of the word's places */
     }
     if (c->zeros && c->kind == LB_CODES_GPTQ) {
-        z = code_at(c->zeros + g * (c->rows * c->bits / 32 * 4), 4, r, c->bits);
+        const unsigned char *line = c->zeros + g * (c->rows * c->bits / 32 * 4);
+        z = (c->planes ? code_in_planes : code_at)(line, 4, r, c->bits);
     } else if (c->zeros && c->kind == LB_CODES_AWQ) {
         z = awq_at(c->zeros + g * (c->rows / 8 * 4), r);
     } else if (c->zeros && c->stream) {
@@ -57,7 +74,7 @@ static uint32_t codes_code(const lb_codes *c, uint64_t r, uint64_t col)
         return code_at(c->words + r * ((c->cols * c->bits + 31) / 32 * 4), 4, col, c->bits);
     }
     switch (c->kind) {
-    case LB_CODES_GPTQ: return code_at(c->words + 4 * r, 4 * c->rows, col, c->bits);
+    case LB_CODES_GPTQ: return (c->planes ? code_in_planes : code_at)(c->words + 4 * r, 4 * c->rows, col, c->bits);
     case LB_CODES_AWQ: return awq_at(c->words + col * (c->rows / 8 * 4), r);
     default: return lb_load_u32(c->words + (r * ((c->cols + per - 1) / per) + col / per) * 4) >> c->bits * (col % per) & ((1u << c->bits) - 1);
     }

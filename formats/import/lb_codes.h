@@ -3,7 +3,8 @@
  * read as floats: what lbrt keeps is packed anew.
  *
  *   GPTQ    words [cols * bits / 32][rows]: column after column is a stream of bits down the words of a row, lowest first; zeros [groups][rows * bits / 32] a stream along
- *           the rows; scales [groups][rows]
+ *           the rows; scales [groups][rows]. Or in planes (gptq_p): 32 codes in as many words as they have bits, those of planes of 8, 4, 2 and 1 bits that add up to
+ *           a code, the wide ones, which are the low bits, first
  *   AWQ     words [cols][rows / 8]: nibbles 0 to 7 are rows 0, 2, 4, 6, 1, 3, 5, 7 of eight; zeros [groups][rows / 8] the same; scales [groups][rows]
  *   PACKED  words [rows][cols / (32 / bits), rounded up], codes in order, lowest first, or, as a stream of bits, [rows][cols * bits / 32, rounded up]; zeros
  *           [rows / (32 / bits) or rows * bits / 32, rounded up][groups] the same down the rows, or bytes [rows][groups]; scales [rows][groups]
@@ -42,6 +43,7 @@ typedef struct lb_codes {
     const unsigned char *words;
     const unsigned char *zeros; /* NULL: none */
     bool one_less;              /* zeros are stored less one, modulo 2^bits */
+    bool planes;                /* GPTQ's codes and zeros are in planes */
     bool borrows;               /* and the one was taken from whole words: a zero of 0 borrows from the next */
     bool byte_zeros;            /* PACKED: signed bytes, of codes less 2^(bits - 1) */
     bool stream;                /* PACKED: codes go on in the next word */

@@ -86,18 +86,20 @@ static lbrt_status put_words(lb_import *im, size_t slot, const lb_hf_matrix *m, 
     lb_import_shape(im, slot, &c->rows, &c->cols);
     c->kind = how->awq ? LB_CODES_AWQ : LB_CODES_GPTQ;
     c->bits = how->awq ? 4 : 0;
-    static const unsigned widths[] = { 2, 3, 4, 8 };
-    for (size_t i = 0; i < sizeof widths / sizeof widths[0] && c->bits == 0; i++) { /* layers may differ from what config.json says of all */
+    static const unsigned widths[] = { 2, 3, 4, 8, 5, 6, 7 }; /* the last of planes alone */
+    for (size_t i = 0; i < (how->planes ? 7 : 4) && c->bits == 0; i++) { /* layers may differ from what config.json says of all */
         c->bits = coded_is(w, "I32", c->cols * widths[i] / 32, c->rows) ? widths[i] : 0;
     }
     c->one_less = !how->awq && !how->zeros_as_are;
     c->borrows = c->one_less && how->borrows;
+    c->planes = how->planes;
     CODED_FAIL_IF(scales->n_dims != 2 || !scales->type || scales->type->block != 1 || scales->shape[1] != c->rows || scales->shape[0] == 0 ||
                       scales->shape[0] > c->cols,
                   scales, "does not hold a scale for each row and group");
     c->n_groups = scales->shape[0];
     const uint64_t line = c->rows * c->bits / 32;
-    CODED_FAIL_IF(c->bits == 0 || c->rows * c->bits % 32 != 0 || c->cols * c->bits % 32 != 0 || (how->awq && !coded_is(w, "I32", c->cols, line)), w,
+    CODED_FAIL_IF(c->bits == 0 || c->rows * c->bits % 32 != 0 || c->cols * c->bits % 32 != 0 || (c->bits == 6 && (c->rows | c->cols) % 32 != 0) ||
+                      (how->awq && !coded_is(w, "I32", c->cols, line)), w,
                   "does not hold the model's matrix in 2, 3, 4 or 8 bits");
     CODED_FAIL_IF(!coded_is(zeros, "I32", c->n_groups, line), zeros, "does not hold a zero for each row and group");
     c->words = w->data;

@@ -332,12 +332,13 @@ static lbrt_status hf_read_codes(const lb_json *config, bool awq, lb_hf_codes *o
     const lb_json *bits = lb_json_get(config, awq && hf_is_null(lb_json_get(config, "bits")) ? "w_bit" : "bits"), *form = lb_json_get(config, "checkpoint_format"),
                   *version = lb_json_get(config, "version");
     uint64_t v = 0;
-    LB_FAIL_IF(!lb_json_uint(bits, 8, &v) || !(v == 4 || (!awq && (v == 2 || v == 3 || v == 8))), err, LBRT_ERR_UNSUPPORTED, "%s with so many bits is not supported",
-               awq ? "AWQ" : "GPTQ");
     form = hf_is_null(form) ? lb_json_get(config, "format") : form;
+    const bool planes = !awq && lb_json_is(form, "gptq_p");
+    LB_FAIL_IF(!lb_json_uint(bits, 8, &v) || !(v == 4 || (!awq && (v == 2 || v == 3 || v == 8)) || (planes && v > 4)), err, LBRT_ERR_UNSUPPORTED,
+               "%s with so many bits is not supported", awq ? "AWQ" : "GPTQ");
     version = hf_is_null(version) ? form : version;
     const bool second = lb_json_is(form, "gptq_v2"), marlin = lb_json_bool(lb_json_get(config, "is_marlin_format"), false);
-    LB_FAIL_IF(!awq && (marlin || (!hf_is_null(form) && !second && !lb_json_is(form, "gptq"))), err, LBRT_ERR_UNSUPPORTED,
+    LB_FAIL_IF(!awq && (marlin || (!hf_is_null(form) && !second && !planes && !lb_json_is(form, "gptq"))), err, LBRT_ERR_UNSUPPORTED,
                "GPTQ in another layout (%s) is not supported", marlin ? "is_marlin_format" : "checkpoint_format");
     static const char *const gemm[] = { "gemm", "GEMM", "exllama", "ipex" }; /* the last two are other code for the same tensors */
     bool known = !awq || hf_is_null(version);
@@ -345,7 +346,7 @@ static lbrt_status hf_read_codes(const lb_json *config, bool awq, lb_hf_codes *o
         known = known || lb_json_is(version, gemm[i]);
     }
     LB_FAIL_IF(!known, err, LBRT_ERR_UNSUPPORTED, "AWQ of another version than gemm is not supported");
-    *out = (lb_hf_codes){ .awq = awq, .bits = (unsigned)v, .zeros_as_are = second, .borrows = hf_borrows(config) };
+    *out = (lb_hf_codes){ .awq = awq, .bits = (unsigned)v, .zeros_as_are = second || planes, .planes = planes, .borrows = hf_borrows(config) };
     const lb_json *group = lb_json_get(config, awq && hf_is_null(lb_json_get(config, "group_size")) ? "q_group_size" : "group_size");
     if (lb_json_uint(group, 1u << 28, &v)) { /* -1: a group of all columns */
         out->group = (uint32_t)v;

@@ -72,6 +72,7 @@ typedef struct lb_hf_codes {
     bool awq;           /* else GPTQ */
     unsigned bits;      /* 0: nothing was said. GPTQ's matrices say theirs by their shapes */
     bool zeros_as_are;  /* GPTQ's second format; in the first zeros are stored less one */
+    bool planes;        /* GPTQModel's layout in planes of bits */
     bool borrows;       /* GPTQModel and AutoRound take that one from whole words */
     uint32_t block;     /* rows and columns that have one scale (fp8, mostly squares); 0: 128 */
     uint32_t block_cols;
