@@ -244,7 +244,7 @@ static void check_hf_refusals(void)
     refuse_hf(llama, "\"quantization_config\": {\"quant_method\": \"quip\", \"bits\": 2}", NULL, no, "quip");
     refuse_hf(llama, "\"quantization_config\": {\"quant_method\": \"gptq\", \"bits\": 5}", NULL, no, "bits");
     refuse_hf(llama, "\"quantization_config\": {\"quant_method\": \"gptq\", \"bits\": 4, \"checkpoint_format\": \"marlin\"}", NULL, no, "checkpoint_format");
-    refuse_hf(llama, "\"quantization_config\": {\"quant_method\": \"awq\", \"bits\": 4, \"version\": \"gemv\"}", NULL, no, "gemm");
+    refuse_hf(llama, "\"quantization_config\": {\"quant_method\": \"awq\", \"bits\": 4, \"version\": \"marlin\"}", NULL, no, "gemm");
     refuse_hf(llama, "\"hidden_act\": \"gelu\"", NULL, no, "gelu");
     refuse_hf(llama, "\"attention_bias\": true", NULL, bad, "attn_q_bias");
     refuse_hf(llama, "\"partial_rotary_factor\": 0.5", NULL, no, "part of the head");

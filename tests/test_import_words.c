@@ -202,9 +202,65 @@ static void wo_test_planes(void)
     ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":5,\"group_size\":32}", "so many bits");
 }
 
+/* AWQ's layouts for vectors: place for 32 groups of 32 columns, of which there are two; newer ones are 16-bit words of four rows, with what is added instead of zeros. */
+static void wo_put_vectors(mk_safetensors *s, bool fast)
+{
+    enum { LINE = 32 };
+    static uint32_t words[IP_ROWS][IP_COLS / 8], zeros[IP_ROWS][LINE / 8];
+    static uint16_t halves[IP_ROWS / 4][IP_COLS], scales[LINE * IP_ROWS], sums[LINE][IP_ROWS];
+    wo_make(4);
+    memset(words, 0, sizeof words);
+    memset(zeros, 0, sizeof zeros);
+    memset(halves, 0, sizeof halves);
+    memset(scales, 0, sizeof scales);
+    for (size_t r = 0; r < IP_ROWS; r++) {
+        for (size_t c = 0; c < IP_COLS; c++) {
+            const size_t of32 = c % 32, a = of32 / 8, b = of32 % 8 / 2, at = c / 32 * 32 + 8 * b + 4 * (c % 2) + a;
+            words[r][c / 8] |= wo_code[r][c] << 4 * (c % 8);
+            halves[r / 4][r % 4 * 16 + at / 4] = (uint16_t)(halves[r / 4][r % 4 * 16 + at / 4] | wo_code[r][c] << 4 * (at % 4));
+        }
+        for (size_t g = 0; g < WO_GROUPS; g++) {
+            const float scale = lb_f16_to_f32(wo_scale[g][r]);
+            zeros[r][g / 8] |= wo_zero[g][r] << 4 * (g % 8);
+            scales[fast ? g * IP_ROWS + r : r * LINE + g] = wo_scale[g][r];
+            sums[g][r] = lb_f32_to_f16(-scale * (float)wo_zero[g][r]);
+            for (size_t c = g * WO_WIDTH; fast && c < (g + 1) * WO_WIDTH; c++) {
+                wo_want[r * IP_COLS + c] = scale * (float)wo_code[r][c] + lb_f16_to_f32(sums[g][r]);
+            }
+        }
+    }
+    ip_begin(s);
+    ip_put(s, ".qweight", fast ? "I16" : "I32", fast ? "8,64" : "32,8", fast ? (const void *)halves : words, 1024);
+    ip_put(s, ".qzeros", fast ? "F16" : "I32", fast ? "32,32" : "32,4", fast ? (const void *)sums : zeros, fast ? sizeof sums : sizeof zeros);
+    ip_put(s, ".scales", "F16", "32,32", scales, sizeof scales);
+}
+
+static void wo_test_vectors(void)
+{
+    mk_safetensors s;
+    for (int fast = 0; fast < 2; fast++) {
+        lb_test_case("AWQ: %s", fast ? "gemv_fast" : "gemv");
+        wo_put_vectors(&s, fast);
+        ip_compare(&s, fast ? "\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4,\"group_size\":32,\"version\":\"gemv_fast\"}"
+                            : "\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4,\"group_size\":32,\"version\":\"gemv\"}",
+                   wo_want, 0.0f);
+        static const char *const wrong[][2] = { { "\"group_size\":64,\"version\":\"gemv\"", "of the groups that config.json says" },
+                                                { "\"group_size\":64,\"version\":\"gemv_fast\"", "of the groups that config.json says" },
+                                                { "\"group_size\":32,\"version\":\"gemm\"", "does not hold" },
+                                                { "\"group_size\":32,\"version\":\"marlin\"", "another version" } };
+        for (size_t i = 0; i < 4; i++) {
+            char config[160];
+            wo_put_vectors(&s, fast);
+            snprintf(config, sizeof config, "\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4,%s}", wrong[i][0]);
+            ip_refused(&s, config, i < 2 && (i == 1) != fast ? "AWQ's layout for vectors" : wrong[i][1]);
+        }
+    }
+}
+
 void test_import_words(void)
 {
     wo_test_borrows();
+    wo_test_vectors();
     wo_test_planes();
     wo_test_configs();
 }

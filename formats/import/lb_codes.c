@@ -39,6 +39,13 @@ static uint32_t awq_at(const unsigned char *line, uint64_t r)
     return lb_load_u32(line + r / 8 * 4) >> 4 * nibble[r % 8] & 15;
 }
 
+/* Four rows are together, 64 columns of each after the other; of 32 columns, number 8 a + 2 b + c is nibble 8 b + 4 c + a. */
+static uint32_t fast_at(const unsigned char *words, uint64_t cols, uint64_t r, uint64_t col)
+{
+    const uint64_t nibble = col % 64 / 32 * 32 + col % 8 / 2 * 8 + col % 2 * 4 + col % 32 / 8;
+    return (uint32_t)lb_load_u16(words + 2 * (r / 4 * cols + col / 64 * 64 + r % 4 * 16 + nibble / 4)) >> 4 * (nibble % 4) & 15;
+}
+
 static float codes_zero(const lb_codes *c, uint64_t g, uint64_t r)
 {
     const unsigned per = 32 / c->bits;
@@ -46,6 +53,14 @@ static float codes_zero(const lb_codes *c, uint64_t g, uint64_t r)
     uint32_t z = middle;
     if (c->zeros && c->byte_zeros) {
         return (float)((int)middle + (int8_t)c->zeros[c->one ? 0 : r * c->n_groups + g]);
+    }
+    if (c->kind == LB_CODES_FAST) {
+        float v;
+        c->zero_type->dequantize(c->zeros + (g * c->rows + r) * c->zero_type->bytes, &v, 1);
+        return v;
+    }
+    if (c->kind == LB_CODES_GEMV) {
+        return (float)code_at(c->zeros + r * (c->line / 8 * 4), 4, g, 4);
     }
     if (c->borrows && 32 % c->bits == 0) {
         const unsigned char *line = c->zeros + g * (c->rows * c->bits / 32 * 4);
@@ -76,6 +91,7 @@ static uint32_t codes_code(const lb_codes *c, uint64_t r, uint64_t col)
     switch (c->kind) {
     case LB_CODES_GPTQ: return (c->planes ? code_in_planes : code_at)(c->words + 4 * r, 4 * c->rows, col, c->bits);
     case LB_CODES_AWQ: return awq_at(c->words + col * (c->rows / 8 * 4), r);
+    case LB_CODES_FAST: return fast_at(c->words, c->cols, r, col);
     default: return lb_load_u32(c->words + (r * ((c->cols + per - 1) / per) + col / per) * 4) >> c->bits * (col % per) & ((1u << c->bits) - 1);
     }
 }
@@ -88,13 +104,15 @@ static void codes_grouped(const lb_codes *c, uint64_t row, uint64_t n, float *ou
     for (uint64_t col = 0; col < c->cols; col++) {
         const uint64_t g = c->groups ? lb_load_u32(c->groups + 4 * col) : col / c->width;
         for (uint64_t r = 0; r < n && g != known; r++) {
-            const uint64_t at = c->one ? 0 : c->kind == LB_CODES_PACKED ? (row + r) * c->n_groups + g : g * c->rows + row + r;
+            const uint64_t by_row = c->kind == LB_CODES_PACKED ? c->n_groups : c->kind == LB_CODES_GEMV ? c->line : 0; /* else groups come first */
+            const uint64_t at = c->one ? 0 : by_row ? (row + r) * by_row + g : g * c->rows + row + r;
             c->scale_type->dequantize(c->scales + at * c->scale_type->bytes, &scale[r], 1);
             zero[r] = codes_zero(c, g, row + r);
         }
         known = g;
         for (uint64_t r = 0; r < n; r++) {
-            out[r * c->cols + col] = scale[r] * ((float)codes_code(c, row + r, col) - zero[r]);
+            const float code = (float)codes_code(c, row + r, col);
+            out[r * c->cols + col] = c->kind == LB_CODES_FAST ? scale[r] * code + zero[r] : scale[r] * (code - zero[r]);
         }
     }
 }

@@ -6,6 +6,8 @@
  *           the rows; scales [groups][rows]. Or in planes (gptq_p): 32 codes in as many words as they have bits, those of planes of 8, 4, 2 and 1 bits that add up to
  *           a code, the wide ones, which are the low bits, first
  *   AWQ     words [cols][rows / 8]: nibbles 0 to 7 are rows 0, 2, 4, 6, 1, 3, 5, 7 of eight; zeros [groups][rows / 8] the same; scales [groups][rows]
+ *   GEMV    AWQ's layout for vectors: words [rows][cols / 8], zeros [rows][line / 8], nibbles in order, lowest first; scales [rows][line], of which the groups come first
+ *   FAST    AWQ's newer one: 16-bit words [rows / 4][cols], columns in an order of their own (fast_at); scales and what is added, -scale * zero, [line][rows]
  *   PACKED  words [rows][cols / (32 / bits), rounded up], codes in order, lowest first, or, as a stream of bits, [rows][cols * bits / 32, rounded up]; zeros
  *           [rows / (32 / bits) or rows * bits / 32, rounded up][groups] the same down the rows, or bytes [rows][groups]; scales [rows][groups]
  *           In these a number is scale * (code - zero), zero 2^(bits - 1) if there are none.
@@ -22,7 +24,7 @@
 
 #include "lb_ggml_types.h"
 
-typedef enum lb_codes_kind { LB_CODES_GPTQ, LB_CODES_AWQ, LB_CODES_PACKED, LB_CODES_TABLE, LB_CODES_BOOKS, LB_CODES_FP4, LB_CODES_HQQ, LB_CODES_VPTQ } lb_codes_kind;
+typedef enum lb_codes_kind { LB_CODES_GPTQ, LB_CODES_AWQ, LB_CODES_GEMV, LB_CODES_FAST, LB_CODES_PACKED, LB_CODES_TABLE, LB_CODES_BOOKS, LB_CODES_FP4, LB_CODES_HQQ, LB_CODES_VPTQ } lb_codes_kind;
 
 /*
  * Some columns of VPTQ: groups of `cols` of them, each with books of 2^bits vectors of `width` numbers, and maybe of 2^more_bits that are added. A column's vectors lie one under
@@ -52,7 +54,7 @@ typedef struct lb_codes {
     const unsigned char *scales;
     const lb_ggml_type *scale_type;
     const unsigned char *groups; /* i32 for each column: its group; NULL: groups of cols / n_groups columns in order */
-    uint64_t n_groups;
+    uint64_t n_groups, line;     /* line: GEMV's, FAST's: groups there is place for */
 
     /* TABLE: f32 numbers of the codes; sizes of blocks in scales, as f32, or bytes of a second table times sizes of their own, plus an offset */
     const unsigned char *table, *second, *sizes;

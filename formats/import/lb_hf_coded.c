@@ -76,6 +76,33 @@ static lbrt_status coded_shape(const lb_safetensor *shape, lb_codes *c, lbrt_err
     return LBRT_OK;
 }
 
+/* AWQ's layouts for vectors have place for more groups than there are: how many, config.json alone says. */
+static lbrt_status put_gemv(lb_import *im, size_t slot, const lb_safetensor *w, const lb_safetensor *zeros, const lb_safetensor *scales, const lb_hf_codes *how,
+                            lb_codes *c, lbrt_error *err)
+{
+    const bool fast = how->kind == LB_CODES_FAST;
+    c->bits = 4;
+    c->width = how->group ? how->group : c->cols;
+    c->n_groups = (c->cols + c->width - 1) / c->width;
+    const uint64_t step = c->width >= 128 ? 1 : 128 / c->width, words = ((c->n_groups + 7) / 8 + step - 1) / step * step;
+    c->line = 8 * words;
+    CODED_FAIL_IF(c->cols % c->width != 0 || (fast ? c->rows % 4 != 0 || c->cols % 64 != 0 || !coded_is(w, "I16", c->rows / 4, c->cols)
+                                                   : c->cols % 8 != 0 || !coded_is(w, "I32", c->rows, c->cols / 8)),
+                  w, "does not hold the model's matrix in AWQ's layout for vectors");
+    CODED_FAIL_IF(!scales->type || scales->type->block != 1 || scales->n_dims != 2 || scales->shape[0] != (fast ? c->line : c->rows) ||
+                      scales->shape[1] != (fast ? c->rows : c->line),
+                  scales, "does not hold scales of the groups that config.json says");
+    CODED_FAIL_IF(fast ? !zeros->type || zeros->type->block != 1 || zeros->n_dims != 2 || zeros->shape[0] != c->line || zeros->shape[1] != c->rows
+                       : !coded_is(zeros, "I32", c->rows, words),
+                  zeros, "does not hold zeros of the groups that config.json says");
+    c->words = w->data;
+    c->zeros = zeros->data;
+    c->zero_type = zeros->type;
+    c->scales = scales->data;
+    c->scale_type = scales->type;
+    return coded_place(im, slot, c, w, fast ? "awq_gemv_fast" : "awq_gemv", err);
+}
+
 static lbrt_status put_words(lb_import *im, size_t slot, const lb_hf_matrix *m, const lb_hf_codes *how, lb_codes *c, lbrt_error *err)
 {
     const lb_safetensor *w = m->part[LB_HF_WORDS], *zeros = m->part[LB_HF_ZEROS], *scales = m->part[LB_HF_SCALES], *groups = m->part[LB_HF_GROUPS];
@@ -84,13 +111,17 @@ static lbrt_status put_words(lb_import *im, size_t slot, const lb_hf_matrix *m, 
                !w ? "qweight" : !scales ? "scales" : "qzeros");
     LB_FAIL_IF(how->bits == 0, err, LBRT_ERR_FORMAT, "tensor %.*s is of GPTQ or AWQ, of which config.json says nothing", lb_safetensor_shown(w), w->name);
     lb_import_shape(im, slot, &c->rows, &c->cols);
-    c->kind = how->awq ? LB_CODES_AWQ : LB_CODES_GPTQ;
-    c->bits = how->awq ? 4 : 0;
+    const bool awq = how->kind == LB_CODES_AWQ;
+    c->kind = how->kind;
+    if (how->kind == LB_CODES_GEMV || how->kind == LB_CODES_FAST) {
+        return put_gemv(im, slot, w, zeros, scales, how, c, err);
+    }
+    c->bits = awq ? 4 : 0;
     static const unsigned widths[] = { 2, 3, 4, 8, 5, 6, 7 }; /* the last of planes alone */
     for (size_t i = 0; i < (how->planes ? 7 : 4) && c->bits == 0; i++) { /* layers may differ from what config.json says of all */
         c->bits = coded_is(w, "I32", c->cols * widths[i] / 32, c->rows) ? widths[i] : 0;
     }
-    c->one_less = !how->awq && !how->zeros_as_are;
+    c->one_less = !awq && !how->zeros_as_are;
     c->borrows = c->one_less && how->borrows;
     c->planes = how->planes;
     CODED_FAIL_IF(scales->n_dims != 2 || !scales->type || scales->type->block != 1 || scales->shape[1] != c->rows || scales->shape[0] == 0 ||
@@ -99,7 +130,7 @@ static lbrt_status put_words(lb_import *im, size_t slot, const lb_hf_matrix *m, 
     c->n_groups = scales->shape[0];
     const uint64_t line = c->rows * c->bits / 32;
     CODED_FAIL_IF(c->bits == 0 || c->rows * c->bits % 32 != 0 || c->cols * c->bits % 32 != 0 || (c->bits == 6 && (c->rows | c->cols) % 32 != 0) ||
-                      (how->awq && !coded_is(w, "I32", c->cols, line)), w,
+                      (awq && !coded_is(w, "I32", c->cols, line)), w,
                   "does not hold the model's matrix in 2, 3, 4 or 8 bits");
     CODED_FAIL_IF(!coded_is(zeros, "I32", c->n_groups, line), zeros, "does not hold a zero for each row and group");
     c->words = w->data;
@@ -107,7 +138,7 @@ static lbrt_status put_words(lb_import *im, size_t slot, const lb_hf_matrix *m, 
     c->scales = scales->data;
     c->scale_type = scales->type;
     LB_TRY(coded_groups(groups, scales, how, c, err));
-    return coded_place(im, slot, c, w, how->awq ? "awq" : "gptq", err);
+    return coded_place(im, slot, c, w, awq ? "awq" : "gptq", err);
 }
 
 /*

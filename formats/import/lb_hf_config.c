@@ -340,13 +340,17 @@ static lbrt_status hf_read_codes(const lb_json *config, bool awq, lb_hf_codes *o
     const bool second = lb_json_is(form, "gptq_v2"), marlin = lb_json_bool(lb_json_get(config, "is_marlin_format"), false);
     LB_FAIL_IF(!awq && (marlin || (!hf_is_null(form) && !second && !planes && !lb_json_is(form, "gptq"))), err, LBRT_ERR_UNSUPPORTED,
                "GPTQ in another layout (%s) is not supported", marlin ? "is_marlin_format" : "checkpoint_format");
-    static const char *const gemm[] = { "gemm", "GEMM", "exllama", "ipex" }; /* the last two are other code for the same tensors */
-    bool known = !awq || hf_is_null(version);
-    for (size_t i = 0; i < sizeof gemm / sizeof gemm[0]; i++) {
-        known = known || lb_json_is(version, gemm[i]);
+    static const struct {
+        const char *name;
+        lb_codes_kind kind;
+    } versions[] = { { "gemm", LB_CODES_AWQ },  { "GEMM", LB_CODES_AWQ },  { "exllama", LB_CODES_AWQ },   { "ipex", LB_CODES_AWQ }, /* other code for the same tensors */
+                     { "gemv", LB_CODES_GEMV }, { "GEMV", LB_CODES_GEMV }, { "gemv_fast", LB_CODES_FAST } };
+    lb_codes_kind kind = awq && hf_is_null(version) ? LB_CODES_AWQ : LB_CODES_GPTQ;
+    for (size_t i = 0; awq && i < sizeof versions / sizeof versions[0]; i++) {
+        kind = lb_json_is(version, versions[i].name) ? versions[i].kind : kind;
     }
-    LB_FAIL_IF(!known, err, LBRT_ERR_UNSUPPORTED, "AWQ of another version than gemm is not supported");
-    *out = (lb_hf_codes){ .awq = awq, .bits = (unsigned)v, .zeros_as_are = second || planes, .planes = planes, .borrows = hf_borrows(config) };
+    LB_FAIL_IF(awq && kind == LB_CODES_GPTQ, err, LBRT_ERR_UNSUPPORTED, "AWQ of another version than gemm, gemv and gemv_fast is not supported");
+    *out = (lb_hf_codes){ .kind = kind, .bits = (unsigned)v, .zeros_as_are = second || planes, .planes = planes, .borrows = hf_borrows(config) };
     const lb_json *group = lb_json_get(config, awq && hf_is_null(lb_json_get(config, "group_size")) ? "q_group_size" : "group_size");
     if (lb_json_uint(group, 1u << 28, &v)) { /* -1: a group of all columns */
         out->group = (uint32_t)v;

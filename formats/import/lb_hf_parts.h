@@ -69,7 +69,7 @@ const lb_ggml_type *lb_hf_type(const lb_safetensor *t);
 
 /* What config.json says of codes; all 0: nothing. */
 typedef struct lb_hf_codes {
-    bool awq;           /* else GPTQ */
+    lb_codes_kind kind; /* GPTQ, AWQ, GEMV or FAST */
     unsigned bits;      /* 0: nothing was said. GPTQ's matrices say theirs by their shapes */
     bool zeros_as_are;  /* GPTQ's second format; in the first zeros are stored less one */
     bool planes;        /* GPTQModel's layout in planes of bits */
