@@ -189,7 +189,7 @@ static void ic_test_auto_round(void)
     ic_put_gptq(&s, &p, &m, false);
     ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"auto-round\",\"bits\":4}", "packing_format");
     ic_put_gptq(&s, &p, &m, false);
-    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_gptq\",\"data_type\":\"mx_fp\",\"bits\":4}", "data_type");
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"auto-round\",\"packing_format\":\"auto_gptq\",\"data_type\":\"mx_int\",\"bits\":4}", "data_type");
 }
 
 static void ic_test_awq(void)

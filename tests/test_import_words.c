@@ -257,9 +257,54 @@ static void wo_test_vectors(void)
     }
 }
 
+/* E4M3 with exponents for 32 columns; what AutoRound says of floats decides that tensors are looked at, and which may not be. */
+static void wo_test_floats(void)
+{
+    static unsigned char codes[IP_ROWS][IP_COLS], exponents[IP_ROWS][IP_COLS / 32];
+    mk_safetensors s;
+    for (size_t r = 0; r < IP_ROWS; r++) {
+        for (size_t c = 0; c < IP_COLS; c++) {
+            const unsigned e = (unsigned)(lb_test_random() % 15), f = (unsigned)(lb_test_random() % 8), minus = (unsigned)(lb_test_random() % 2);
+            exponents[r][c / 32] = (unsigned char)(c % 32 ? exponents[r][c / 32] : 115 + lb_test_random() % 20);
+            codes[r][c] = (unsigned char)(minus << 7 | e << 3 | f);
+            const float size = e ? ldexpf(1.0f + (float)f / 8.0f, (int)e - 7) : ldexpf((float)f / 8.0f, -6);
+            wo_want[r * IP_COLS + c] = (minus ? -size : size) * ldexpf(1.0f, exponents[r][c / 32] - 127);
+        }
+    }
+    static const char mx[] = "\"data_type\":\"mx_fp\",\"bits\":8,\"group_size\":32,\"packing_format\":\"auto_round:llm_compressor\"";
+    static const struct {
+        const char *more, *layers, *refused;
+    } cases[] = { { mx, "{\"lm_head\":{\"bits\":16,\"data_type\":\"int\"}}", NULL },
+                  { "\"data_type\":\"fp\",\"bits\":8,\"group_size\":[32,32]", "{\"a\":{\"data_type\":\"mx_fp\"}}", NULL },
+                  { mx, "{\"a\":{\"bits\":4,\"data_type\":\"mx_int\"}}", "data_type" },
+                  { mx, "{\"a\":{\"bits\":4,\"data_type\":\"int\"}}", "data_type" },
+                  { "\"data_type\":\"int\",\"bits\":4,\"packing_format\":\"auto_round:auto_gptq\"", "{\"a\":{\"data_type\":\"nvfp4_v2\"}}", "data_type" },
+                  { "\"data_type\":\"mx_int\",\"bits\":4,\"packing_format\":\"auto_round\"", "{}", "data_type" },
+                  { "\"data_type\":\"fp\",\"bits\":8,\"group_size\":[32,0]", "{}", "group_size is no rectangle" } };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char config[320];
+        lb_test_case("AutoRound: %s, layers %s", cases[i].more, cases[i].layers);
+        ip_begin(&s);
+        ip_put(&s, ".weight", "F8_E4M3", "32,64", codes, sizeof codes);
+        ip_put(&s, ".weight_scale", i % 2 ? "F8_E8M0" : "U8", "32,2", exponents, sizeof exponents);
+        snprintf(config, sizeof config, "\"quantization_config\":{\"quant_method\":\"auto-round\",%s,\"extra_config\":%s}", cases[i].more, cases[i].layers);
+        if (cases[i].refused) {
+            ip_refused(&s, config, cases[i].refused);
+        } else {
+            ip_compare(&s, config, wo_want, 0.0f);
+        }
+    }
+    lb_test_case("exponents beside other numbers than fp8");
+    ip_begin(&s);
+    ip_put(&s, ".weight", "I8", "32,64", codes, sizeof codes);
+    ip_put(&s, ".weight_scale", "U8", "32,2", exponents, sizeof exponents);
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"compressed-tensors\"}", "holds no scales");
+}
+
 void test_import_words(void)
 {
     wo_test_borrows();
+    wo_test_floats();
     wo_test_vectors();
     wo_test_planes();
     wo_test_configs();

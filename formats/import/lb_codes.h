@@ -24,7 +24,18 @@
 
 #include "lb_ggml_types.h"
 
-typedef enum lb_codes_kind { LB_CODES_GPTQ, LB_CODES_AWQ, LB_CODES_GEMV, LB_CODES_FAST, LB_CODES_PACKED, LB_CODES_TABLE, LB_CODES_BOOKS, LB_CODES_FP4, LB_CODES_HQQ, LB_CODES_VPTQ } lb_codes_kind;
+typedef enum lb_codes_kind {
+    LB_CODES_GPTQ,
+    LB_CODES_AWQ,
+    LB_CODES_GEMV,
+    LB_CODES_FAST,
+    LB_CODES_PACKED,
+    LB_CODES_TABLE,
+    LB_CODES_BOOKS,
+    LB_CODES_FP4,
+    LB_CODES_HQQ,
+    LB_CODES_VPTQ
+} lb_codes_kind;
 
 /*
  * Some columns of VPTQ: groups of `cols` of them, each with books of 2^bits vectors of `width` numbers, and maybe of 2^more_bits that are added. A column's vectors lie one under

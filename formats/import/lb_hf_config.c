@@ -358,17 +358,57 @@ static lbrt_status hf_read_codes(const lb_json *config, bool awq, lb_hf_codes *o
     return LBRT_OK;
 }
 
-/* AutoRound writes GPTQ's layout or AWQ's; GPTQ's by its own packer, or by that of GPTQModel, with zeros as they are. */
+/* Rows and columns of the rectangles that have a scale of their own */
+static lbrt_status hf_read_block(const lb_json *sides, const char *key, lb_hf_codes *out, lbrt_error *err)
+{
+    uint64_t a = 0, b = 0;
+    LB_FAIL_IF(sides->type != LB_JSON_ARRAY || !sides->child || !lb_json_uint(sides->child, 1u << 16, &a) || !lb_json_uint(sides->child->next, 1u << 16, &b) || a == 0 ||
+                   b == 0,
+               err, LBRT_ERR_FORMAT, "config.json: %s is no rectangle", key);
+    out->block = (uint32_t)a;
+    out->block_cols = (uint32_t)b;
+    return LBRT_OK;
+}
+
+static bool hf_starts(const lb_json *node, const char *text)
+{
+    return node && node->type == LB_JSON_STRING && strncmp(node->text, text, strlen(text)) == 0;
+}
+
+/* Two of AutoRound's numbers have tensors that look like those of others: integers with exponents, and fp4 with scales of E5M3. */
+static lbrt_status hf_check_auto_round(const lb_json *config, bool floats, lbrt_error *err)
+{
+    const lb_json *layers = lb_json_get(config, "extra_config");
+    for (const lb_json *l = layers && layers->type == LB_JSON_OBJECT ? layers->child : NULL; l; l = l->next) {
+        const lb_json *type = lb_json_get(l, "data_type");
+        uint64_t bits = 0;
+        const bool whole = lb_json_uint(lb_json_get(l, "bits"), 64, &bits) && bits >= 16;
+        LB_FAIL_IF(!whole && (hf_starts(type, "mx_int") || hf_starts(type, "nvfp4") || (floats && hf_starts(type, "int"))), err, LBRT_ERR_UNSUPPORTED,
+                   "AutoRound's layers of other numbers (data_type) than %s are not supported", floats ? "floats" : "int");
+    }
+    return LBRT_OK;
+}
+
+/*
+ * AutoRound writes GPTQ's layout or AWQ's; GPTQ's by its own packer, or by that of GPTQModel, with zeros as they are. fp8, MXFP8, MXFP4 and NVFP4 are in tensors like those of
+ * compressed-tensors, which say what they are.
+ */
 static lbrt_status hf_read_auto_round(const lb_json *config, lb_hf_codes *out, lbrt_error *err)
 {
     const lb_json *packing = lb_json_get(config, "packing_format"), *layout = hf_is_null(packing) ? lb_json_get(config, "backend") : packing;
     const lb_json *type = lb_json_get(config, "data_type");
     const char *name = layout != NULL && layout->type == LB_JSON_STRING ? layout->text : "";
+    const bool floats = lb_json_is(type, "fp") || lb_json_is(type, "fp8") || hf_starts(type, "mx_fp") || hf_starts(type, "nv_fp");
+    LB_TRY(hf_check_auto_round(config, floats, err));
+    if (floats) {
+        const lb_json *side = lb_json_get(config, "group_size");
+        return side && side->type == LB_JSON_ARRAY ? hf_read_block(side, "group_size", out, err) : LBRT_OK;
+    }
     const bool awq = strstr(name, "awq") != NULL, gptq = strstr(name, "gptq") != NULL && !strstr(name, "gptqmodel");
     LB_FAIL_IF(!awq && !strstr(name, "gptq") && strcmp(name, "auto_round:exllamav2") != 0 && strcmp(name, "auto_round:triton") != 0 && strcmp(name, "auto_round") != 0, err,
                LBRT_ERR_UNSUPPORTED,
                "AutoRound in another layout (packing_format) than GPTQ's and AWQ's is not supported");
-    LB_FAIL_IF(!hf_is_null(type) && !lb_json_is(type, "int"), err, LBRT_ERR_UNSUPPORTED, "AutoRound of other numbers (data_type) than int is not supported");
+    LB_FAIL_IF(!hf_is_null(type) && !lb_json_is(type, "int"), err, LBRT_ERR_UNSUPPORTED, "AutoRound of other numbers (data_type) than int, fp8, MXFP and NVFP4 is not supported");
     LB_TRY(hf_read_codes(config, awq, out, err));
     out->zeros_as_are = !awq && !gptq;
     out->borrows = true;
@@ -445,13 +485,8 @@ static lbrt_status hf_read_quantization(const lb_json *root, const lb_json *olde
     }
     if (lb_json_is(method, "fp8")) {
         const lb_json *side = lb_json_get(config, "weight_block_size"), *form = lb_json_get(config, "fmt");
-        uint64_t a = 128, b = 128;
-        LB_FAIL_IF(!hf_is_null(side) && (side->type != LB_JSON_ARRAY || !side->child || !lb_json_uint(side->child, 1u << 16, &a) ||
-                                         !lb_json_uint(side->child->next, 1u << 16, &b) || a == 0 || b == 0),
-                   err, LBRT_ERR_FORMAT, "config.json: weight_block_size is no rectangle");
+        LB_TRY(hf_is_null(side) ? LBRT_OK : hf_read_block(side, "weight_block_size", codes, err));
         LB_FAIL_IF(!hf_is_null(form) && !lb_json_is(form, "e4m3"), err, LBRT_ERR_UNSUPPORTED, "fp8 other than e4m3 is not supported");
-        codes->block = (uint32_t)a;
-        codes->block_cols = (uint32_t)b;
         return LBRT_OK;
     }
     if (lb_json_is(method, "modelopt") || lb_json_is(method, "modelopt_fp4") || lb_json_is(method, "modelopt_mxfp8")) {
