@@ -159,6 +159,37 @@ static void wo_test_configs(void)
     remove(path);
 }
 
+/* 3 bits: a stream of codes; from the zeros' words GPTQModel before 6.1 took three numbers in turn, later one from each code. */
+static void wo_test_threes(void)
+{
+    static const char *const makers[] = { "\"gptqmodel:5.8.0\"", "[\"gptqmodel:6.0.3-dev\"]", "[\"gptqmodel:6.1.0\"]", "[\"gptqmodel\"]" };
+    static const uint32_t taken[3] = { 0x24924924u, 0x92492492u, 0x49249249u };
+    mk_safetensors s;
+    char config[256];
+    for (unsigned i = 0; i < 4; i++) {
+        lb_test_case("GPTQ: zeros of 3 bits, %s", makers[i]);
+        wo_make(3);
+        for (size_t b = 0; b < 3; b++) {
+            for (size_t r = 0; r < IP_ROWS; r++) {
+                for (size_t c = 0; c < IP_COLS; c++) {
+                    const size_t at = 3 * c + b;
+                    wo_words[at / 32 * IP_ROWS + r] |= (wo_code[r][c] >> b & 1) << at % 32;
+                }
+                for (size_t g = 0; g < WO_GROUPS; g++) {
+                    const size_t at = 3 * r + b;
+                    wo_zeros[3 * g + at / 32] |= ((wo_zero[g][r] - (i < 2 ? 0 : 1)) >> b & 1) << at % 32;
+                }
+            }
+        }
+        for (size_t w = 0; w < 3 * WO_GROUPS; w++) {
+            wo_zeros[w] -= i < 2 ? taken[w % 3] : 0;
+        }
+        wo_put(&s);
+        snprintf(config, sizeof config, "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":3,\"group_size\":32,\"meta\":{\"quantizer\":%s}}", makers[i]);
+        ip_compare(&s, config, wo_want, 0.0f);
+    }
+}
+
 /* A bit at a time: those of 32 codes are in words of their own, first the low ones in the widest plane */
 static void wo_plane(uint32_t *words, size_t stride, size_t i, uint32_t v)
 {
@@ -304,6 +335,7 @@ static void wo_test_floats(void)
 void test_import_words(void)
 {
     wo_test_borrows();
+    wo_test_threes();
     wo_test_floats();
     wo_test_vectors();
     wo_test_planes();

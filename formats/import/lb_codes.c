@@ -46,6 +46,22 @@ static uint32_t fast_at(const unsigned char *words, uint64_t cols, uint64_t r, u
     return (uint32_t)lb_load_u16(words + 2 * (r / 4 * cols + col / 64 * 64 + r % 4 * 16 + nibble / 4)) >> 4 * (nibble % 4) & 15;
 }
 
+/*
+ * GPTQModel before 6.1 took ones from whole words of 3-bit zeros too, but not from where codes begin: from the first and the last of three words the other's. What it took it
+ * added again, so that its models were right; nothing else reads them.
+ */
+static uint32_t codes_odd_zero(const unsigned char *line, uint64_t r)
+{
+    static const uint32_t taken[3] = { 0x24924924u, 0x92492492u, 0x49249249u };
+    const uint64_t w = r * 3 / 32;
+    const unsigned shift = r * 3 % 32;
+    uint32_t v = (lb_load_u32(line + 4 * w) + taken[w % 3]) >> shift;
+    if (shift > 29) {
+        v |= (lb_load_u32(line + 4 * (w + 1)) + taken[(w + 1) % 3]) << (32 - shift);
+    }
+    return v & 7;
+}
+
 static float codes_zero(const lb_codes *c, uint64_t g, uint64_t r)
 {
     const unsigned per = 32 / c->bits;
@@ -62,12 +78,14 @@ static float codes_zero(const lb_codes *c, uint64_t g, uint64_t r)
     if (c->kind == LB_CODES_GEMV) {
         return (float)code_at(c->zeros + r * (c->line / 8 * 4), 4, g, 4);
     }
+    const unsigned char *line = c->kind == LB_CODES_GPTQ ? c->zeros + g * (c->rows * c->bits / 32 * 4) : NULL;
+    if (c->borrows && c->odd_threes && c->bits == 3) {
+        return (float)codes_odd_zero(line, r);
+    }
     if (c->borrows && 32 % c->bits == 0) {
-        const unsigned char *line = c->zeros + g * (c->rows * c->bits / 32 * 4);
         return (float)((lb_load_u32(line + r / per * 4) + UINT32_MAX / mask) >> c->bits * (r % per) & mask); /* a one in each of the word's places */
     }
     if (c->zeros && c->kind == LB_CODES_GPTQ) {
-        const unsigned char *line = c->zeros + g * (c->rows * c->bits / 32 * 4);
         z = (c->planes ? code_in_planes : code_at)(line, 4, r, c->bits);
     } else if (c->zeros && c->kind == LB_CODES_AWQ) {
         z = awq_at(c->zeros + g * (c->rows / 8 * 4), r);

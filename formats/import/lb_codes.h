@@ -58,6 +58,7 @@ typedef struct lb_codes {
     bool one_less;              /* zeros are stored less one, modulo 2^bits */
     bool planes;                /* GPTQ's codes and zeros are in planes */
     bool borrows;               /* and the one was taken from whole words: a zero of 0 borrows from the next */
+    bool odd_threes;            /* in 3 bits, that was not one of each (codes_odd_zero) */
     bool byte_zeros;            /* PACKED: signed bytes, of codes less 2^(bits - 1) */
     bool stream;                /* PACKED: codes go on in the next word */
     bool byte_codes;            /* PACKED: signed bytes [rows][cols] instead of words, of codes less 128 */

@@ -123,6 +123,7 @@ static lbrt_status put_words(lb_import *im, size_t slot, const lb_hf_matrix *m, 
     }
     c->one_less = !awq && !how->zeros_as_are;
     c->borrows = c->one_less && how->borrows;
+    c->odd_threes = how->odd_threes;
     c->planes = how->planes;
     CODED_FAIL_IF(scales->n_dims != 2 || !scales->type || scales->type->block != 1 || scales->shape[1] != c->rows || scales->shape[0] == 0 ||
                       scales->shape[0] > c->cols,

@@ -314,12 +314,15 @@ static lbrt_status hf_read_parts(const lb_json *config, bool spqr, lb_hf_codes *
  * In GPTQ's first format all agree on zeros of 1 and more. One of 0 is there as all ones: AutoGPTQ and others mean that code alone, GPTQModel (from whose files transformers takes
  * them) and AutoRound subtract from words, so that the code above is one less too.
  */
-static bool hf_borrows(const lb_json *config)
+static bool hf_borrows(const lb_json *config, bool *odd_threes)
 {
+    *odd_threes = false;
     const lb_json *by = lb_json_get(lb_json_get(config, "meta"), "quantizer");
     const bool list = by && by->type == LB_JSON_ARRAY;
     for (by = list ? by->child : by; by; by = list ? by->next : NULL) {
         if (by->type == LB_JSON_STRING && strncmp(by->text, "gptqmodel", 9) == 0) {
+            const char *v = by->text + 9; /* before 6.1 */
+            *odd_threes = v[0] == ':' && v[1] >= '0' && v[1] <= '6' && v[2] == '.' && (v[1] < '6' || v[3] == '0');
             return true;
         }
     }
@@ -350,7 +353,8 @@ static lbrt_status hf_read_codes(const lb_json *config, bool awq, lb_hf_codes *o
         kind = lb_json_is(version, versions[i].name) ? versions[i].kind : kind;
     }
     LB_FAIL_IF(awq && kind == LB_CODES_GPTQ, err, LBRT_ERR_UNSUPPORTED, "AWQ of another version than gemm, gemv and gemv_fast is not supported");
-    *out = (lb_hf_codes){ .kind = kind, .bits = (unsigned)v, .zeros_as_are = second || planes, .planes = planes, .borrows = hf_borrows(config) };
+    *out = (lb_hf_codes){ .kind = kind, .bits = (unsigned)v, .zeros_as_are = second || planes, .planes = planes };
+    out->borrows = hf_borrows(config, &out->odd_threes);
     const lb_json *group = lb_json_get(config, awq && hf_is_null(lb_json_get(config, "group_size")) ? "q_group_size" : "group_size");
     if (lb_json_uint(group, 1u << 28, &v)) { /* -1: a group of all columns */
         out->group = (uint32_t)v;
@@ -411,7 +415,7 @@ static lbrt_status hf_read_auto_round(const lb_json *config, lb_hf_codes *out, l
     LB_FAIL_IF(!hf_is_null(type) && !lb_json_is(type, "int"), err, LBRT_ERR_UNSUPPORTED, "AutoRound of other numbers (data_type) than int, fp8, MXFP and NVFP4 is not supported");
     LB_TRY(hf_read_codes(config, awq, out, err));
     out->zeros_as_are = !awq && !gptq;
-    out->borrows = true;
+    out->borrows = !hf_is_null(packing); /* before, AutoGPTQ packed for it */
     return LBRT_OK;
 }
 
