@@ -77,8 +77,8 @@ static void wo_test_borrows(void)
     }
 }
 
-/* Codes of 4 bits, without zeros of 0 */
-static void wo_put_plain(mk_safetensors *s)
+/* Codes of 4 bits, zeros of 8 however they are written */
+static void wo_put_plain(mk_safetensors *s, int zeros)
 {
     wo_make(4);
     for (size_t r = 0; r < IP_ROWS; r++) {
@@ -87,7 +87,7 @@ static void wo_put_plain(mk_safetensors *s)
             wo_want[r * IP_COLS + c] = lb_f16_to_f32(wo_scale[c / WO_WIDTH][r]) * (float)((int)wo_code[r][c] - 8);
         }
     }
-    memset(wo_zeros, 0x77, sizeof wo_zeros);
+    memset(wo_zeros, zeros, sizeof wo_zeros);
     wo_put(s);
 }
 
@@ -117,8 +117,17 @@ static void wo_test_configs(void)
 {
     mk_safetensors s;
     char path[400];
+    for (size_t i = 0; i < 4; i++) {
+        const bool eight = i % 2;
+        lb_test_case("GPTQ: symmetric, zeros of %s", eight ? "the second format" : "the first format");
+        wo_put_plain(&s, eight ? 0x88 : 0x77);
+        ip_compare(&s,
+                   i < 2 ? "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":32,\"sym\":true,\"checkpoint_format\":\"gptq\"}"
+                         : "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":32,\"sym\":true,\"checkpoint_format\":\"gptq_v2\"}",
+                   wo_want, 0.0f);
+    }
     lb_test_case("GPTQ: a quantization_config without quant_method");
-    wo_put_plain(&s);
+    wo_put_plain(&s, 0x77);
     ip_compare(&s, "\"quantization_config\":{\"bits\":4,\"group_size\":32,\"desc_act\":false,\"rotation_config\":{},\"rotation\":null}", wo_want, 0.0f);
     static const char *const refused[][2] = { { "\"rotation\":\"hadamard\"", "rotated inputs (rotation)" },
                                               { "\"rotation_config\":{\"block_size\":32}", "rotated inputs (rotation_config)" },
@@ -126,7 +135,7 @@ static void wo_test_configs(void)
     char config[256];
     for (size_t i = 0; i < 3; i++) {
         lb_test_case("GPTQ: %s", refused[i][0]);
-        wo_put_plain(&s);
+        wo_put_plain(&s, 0x77);
         snprintf(config, sizeof config, "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":32,%s}", refused[i][0]);
         ip_refused(&s, config, refused[i][1]);
     }

@@ -47,8 +47,8 @@ static uint32_t fast_at(const unsigned char *words, uint64_t cols, uint64_t r, u
 }
 
 /*
- * GPTQModel before 6.1 took ones from whole words of 3-bit zeros too, but not from where codes begin: from the first and the last of three words the other's. What it took it
- * added again, so that its models were right; nothing else reads them.
+ * GPTQModel before 6.1 took ones from whole words of 3-bit zeros too, but not from where codes begin: from the first and the last of three words what
+ * was the other's. It added the same again, so that its models were right; nothing else reads them.
  */
 static uint32_t codes_odd_zero(const unsigned char *line, uint64_t r)
 {

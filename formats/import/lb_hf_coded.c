@@ -103,6 +103,20 @@ static lbrt_status put_gemv(lb_import *im, size_t slot, const lb_safetensor *w, 
     return coded_place(im, slot, c, w, fast ? "awq_gemv_fast" : "awq_gemv", err);
 }
 
+/*
+ * Which of GPTQ's two formats zeros are in is not always what the config says; of symmetric checkpoints common kernels do not look at them. If those are all what they must be in
+ * one of the two, that is the format.
+ */
+static bool gptq_one_less(const lb_safetensor *zeros, unsigned bits, const lb_hf_codes *how)
+{
+    const uint32_t each = UINT32_MAX / ((1u << bits) - 1), middle = each << (bits - 1), first = lb_load_u32(zeros->data);
+    bool all = how->symmetric && 32 % bits == 0 && (first == middle || first == middle - each);
+    for (uint64_t i = 0; i < zeros->bytes && all; i += 4) {
+        all = lb_load_u32(zeros->data + i) == first;
+    }
+    return all ? first != middle : !how->zeros_as_are;
+}
+
 static lbrt_status put_words(lb_import *im, size_t slot, const lb_hf_matrix *m, const lb_hf_codes *how, lb_codes *c, lbrt_error *err)
 {
     const lb_safetensor *w = m->part[LB_HF_WORDS], *zeros = m->part[LB_HF_ZEROS], *scales = m->part[LB_HF_SCALES], *groups = m->part[LB_HF_GROUPS];
@@ -121,8 +135,6 @@ static lbrt_status put_words(lb_import *im, size_t slot, const lb_hf_matrix *m, 
     for (size_t i = 0; i < (how->planes ? 7 : 4) && c->bits == 0; i++) { /* layers may differ from what config.json says of all */
         c->bits = coded_is(w, "I32", c->cols * widths[i] / 32, c->rows) ? widths[i] : 0;
     }
-    c->one_less = !awq && !how->zeros_as_are;
-    c->borrows = c->one_less && how->borrows;
     c->odd_threes = how->odd_threes;
     c->planes = how->planes;
     CODED_FAIL_IF(scales->n_dims != 2 || !scales->type || scales->type->block != 1 || scales->shape[1] != c->rows || scales->shape[0] == 0 ||
@@ -134,6 +146,8 @@ static lbrt_status put_words(lb_import *im, size_t slot, const lb_hf_matrix *m, 
                       (awq && !coded_is(w, "I32", c->cols, line)), w,
                   "does not hold the model's matrix in 2, 3, 4 or 8 bits");
     CODED_FAIL_IF(!coded_is(zeros, "I32", c->n_groups, line), zeros, "does not hold a zero for each row and group");
+    c->one_less = c->kind == LB_CODES_GPTQ && gptq_one_less(zeros, c->bits, how);
+    c->borrows = c->one_less && how->borrows;
     c->words = w->data;
     c->zeros = zeros->data;
     c->scales = scales->data;

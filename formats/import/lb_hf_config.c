@@ -355,6 +355,7 @@ static lbrt_status hf_read_codes(const lb_json *config, bool awq, lb_hf_codes *o
     LB_FAIL_IF(awq && kind == LB_CODES_GPTQ, err, LBRT_ERR_UNSUPPORTED, "AWQ of another version than gemm, gemv and gemv_fast is not supported");
     *out = (lb_hf_codes){ .kind = kind, .bits = (unsigned)v, .zeros_as_are = second || planes, .planes = planes };
     out->borrows = hf_borrows(config, &out->odd_threes);
+    out->symmetric = lb_json_bool(lb_json_get(config, "sym"), false);
     const lb_json *group = lb_json_get(config, awq && hf_is_null(lb_json_get(config, "group_size")) ? "q_group_size" : "group_size");
     if (lb_json_uint(group, 1u << 28, &v)) { /* -1: a group of all columns */
         out->group = (uint32_t)v;

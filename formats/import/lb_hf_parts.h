@@ -73,6 +73,7 @@ typedef struct lb_hf_codes {
     unsigned bits;      /* 0: nothing was said. GPTQ's matrices say theirs by their shapes */
     bool zeros_as_are;  /* GPTQ's second format; in the first zeros are stored less one */
     bool planes;        /* GPTQModel's layout in planes of bits */
+    bool symmetric;     /* GPTQ's zeros are all in the middle */
     bool borrows;       /* GPTQModel and AutoRound take that one from whole words */
     bool odd_threes;    /* GPTQModel before 6.1: other than ones from those of 3 bits */
     uint32_t block;     /* rows and columns that have one scale (fp8, mostly squares); 0: 128 */
