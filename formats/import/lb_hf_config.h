@@ -30,7 +30,21 @@ typedef struct lb_hf_config {
  */
 lbrt_status lb_hf_config_read(const lb_json *root, const lb_json *older, lb_hf_config *out, lbrt_error *err);
 
+/* What its quantization_config says, as part of that: linear, unrounded and codes (lb_hf_quantization.c). */
+lbrt_status lb_hf_quantization_read(const lb_json *root, const lb_json *older, bool bitnet, lb_hf_config *out, lbrt_error *err);
+
 /* Lists with a number for each layer, of a config that was read: FORMAT where the layer's tensors (before lb_import_finish) say otherwise. */
 lbrt_status lb_hf_config_check(const lb_json *root, const lb_import *im, lbrt_error *err);
+
+static inline bool hf_is_null(const lb_json *node)
+{
+    return node == NULL || node->type == LB_JSON_NULL;
+}
+
+/* How much of a text a sentence shows */
+static inline int hf_shown(const lb_json *node)
+{
+    return (int)lb_min(node->bytes, 60);
+}
 
 #endif /* LB_HF_CONFIG_H */
