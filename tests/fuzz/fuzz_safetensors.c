@@ -127,7 +127,7 @@ LB_FUZZ_TARGET(safetensors)
     }
     const size_t alive = lb_fuzz_alive();
     const lb_fuzz_hf_kind kind = (lb_fuzz_hf_kind)(data[0] % LB_FUZZ_HF_KINDS);
-    static const unsigned hows[256 / LB_FUZZ_HF_KINDS + 1] = { 0, 1, 3, 5, 8, 12, 18, [LB_FUZZ_HF_CONVERT / LB_FUZZ_HF_KINDS] = FOLDER_CONVERT, 27 };
+    static const unsigned hows[256 / LB_FUZZ_HF_KINDS + 1] = { 0, 1, 3, 6, 10, 17, [LB_FUZZ_HF_CONVERT / LB_FUZZ_HF_KINDS] = FOLDER_CONVERT, 27 };
     const unsigned how = hows[data[0] / LB_FUZZ_HF_KINDS];
     const lb_fuzz_hf_input input = lb_fuzz_hf_input_of(kind);
     const uint8_t *end = input == LB_FUZZ_HF_CONFIG ? memchr(data + 1, 0, bytes - 1) : NULL;

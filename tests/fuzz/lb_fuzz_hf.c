@@ -53,10 +53,17 @@ static const struct {
     [LB_FUZZ_HF_GPTQ_SECOND] = { LB_FUZZ_HF_WEIGHTS,
                                  LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":2,\"checkpoint_format\":\"gptq_v2\"}" },
     [LB_FUZZ_HF_AWQ] = { LB_FUZZ_HF_WEIGHTS, LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4}" },
-    [LB_FUZZ_HF_PACKED] = { LB_FUZZ_HF_WEIGHTS, PACKED("pack-quantized", "dense") },
+    [LB_FUZZ_HF_PACKED] = { LB_FUZZ_HF_WEIGHTS, LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"config_groups\":{"
+                                                             "\"a\":{\"format\":\"pack-quantized\",\"weights\":{\"num_bits\":4}},\"b\":{\"weights\":{\"num_bits\":6}}}}" },
     [LB_FUZZ_HF_FP8_SQUARES] = { LB_FUZZ_HF_WEIGHTS, LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[8,8]}" },
     [LB_FUZZ_HF_BITSANDBYTES] = { LB_FUZZ_HF_WEIGHTS, LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"bitsandbytes\"}" },
     [LB_FUZZ_HF_AQLM] = { LB_FUZZ_HF_WEIGHTS, LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"aqlm\"}" },
+    [LB_FUZZ_HF_GPTQ_PLANES] = { LB_FUZZ_HF_WEIGHTS,
+                                 LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4,\"checkpoint_format\":\"gptq_p\"}" },
+    [LB_FUZZ_HF_GPTQ_BORROWS] = { LB_FUZZ_HF_WEIGHTS, LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4,\"sym\":true,"
+                                                                      "\"meta\":{\"quantizer\":[\"gptqmodel:5.0.0\"]}}" },
+    [LB_FUZZ_HF_AWQ_GEMV] = { LB_FUZZ_HF_WEIGHTS,
+                              LLAMA ONE_LAYER ",\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4,\"version\":\"gemv\",\"group_size\":16}" },
 };
 
 lb_fuzz_hf_input lb_fuzz_hf_input_of(lb_fuzz_hf_kind kind)

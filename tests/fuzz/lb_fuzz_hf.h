@@ -48,10 +48,13 @@ typedef enum lb_fuzz_hf_kind {
     LB_FUZZ_HF_BITSANDBYTES,
     LB_FUZZ_HF_FP8_SQUARES,
     LB_FUZZ_HF_AQLM,
+    LB_FUZZ_HF_GPTQ_PLANES,
+    LB_FUZZ_HF_GPTQ_BORROWS, /* zeros less one by words */
+    LB_FUZZ_HF_AWQ_GEMV,
     LB_FUZZ_HF_KINDS
 } lb_fuzz_hf_kind;
 
-enum { LB_FUZZ_HF_CONVERT = 7 * LB_FUZZ_HF_KINDS }; /* added to the first byte: what is opened is converted too */
+enum { LB_FUZZ_HF_CONVERT = 6 * LB_FUZZ_HF_KINDS }; /* added to the first byte: what is opened is converted too */
 
 lb_fuzz_hf_input lb_fuzz_hf_input_of(lb_fuzz_hf_kind kind);
 

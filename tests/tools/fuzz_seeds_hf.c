@@ -240,21 +240,29 @@ static void seeds_st_codes(void)
     static const float numbers[256] = { -1, -0.5f, 0, 0.5f, 1 };
     static const int64_t shape[2] = { 16, 16 };
     mk_safetensors s;
-    for (int kind = LB_FUZZ_HF_GPTQ; kind <= LB_FUZZ_HF_GPTQ_SECOND; kind++) {
-        const bool second = kind == LB_FUZZ_HF_GPTQ_SECOND;
+    static const int gptq[] = { LB_FUZZ_HF_GPTQ, LB_FUZZ_HF_GPTQ_SECOND, LB_FUZZ_HF_GPTQ_PLANES, LB_FUZZ_HF_GPTQ_BORROWS };
+    static const char *const gptq_names[] = { "gptq", "gptq-second", "gptq-planes", "gptq-borrows" };
+    for (int i = 0; i < 4; i++) {
+        const bool second = i == 1;
         begin_model(&s, "BF16", "mlp.down_proj");
         mk_st_tensor(&s, DOWN ".qweight", "I32", second ? "1,16" : "2,16", words, second ? 64 : 128);
         mk_st_tensor(&s, DOWN ".qzeros", "I32", second ? "2,1" : "2,2", words, second ? 8 : 16);
         mk_st_tensor(&s, DOWN ".scales", "F16", "2,16", scales, 64);
         mk_st_tensor(&s, DOWN ".g_idx", "I32", "16", groups, sizeof groups);
         mk_st_tensor(&s, DOWN ".bias", "F16", "2", "\0\0\0", 4);
-        end_st(&s, kind + (second ? 0 : LB_FUZZ_HF_CONVERT), second ? "gptq-second" : "gptq");
+        end_st(&s, gptq[i] + (i == 0 ? LB_FUZZ_HF_CONVERT : 0), gptq_names[i]);
     }
     begin_model(&s, "BF16", "mlp.down_proj");
     mk_st_tensor(&s, DOWN ".qweight", "I32", "16,2", words, 128);
     mk_st_tensor(&s, DOWN ".qzeros", "I32", "2,2", words, 16);
     mk_st_tensor(&s, DOWN ".scales", "F16", "2,16", scales, 64);
     end_st(&s, LB_FUZZ_HF_AWQ, "awq");
+    static const unsigned char empty[16 * 64 * 2]; /* places of more groups than there are */
+    begin_model(&s, "BF16", "mlp.down_proj");
+    mk_st_tensor(&s, DOWN ".qweight", "I32", "16,2", words, 128);
+    mk_st_tensor(&s, DOWN ".qzeros", "I32", "16,8", empty, 512);
+    mk_st_tensor(&s, DOWN ".scales", "F16", "16,64", empty, sizeof empty);
+    end_st(&s, LB_FUZZ_HF_AWQ_GEMV, "awq-gemv");
     for (int bytes = 0; bytes < 2; bytes++) {
         begin_model(&s, "BF16", "mlp.down_proj");
         mk_st_tensor(&s, DOWN ".weight_packed", "I32", "16,2", words, 128);
@@ -266,6 +274,22 @@ static void seeds_st_codes(void)
         }
         end_st(&s, LB_FUZZ_HF_PACKED, bytes ? "packed-bytes" : "packed");
     }
+    for (int stream = 0; stream < 2; stream++) { /* 6 bits: 5 in a word, or over words */
+        begin_model(&s, "BF16", "mlp.down_proj");
+        mk_st_tensor(&s, DOWN ".weight_packed", "I32", stream ? "16,3" : "16,4", numbers, stream ? 192 : 256);
+        mk_st_tensor(&s, DOWN ".weight_scale", "F16", "1", scales, 2);
+        mk_st_tensor(&s, DOWN ".weight_shape", "I64", "2", shape, sizeof shape);
+        end_st(&s, LB_FUZZ_HF_PACKED, stream ? "packed-stream" : "packed-sixes");
+    }
+    begin_model(&s, "BF16", "mlp.down_proj");
+    mk_st_tensor(&s, DOWN ".weight", "I8", "16,16", numbers, 256);
+    mk_st_tensor(&s, DOWN ".weight_scale", "F16", "16,2", scales, 64);
+    mk_st_tensor(&s, DOWN ".weight_zero_point", "I8", "16,2", words, 32);
+    end_st(&s, LB_FUZZ_HF_INT8, "int8-zeros");
+    begin_model(&s, "BF16", "mlp.down_proj");
+    mk_st_tensor(&s, DOWN ".weight", "F8_E4M3", "16,16", numbers, 256);
+    mk_st_tensor(&s, DOWN ".weight_scale", "F8_E8M0", "16,2", scales, 32);
+    end_st(&s, LB_FUZZ_HF_FP8, "mxfp8");
     for (int nested = 0; nested < 2; nested++) {
         static const char *const states[] = { "{\"blocksize\":64,\"shape\":[16,16]}",
                                               "{\"blocksize\":64,\"shape\":[16,16],\"nested_blocksize\":4,\"nested_offset\":0.5}" };
@@ -298,6 +322,11 @@ static void seeds_st_codes(void)
         mk_st_tensor(&s, DOWN ".scales", "F16", "16,1,1,1", scales, 32);
         end_st(&s, LB_FUZZ_HF_AQLM, bytes == 1 ? "aqlm" : "aqlm-words");
     }
+    begin_model(&s, "BF16", "mlp.down_proj");
+    mk_st_tensor(&s, DOWN ".codes", "I8", "8,4,1", words, 32);
+    mk_st_tensor(&s, DOWN ".codebooks", "F16", "1,16,2,4", numbers, 256);
+    mk_st_tensor(&s, DOWN ".scales", "F16", "8,1,1,1", scales, 16);
+    end_st(&s, LB_FUZZ_HF_AQLM, "aqlm-rectangles");
     for (int across = 0; across < 2; across++) { /* HQQ */
         static const uint64_t sides[2] = { 16, 16 };
         const int32_t axis = !across;
