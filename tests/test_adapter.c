@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../formats/import/lb_lora.h"
 #include "../formats/pack/lb_convert.h"
 #include "../formats/pack/lb_convert_adapter.h"
 #include "../runtime/engine/lb_session.h"
@@ -259,13 +260,13 @@ static void ad_same(void)
 }
 
 /* The same adapter as a GGUF file; of another order of rows */
-static const char *ad_gguf(const char *arch, const char *kind)
+static const char *ad_gguf(const char *arch, const char *kind, float alpha)
 {
     mk_gguf g = { 0 };
     mk_gguf_string(&g, "general.architecture", arch);
     mk_gguf_string(&g, "general.type", "adapter");
     mk_gguf_string(&g, "adapter.type", kind);
-    mk_gguf_f32(&g, "adapter.lora.alpha", 10.0f);
+    mk_gguf_f32(&g, "adapter.lora.alpha", alpha);
     for (size_t i = 0; i < AD_MATRICES; i++) {
         const ad_matrix *m = &ad_matrices[i];
         for (int is_b = 0; is_b < 2; is_b++) {
@@ -288,19 +289,47 @@ static void ad_from_gguf(void)
 {
     lb_test_case("a GGUF adapter gives the file that its PEFT folder gives");
     lbrt_error err;
-    const char *peft = ad_make(1, 5, LB_W_F32), *gguf = ad_convert(ad_gguf("qwen2", "lora"), "from-gguf.lbrt", LB_W_F32, &err);
+    const char *peft = ad_make(1, 5, LB_W_F32), *gguf = ad_convert(ad_gguf("qwen2", "lora", 10.0f), "from-gguf.lbrt", LB_W_F32, &err);
     size_t n = 0, k = 0;
     char *x = lb_test_read(peft, &n), *y = gguf ? lb_test_read(gguf, &k) : NULL;
     LB_CHECK(x && y && n == k && memcmp(x, y, n) == 0, "%zu and %zu bytes, %s", n, k, err.text);
     free(x);
     free(y);
     lb_test_case("the order of rows of attn_q and attn_k must be that of the model");
-    gguf = ad_convert(ad_gguf("llama", "lora"), "interleaved.lbrt", LB_W_F32, &err);
+    gguf = ad_convert(ad_gguf("llama", "lora", 10.0f), "interleaved.lbrt", LB_W_F32, &err);
     lbrt_model *m = sm_model("micro", "q4", NULL);
     lbrt_adapter *a = NULL;
     LB_CHECK(gguf && lbrt_adapter_open(m, gguf, &a, &err) == LBRT_ERR_UNSUPPORTED && !a && strstr(err.text, "order"), "%s", err.text);
-    LB_CHECK(!ad_convert(ad_gguf("llama", "control"), "none.lbrt", LB_W_F32, &err) && err.status == LBRT_ERR_UNSUPPORTED, "%s", err.text);
+    LB_CHECK(!ad_convert(ad_gguf("llama", "control", 10.0f), "none.lbrt", LB_W_F32, &err) && err.status == LBRT_ERR_UNSUPPORTED, "%s", err.text);
     lbrt_model_close(m);
+}
+
+/* Scales as PEFT and llama.cpp compute them */
+static void ad_scale_of_each(void)
+{
+    const lbrt_allocator a = lb_allocator_or_default(NULL);
+    lbrt_error err = { LBRT_OK, "" };
+    lb_lora l;
+    lb_test_case("alpha_pattern: the first key that the module's name ends with");
+    const char *folder = ad_peft("peft-pattern",
+                                 "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"init_lora_weights\": \"gaussian\", \"use_qalora\": false, \"arrow_config\": null,"
+                                 " \"layer_replication\": [], \"alpha_pattern\": {\"model.layers.1.mlp.down_proj\": 30, \"proj\": 1, \"q_proj\": 20, \"down_proj\": 40}}",
+                                 1, 5, NULL, NULL);
+    if (LB_CHECK(lb_lora_open(folder, &a, &l, &err) == LBRT_OK, "%s", err.text)) {
+        for (size_t i = 0; i < l.n_pairs; i++) {
+            const lb_lora_pair *p = &l.pairs[i];
+            const float want = strstr(p->name, "attn_q") ? 4.0f : strcmp(p->name, "layers.1.ffn_down") == 0 ? 6.0f : strstr(p->name, "ffn_down") ? 8.0f : 2.0f;
+            LB_CHECK(!p->a.data || p->scale == want, "%s: %g instead of %g", p->name, (double)p->scale, (double)want);
+        }
+        lb_lora_close(&l);
+    }
+    lb_test_case("an alpha of 0 in GGUF is none");
+    if (LB_CHECK(lb_lora_open(ad_gguf("qwen2", "lora", 0.0f), &a, &l, &err) == LBRT_OK, "%s", err.text)) {
+        for (size_t i = 0; i < l.n_pairs; i++) {
+            LB_CHECK(!l.pairs[i].a.data || l.pairs[i].scale == 1.0f, "%s: %g", l.pairs[i].name, (double)l.pairs[i].scale);
+        }
+        lb_lora_close(&l);
+    }
 }
 
 static void ad_refused(void)
@@ -312,7 +341,13 @@ static void ad_refused(void)
         { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"use_dora\": true}", NULL, NULL, "DoRA" },
         { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"fan_in_fan_out\": true}", NULL, NULL, "fan_in" },
         { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"bias\": \"all\"}", NULL, NULL, "biases" },
-        { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"alpha_pattern\": {\"x\": 3}}", NULL, NULL, "alpha_pattern" },
+        { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"alpha_pattern\": {\"layers.[01].*\": 3}}", NULL, NULL, "regular expressions" },
+        { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"alpha_pattern\": {\"q_proj\": \"x\"}}", NULL, NULL, "no alpha for layers.0.attn_q" },
+        { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"alora_invocation_tokens\": [1, 2]}", NULL, NULL, "alora_invocation_tokens" },
+        { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"use_qalora\": true}", NULL, NULL, "use_qalora" },
+        { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"layer_replication\": [[0, 1]]}", NULL, NULL, "layer_replication" },
+        { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"init_lora_weights\": \"pissa_niter_4\"}", NULL, NULL, "pissa" },
+        { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"init_lora_weights\": \"loftq\"}", NULL, NULL, "loftq" },
         { "{\"peft_type\": \"LORA\"}", NULL, NULL, "lora_alpha" },
         { "{\"peft_type\": \"LORA\", ", NULL, NULL, "" },
         { ad_config, "layers.1.attn_k", NULL, "only one factor of layers.1.attn_k" },
@@ -365,5 +400,6 @@ void test_adapter(void)
     ad_attach_detach();
     ad_same();
     ad_from_gguf();
+    ad_scale_of_each();
     ad_refused();
 }

@@ -80,8 +80,23 @@ static lbrt_status lora_put(lb_lora *l, const lora_place *at, const lb_lora_matr
     return LBRT_OK;
 }
 
-/* Both factors of each pair, of one rank, and its scale */
-static lbrt_status lora_finish(lb_lora *l, double alpha, bool stabilized, lbrt_error *err)
+/* PEFT's alpha_pattern: numbers for modules whose name ends with a key, as whole parts of it; the first that fits counts. NULL: none does. */
+static const lb_json *lora_alpha_of(const lb_json *pattern, uint32_t layer, uint32_t which)
+{
+    char module[64];
+    lb_format(module, sizeof module, "model.layers.%u.%s", layer, lora_names[which][1]);
+    const size_t n = strlen(module);
+    for (const lb_json *key = pattern ? pattern->child : NULL; key; key = key->next) {
+        const size_t m = strlen(key->key);
+        if (m <= n && memcmp(module + n - m, key->key, m) == 0 && (m == n || module[n - m - 1] == '.')) {
+            return key;
+        }
+    }
+    return NULL;
+}
+
+/* Both factors of each pair, of one rank, and its scale. What an alpha of 0 means in GGUF is 1 in all. */
+static lbrt_status lora_finish(lb_lora *l, double alpha, const lb_json *pattern, bool stabilized, lbrt_error *err)
 {
     size_t n = 0;
     for (size_t i = 0; i < l->n_pairs; i++) {
@@ -94,7 +109,10 @@ static lbrt_status lora_finish(lb_lora *l, double alpha, bool stabilized, lbrt_e
                    (unsigned long long)p->b.rows, (unsigned long long)p->b.cols, (unsigned long long)p->a.rows,
                    (unsigned long long)p->a.cols);
         const double rank = (double)p->a.rows;
-        p->scale = (float)(alpha / (stabilized ? sqrt(rank) : rank));
+        const lb_json *own = lora_alpha_of(pattern, (uint32_t)(i / LORA_WHICH), (uint32_t)(i % LORA_WHICH));
+        const double all = own ? lb_json_number(own, NAN) : alpha;
+        LB_FAIL_IF(!(fabs(all) < 1e6), err, LBRT_ERR_FORMAT, "adapter_config.json has no alpha for %s", p->name);
+        p->scale = l->gguf.tensors && all == 0.0 ? 1.0f : (float)(all / (stabilized ? sqrt(rank) : rank));
         n++;
     }
     LB_FAIL_IF(n == 0, err, LBRT_ERR_FORMAT, "the adapter changes nothing");
@@ -103,14 +121,39 @@ static lbrt_status lora_finish(lb_lora *l, double alpha, bool stabilized, lbrt_e
 
 /* ---- PEFT ---- */
 
+/* Kinds of LoRA that compute something else, by the key that says so, and names of modules that are patterns */
+static lbrt_status lora_check_config(const lb_json *c, lbrt_error *err)
+{
+    static const char *const others[] = { "alora_invocation_tokens", "use_qalora", "use_bdlora", "layer_replication", "arrow_config", "monteclora_config", "kasa_config" };
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        const lb_json *v = lb_json_get(c, others[i]);
+        const bool off = !v || v->type == LB_JSON_NULL || (v->type == LB_JSON_BOOL && !lb_json_bool(v, true)) ||
+                         ((v->type == LB_JSON_ARRAY || v->type == LB_JSON_OBJECT) && !v->child);
+        LB_FAIL_IF(!off, err, LBRT_ERR_UNSUPPORTED, "adapters with %s are not supported", others[i]);
+    }
+    /* These begin as a part of the weights, which the model then lacks: PEFT takes it out again when it loads them. Converted ones say true here. */
+    static const char *const taken_out[] = { "pissa", "corda", "olora", "loftq", "lora_ga" };
+    const lb_json *begin = lb_json_get(c, "init_lora_weights");
+    for (size_t i = 0; begin && begin->type == LB_JSON_STRING && i < sizeof taken_out / sizeof taken_out[0]; i++) {
+        LB_FAIL_IF(strncmp(begin->text, taken_out[i], strlen(taken_out[i])) == 0, err, LBRT_ERR_UNSUPPORTED,
+                   "adapters that change the model's weights as they begin (init_lora_weights %s) are not supported; let PEFT convert them", taken_out[i]);
+    }
+    const lb_json *pattern = lb_json_get(c, "alpha_pattern");
+    for (const lb_json *key = pattern && pattern->type == LB_JSON_OBJECT ? pattern->child : NULL; key; key = key->next) {
+        LB_FAIL_IF(strspn(key->key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.") != key->key_bytes, err, LBRT_ERR_UNSUPPORTED,
+                   "adapters with an alpha_pattern of regular expressions are not supported");
+    }
+    return LBRT_OK;
+}
+
 static lbrt_status lora_read_config(const lb_json *c, double *alpha, bool *stabilized, lbrt_error *err)
 {
-    const lb_json *kind = lb_json_get(c, "peft_type"), *pattern = lb_json_get(c, "alpha_pattern"), *bias = lb_json_get(c, "bias");
+    const lb_json *kind = lb_json_get(c, "peft_type"), *bias = lb_json_get(c, "bias");
     LB_FAIL_IF(!lb_json_is(kind, "LORA"), err, LBRT_ERR_UNSUPPORTED, "adapter_config.json is not of a LoRA adapter");
     LB_FAIL_IF(lb_json_bool(lb_json_get(c, "use_dora"), false), err, LBRT_ERR_UNSUPPORTED, "DoRA adapters are not supported");
     LB_FAIL_IF(lb_json_bool(lb_json_get(c, "fan_in_fan_out"), false), err, LBRT_ERR_UNSUPPORTED,
                "adapters with fan_in_fan_out are not supported");
-    LB_FAIL_IF(pattern && pattern->n_children > 0, err, LBRT_ERR_UNSUPPORTED, "adapters with an alpha_pattern are not supported");
+    LB_TRY(lora_check_config(c, err));
     LB_FAIL_IF(bias && bias->type == LB_JSON_STRING && !lb_json_is(bias, "none"), err, LBRT_ERR_UNSUPPORTED,
                "adapters that change biases are not supported");
     *alpha = lb_json_number(lb_json_get(c, "lora_alpha"), NAN);
@@ -119,24 +162,11 @@ static lbrt_status lora_read_config(const lb_json *c, double *alpha, bool *stabi
     return LBRT_OK;
 }
 
-static lbrt_status lora_open_peft(const char *folder, lb_lora *l, lbrt_error *err)
+static lbrt_status lora_put_peft(lb_lora *l, const lb_json *config, lbrt_error *err)
 {
-    char path[LORA_PATH];
     double alpha = 0.0;
     bool stabilized = false;
-    lb_map map;
-    lb_json_doc *doc = NULL;
-    LB_FAIL_IF(!lb_path_join(path, sizeof path, folder, "adapter_config.json"), err, LBRT_ERR_ARGUMENT, "the folder's path is too long");
-    LB_TRY(lb_map_open(path, &map, err));
-    lbrt_status s = lb_json_parse((const char *)map.data, map.bytes, &l->allocator, &doc, err);
-    lb_map_close(&map);
-    s = s == LBRT_OK ? lora_read_config(lb_json_root(doc), &alpha, &stabilized, err) : s;
-    lb_json_free(doc);
-    LB_TRY(s);
-    LB_FAIL_IF(!lb_path_join(path, sizeof path, folder, "adapter_model.safetensors"), err, LBRT_ERR_ARGUMENT,
-               "the folder's path is too long");
-    LB_TRY(lb_map_open(path, &l->map, err));
-    LB_TRY(lb_safetensors_read(l->map.data, l->map.bytes, &l->allocator, &l->tensors, err));
+    LB_TRY(lora_read_config(config, &alpha, &stabilized, err));
     size_t n_layers = 0;
     for (int pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < l->tensors.n; i++) {
@@ -156,7 +186,24 @@ static lbrt_status lora_open_peft(const char *folder, lb_lora *l, lbrt_error *er
             LB_TRY(lora_room(l, n_layers, err));
         }
     }
-    return lora_finish(l, alpha, stabilized, err);
+    return lora_finish(l, alpha, lb_json_get(config, "alpha_pattern"), stabilized, err);
+}
+
+static lbrt_status lora_open_peft(const char *folder, lb_lora *l, lbrt_error *err)
+{
+    char path[LORA_PATH];
+    lb_map map;
+    lb_json_doc *doc = NULL;
+    LB_FAIL_IF(!lb_path_join(path, sizeof path, folder, "adapter_model.safetensors"), err, LBRT_ERR_ARGUMENT, "the folder's path is too long");
+    LB_TRY(lb_map_open(path, &l->map, err));
+    LB_TRY(lb_safetensors_read(l->map.data, l->map.bytes, &l->allocator, &l->tensors, err));
+    LB_FAIL_IF(!lb_path_join(path, sizeof path, folder, "adapter_config.json"), err, LBRT_ERR_ARGUMENT, "the folder's path is too long");
+    LB_TRY(lb_map_open(path, &map, err));
+    lbrt_status s = lb_json_parse((const char *)map.data, map.bytes, &l->allocator, &doc, err);
+    lb_map_close(&map);
+    s = s == LBRT_OK ? lora_put_peft(l, lb_json_root(doc), err) : s;
+    lb_json_free(doc);
+    return s;
 }
 
 /* ---- GGUF ---- */
@@ -193,7 +240,7 @@ static lbrt_status lora_open_gguf(const char *file, lb_lora *l, lbrt_error *err)
             LB_TRY(lora_room(l, n_layers, err));
         }
     }
-    return lora_finish(l, alpha, false, err);
+    return lora_finish(l, alpha, NULL, false, err);
 }
 
 bool lb_lora_is(const char *path, const lbrt_allocator *a)
