@@ -95,7 +95,7 @@ static void is_test_int8(void)
     static const char *const states[] = { "{\"blocksize\":64,\"shape\":[8,32],\"nested_blocksize\":256,\"nested_offset\":1.5}",
                                           "{\"blocksize\":64,\"shape\":[8,32],\"nested_blocksize\":256}" };
     for (int lacks = 0; lacks < 2; lacks++) {
-        char length[16];
+        char length[24];
         snprintf(length, sizeof length, "%zu", strlen(states[lacks]));
         ip_begin(&s);
         ip_put(&s, ".weight", "F32", "32,64", want, sizeof want);

@@ -72,7 +72,9 @@ static void vq_make(const vq_kind *k)
             uint16_t *code = outlier ? &vq.outliers[line][c] : &vq.codes[g][line][c], *more = &vq.more[g][line][c];
             if (r % width == 0) {
                 *code = (uint16_t)(lb_test_random() % (1u << (outlier ? VQ_OUTLIER_BITS : k->bits)));
-                *more = outlier ? *more : (uint16_t)(lb_test_random() % (1u << k->more_bits));
+                if (!outlier) {
+                    *more = (uint16_t)(lb_test_random() % (1u << k->more_bits));
+                }
             }
             float x = lb_f16_to_f32(outlier ? vq.outlier_books[*code][r % width] : vq.books[g][*code][r % width]);
             x += !outlier && k->more_bits ? lb_f16_to_f32(vq.more_books[g][*more][r % width]) : 0.0f;
