@@ -341,6 +341,7 @@ static void ad_refused(void)
         { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"use_dora\": true}", NULL, NULL, "DoRA" },
         { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"fan_in_fan_out\": true}", NULL, NULL, "fan_in" },
         { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"bias\": \"all\"}", NULL, NULL, "biases" },
+        { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"alpha_pattern\": [1]}", NULL, NULL, "alpha_pattern is no object" },
         { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"alpha_pattern\": {\"layers.[01].*\": 3}}", NULL, NULL, "regular expressions" },
         { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"alpha_pattern\": {\"q_proj\": \"x\"}}", NULL, NULL, "no alpha for layers.0.attn_q" },
         { "{\"peft_type\": \"LORA\", \"lora_alpha\": 10, \"alora_invocation_tokens\": [1, 2]}", NULL, NULL, "alora_invocation_tokens" },

@@ -369,6 +369,14 @@ static void cont_absurdities(void)
                  "%s", err.text);
         hand_free(&f);
     }
+    for (unsigned type = 1; type <= 5; type++) { /* what must be known must be understood: 1.5 as a number with a fraction alone */
+        hand_make(&f);
+        hand_add_meta(&f, "attention.factor", type, 1, "\0\0\0\0\0\0\xf8\x3f", 8);
+        const lbrt_status got = cont_open(f.data, f.bytes, false, &m, &err);
+        LB_CHECK(got == (type == 2 ? LBRT_OK : LBRT_ERR_FORMAT) && (type == 2 || strstr(err.text, "attention.factor")), "type %u: %d %s", type, (int)got, err.text);
+        lbrt_model_close(m);
+        hand_free(&f);
+    }
 
     hand_make(&f);
     hand_u64(f.data + f.section[2] + 8, 4096 + 64);

@@ -134,7 +134,7 @@ static void ic_test_gptq(void)
     ip_put(&s, ".qweight", "I32", "16,16", p.words, IP_COLS * IP_ROWS / 2);
     ip_put(&s, ".qzeros", "I32", p.shape[1], p.zeros, IC_GROUPS * IP_ROWS / 2);
     ip_put(&s, ".scales", "F16", p.shape[2], m.scale, sizeof m.scale);
-    ip_refused(&s, four, "in 2, 3, 4 or 8 bits");
+    ip_refused(&s, four, "in a width that this layout has");
     ic_put_gptq(&s, &p, &m, false);
     ip_put(&s, ".bias", "F32", "32", m.want, 128);
     ip_refused(&s, four, "down_proj.bias");
@@ -226,7 +226,7 @@ static void ic_test_awq(void)
     ip_put(&s, ".qweight", "I32", "8,32", words, sizeof words);
     ip_put(&s, ".qzeros", "I32", "4,4", zeros, sizeof zeros);
     ip_put(&s, ".scales", "F16", "4,32", m.scale, sizeof m.scale);
-    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4}", "in 2, 3, 4 or 8 bits");
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4}", "in a width that this layout has");
 }
 
 /* What config.json says of one group of layers, or of more */

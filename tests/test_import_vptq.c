@@ -191,6 +191,10 @@ void test_import_vptq(void)
         }
         ip_refused(&s, config, wrong[i].said);
     }
+    lb_test_case("VPTQ: scales of rows");
+    vq_make(&vq_kinds[0]);
+    vq_put(&s, -1);
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"vptq\",\"config_for_layers\":{\"a\":{\"norm_dim\":0},\"b\":{\"norm_dim\":1}}}", "norm_dim");
     lb_test_case("VPTQ: an order that leaves the matrix");
     vq_make(&vq_kinds[0]);
     vq.order[5] = IP_COLS;

@@ -159,6 +159,20 @@ static void wo_test_configs(void)
         ip_compare(&s, "\"torch_dtype\":\"float16\"", wo_want, 0.0f);
         remove(path);
     }
+    lb_test_case("quant_config.json of a layout without a version, of BitNet, and one that nobody needs");
+    snprintf(path, sizeof path, "%s/quant_config.json", lb_test_temp("parts"));
+    static const char plain[] = "{\"w_bit\":4,\"q_group_size\":32}";
+    mk_write(path, plain, sizeof plain - 1);
+    wo_put_gemm(&s);
+    ip_compare(&s, "\"torch_dtype\":\"float16\"", wo_want, 0.0f);
+    static const char bitnet[] = "{\"quant_method\":\"bitnet\",\"linear_class\":\"autobitlinear\",\"quantization_mode\":\"online\",\"modules_to_not_convert\":[\"x\",\"down_proj\"]}";
+    mk_write(path, bitnet, sizeof bitnet - 1);
+    ip_begin(&s);
+    ip_put(&s, ".weight", "F32", "32,64", wo_want, sizeof wo_want);
+    ip_compare(&s, "\"torch_dtype\":\"float16\"", wo_want, 0.0f);
+    mk_write(path, "no JSON", 7);
+    wo_put_gemm(&s);
+    ip_compare(&s, "\"quantization_config\":{\"quant_method\":\"awq\",\"bits\":4,\"group_size\":32}", wo_want, 0.0f);
     lb_test_case("a quant_config.json of something else");
     snprintf(path, sizeof path, "%s/quant_config.json", lb_test_temp("parts"));
     mk_write(path, "{\"mode\":\"none\"}", 15);
@@ -236,7 +250,7 @@ static void wo_test_planes(void)
     }
     wo_make(5);
     wo_put(&s);
-    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":32}", "in 2, 3, 4 or 8 bits");
+    ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":32}", "in a width that this layout has");
     wo_make(5);
     wo_put(&s);
     ip_refused(&s, "\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":5,\"group_size\":32}", "so many bits");

@@ -144,6 +144,17 @@ lbrt_status lb_hparams_check(const lb_hparams *h, lbrt_error *err)
     return LBRT_OK;
 }
 
+static bool is_there(const lb_container *c, const char *key)
+{
+    const unsigned char *value;
+    size_t bytes;
+    bool found = false;
+    for (unsigned type = LB_META_U64; type <= LB_META_BYTES; type++) {
+        found |= lb_meta_find(c, key, type, &value, &bytes);
+    }
+    return found;
+}
+
 lbrt_status lb_hparams_read(const lb_container *c, lb_hparams *out, lbrt_error *err)
 {
     *out = (lb_hparams){ 0 };
@@ -175,7 +186,7 @@ lbrt_status lb_hparams_read(const lb_container *c, lb_hparams *out, lbrt_error *
             }
             break;
         }
-        LB_FAIL_IF(!found && !k->optional, err, LBRT_ERR_FORMAT, "metadata lacks %s, or it is of another type", k->key);
+        LB_FAIL_IF(!found && (!k->optional || (k->kind >= KEY_MUST && is_there(c, k->key))), err, LBRT_ERR_FORMAT, "metadata lacks %s, or it is of another type", k->key);
     }
     return lb_hparams_check(out, err);
 }

@@ -114,7 +114,7 @@ static uint32_t codes_code(const lb_codes *c, uint64_t r, uint64_t col)
     }
 }
 
-/* Columns outside: in two of the three kinds rows lie beside each other. */
+/* Columns outside: in most of these kinds rows lie beside each other. */
 static void codes_grouped(const lb_codes *c, uint64_t row, uint64_t n, float *out)
 {
     float scale[CODES_ROWS], zero[CODES_ROWS];

@@ -65,7 +65,7 @@ typedef struct lb_codes {
     bool one;                   /* PACKED: one scale and one zero for the whole matrix */
     const unsigned char *scales;
     const lb_ggml_type *scale_type;
-    const unsigned char *groups; /* i32 for each column: its group; NULL: groups of cols / n_groups columns in order */
+    const unsigned char *groups; /* i32 for each column: its group; NULL: groups of `width` columns in order */
     uint64_t n_groups, line;     /* line: GEMV's, FAST's: groups there is place for */
 
     /* TABLE: f32 numbers of the codes; sizes of blocks in scales, as f32, or bytes of a second table times sizes of their own, plus an offset */

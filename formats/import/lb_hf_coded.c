@@ -144,7 +144,7 @@ static lbrt_status put_words(lb_import *im, size_t slot, const lb_hf_matrix *m, 
     const uint64_t line = c->rows * c->bits / 32;
     CODED_FAIL_IF(c->bits == 0 || c->rows * c->bits % 32 != 0 || c->cols * c->bits % 32 != 0 || (c->bits == 6 && (c->rows | c->cols) % 32 != 0) ||
                       (awq && !coded_is(w, "I32", c->cols, line)), w,
-                  "does not hold the model's matrix in 2, 3, 4 or 8 bits");
+                  "does not hold the model's matrix in a width that this layout has");
     CODED_FAIL_IF(!coded_is(zeros, "I32", c->n_groups, line), zeros, "does not hold a zero for each row and group");
     c->one_less = c->kind == LB_CODES_GPTQ && gptq_one_less(zeros, c->bits, how);
     c->borrows = c->one_less && how->borrows;

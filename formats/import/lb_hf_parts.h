@@ -25,9 +25,9 @@ typedef enum lb_hf_part {
     LB_HF_ORDER,
     LB_HF_OUTER,
     LB_HF_INNER,
-    LB_HF_WEIGHT, /* int8 or fp8 numbers, or bitsandbytes' nibbles */
+    LB_HF_WEIGHT, /* int8 or fp8 numbers, or bitsandbytes' nibbles. From here on: what the embedding and the output matrix may have, too */
     LB_HF_SCALE,
-    LB_HF_WORDS,  /* codes in int32 */
+    LB_HF_WORDS,  /* codes in int32. From here to LB_HF_STATE: parts of lb_hf_coded.c, those of VPTQ together */
     LB_HF_ZEROS,
     LB_HF_SCALES,
     LB_HF_GROUPS, /* of each column */

@@ -234,6 +234,16 @@ static lbrt_status hf_read_bitnet(const lb_json *config, lb_hf_config *out, lbrt
     return LBRT_OK;
 }
 
+/* VPTQ's scales of rows look like those of columns where a matrix is square. */
+static lbrt_status hf_check_vptq(const lb_json *layers, lbrt_error *err)
+{
+    for (const lb_json *l = layers && layers->type == LB_JSON_OBJECT ? layers->child : NULL; l; l = l->next) {
+        const lb_json *side = lb_json_get(l, "norm_dim");
+        LB_FAIL_IF(!hf_is_null(side) && lb_json_number(side, 1.0) != 0.0, err, LBRT_ERR_UNSUPPORTED, "VPTQ with scales of rows (norm_dim) is not supported");
+    }
+    return LBRT_OK;
+}
+
 lbrt_status lb_hf_quantization_read(const lb_json *root, const lb_json *older, bool bitnet, lb_hf_config *out, lbrt_error *err)
 {
     lb_hf_codes *codes = &out->codes;
@@ -256,8 +266,8 @@ lbrt_status lb_hf_quantization_read(const lb_json *root, const lb_json *older, b
         const lb_json *inner = lb_json_get(config, "quantization");
         return hf_check_modelopt(hf_is_null(inner) ? config : inner, false, err);
     }
-    if (hf_is_null(method) && (lb_json_get(config, "bits") || lb_json_get(config, "w_bit"))) { /* older: of the two only AWQ has versions of its layout */
-        return hf_read_codes(config, !hf_is_null(lb_json_get(config, "version")), codes, err);
+    if (hf_is_null(method) && (lb_json_get(config, "bits") || lb_json_get(config, "w_bit"))) { /* older: of the two only AWQ has versions of its layout, and w_bit */
+        return hf_read_codes(config, !hf_is_null(lb_json_get(config, "version")) || hf_is_null(lb_json_get(config, "bits")), codes, err);
     }
     LB_FAIL_IF(method == NULL || method->type != LB_JSON_STRING, err, LBRT_ERR_UNSUPPORTED,
                "config.json: a quantization_config without quant_method is not supported");
@@ -279,8 +289,12 @@ lbrt_status lb_hf_quantization_read(const lb_json *root, const lb_json *older, b
     if (lb_json_is(method, "modelopt") || lb_json_is(method, "modelopt_fp4") || lb_json_is(method, "modelopt_mxfp8")) {
         return hf_check_modelopt(config, false, err);
     }
+    if (lb_json_is(method, "vptq")) {
+        LB_TRY(hf_check_vptq(lb_json_get(config, "config_for_layers"), err));
+        return hf_check_vptq(lb_json_get(config, "shared_layer_config"), err);
+    }
     codes->nibbles = lb_json_is(method, "bitsandbytes") && four;
-    if (lb_json_is(method, "bitsandbytes") || lb_json_is(method, "aqlm") || lb_json_is(method, "hqq") || lb_json_is(method, "vptq")) {
+    if (lb_json_is(method, "bitsandbytes") || lb_json_is(method, "aqlm") || lb_json_is(method, "hqq")) {
         return LBRT_OK; /* their parts say what they are */
     }
     LB_FAIL_IF(!lb_json_is(method, "bitnet"), err, LBRT_ERR_UNSUPPORTED,

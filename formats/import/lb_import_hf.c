@@ -15,6 +15,7 @@ typedef struct hf_folder {
     lb_import *im;
     lb_hf_config config;
     lb_json_doc *json;  /* config.json */
+    lb_json_doc *older; /* quantize_config.json or quant_config.json, else NULL: config points into both */
     lb_json_doc *index; /* of a sharded checkpoint, else NULL */
     lb_safetensors *files;
     size_t n_files; /* as many as maps */
@@ -45,15 +46,14 @@ static lbrt_status hf_read_config(hf_folder *f, const lbrt_allocator *a)
     lb_map map, more = { NULL, 0 };
     LB_TRY(hf_map(f, "config.json", &map));
     lbrt_status status = lb_json_parse((const char *)map.data, map.bytes, a, &f->json, f->err);
-    lb_json_doc *doc = NULL;
-    if (status == LBRT_OK && hf_has(f, older)) {
+    const lb_json *own = status == LBRT_OK ? lb_json_get(lb_json_root(f->json), "quantization_config") : NULL;
+    if (status == LBRT_OK && hf_is_null(own) && hf_has(f, older)) {
         status = hf_map(f, older, &more);
-        status = status == LBRT_OK ? lb_json_parse((const char *)more.data, more.bytes, a, &doc, f->err) : status;
+        status = status == LBRT_OK ? lb_json_parse((const char *)more.data, more.bytes, a, &f->older, f->err) : status;
     }
     if (status == LBRT_OK) {
-        status = lb_hf_config_read(lb_json_root(f->json), doc ? lb_json_root(doc) : NULL, &f->config, f->err);
+        status = lb_hf_config_read(lb_json_root(f->json), lb_json_root(f->older), &f->config, f->err);
     }
-    lb_json_free(doc);
     lb_map_close(&more);
     lb_map_close(&map);
     return status;
@@ -445,6 +445,7 @@ lbrt_status lb_source_open_hf(const char *folder, const char *tokenizer_path, co
     lb_free(&host, f.files, f.n_files * sizeof *f.files);
     lb_free(&host, f.matrices, f.n_matrices * sizeof *f.matrices);
     lb_json_free(f.index);
+    lb_json_free(f.older);
     lb_json_free(f.json);
     if (status != LBRT_OK) {
         if (f.im != NULL) {

@@ -139,7 +139,8 @@ static lbrt_status lora_check_config(const lb_json *c, lbrt_error *err)
                    "adapters that change the model's weights as they begin (init_lora_weights %s) are not supported; let PEFT convert them", taken_out[i]);
     }
     const lb_json *pattern = lb_json_get(c, "alpha_pattern");
-    for (const lb_json *key = pattern && pattern->type == LB_JSON_OBJECT ? pattern->child : NULL; key; key = key->next) {
+    LB_FAIL_IF(pattern && pattern->type != LB_JSON_NULL && pattern->type != LB_JSON_OBJECT, err, LBRT_ERR_FORMAT, "adapter_config.json: alpha_pattern is no object");
+    for (const lb_json *key = pattern ? pattern->child : NULL; key; key = key->next) {
         LB_FAIL_IF(strspn(key->key, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.") != key->key_bytes, err, LBRT_ERR_UNSUPPORTED,
                    "adapters with an alpha_pattern of regular expressions are not supported");
     }

@@ -1,7 +1,7 @@
 /*
  * A safetensors file: its table, and a Hugging Face folder that has it as its weights. The first byte, modulo LB_FUZZ_HF_KINDS, says what folder
  * that is: of which architecture, with which quantization, an adapter's, or whether the input is another file of it (lb_fuzz_hf.h). Divided by
- * it, it says which allocation fails when the folder is opened again, or (7) that the model is converted.
+ * it, it says which allocation fails when the folder is opened again, or (6) that the model is converted.
  */
 #include "../../formats/import/lb_safetensors.h"
 #include "fuzz_convert.h"
@@ -130,7 +130,8 @@ LB_FUZZ_TARGET(safetensors)
     static const unsigned hows[256 / LB_FUZZ_HF_KINDS + 1] = { 0, 1, 3, 6, 10, 17, [LB_FUZZ_HF_CONVERT / LB_FUZZ_HF_KINDS] = FOLDER_CONVERT, 27 };
     const unsigned how = hows[data[0] / LB_FUZZ_HF_KINDS];
     const lb_fuzz_hf_input input = lb_fuzz_hf_input_of(kind);
-    const uint8_t *end = input == LB_FUZZ_HF_CONFIG ? memchr(data + 1, 0, bytes - 1) : NULL;
+    const bool two = input == LB_FUZZ_HF_CONFIG || input == LB_FUZZ_HF_OLDER;
+    const uint8_t *end = two ? memchr(data + 1, 0, bytes - 1) : NULL;
     const size_t config = end ? (size_t)(end - data - 1) : 0; /* bytes of config.json, behind which a zero byte is */
     const uint8_t *rest = end ? end + 1 : data + 1;
     const size_t n = (size_t)(data + bytes - rest);
@@ -152,12 +153,13 @@ LB_FUZZ_TARGET(safetensors)
     case LB_FUZZ_HF_WEIGHTS:
     case LB_FUZZ_HF_SHARD:
     case LB_FUZZ_HF_CONFIG:
-        if (input == LB_FUZZ_HF_CONFIG && !end) {
+    case LB_FUZZ_HF_OLDER:
+        if (two && !end) {
             break; /* the config of the last input would still be there */
         }
         if (fuzz_table(rest, n)) {
             if (end) {
-                folder_file(folder_of(kind), "config.json", data + 1, config);
+                folder_file(folder_of(kind), input == LB_FUZZ_HF_CONFIG ? "config.json" : "quant_config.json", data + 1, config);
             }
             folder_file(folder_of(kind), input == LB_FUZZ_HF_SHARD ? "part.safetensors" : "model.safetensors", rest, n);
             fuzz_folder(folder_of(kind), how);

@@ -46,6 +46,7 @@ static const struct {
     [LB_FUZZ_HF_TWO_FILES] = { LB_FUZZ_HF_SHARD, LLAMA ONE_LAYER },
     [LB_FUZZ_HF_ITS_INDEX] = { LB_FUZZ_HF_INDEX, LLAMA ONE_LAYER },
     [LB_FUZZ_HF_ITS_CONFIG] = { LB_FUZZ_HF_CONFIG, LLAMA ONE_LAYER },
+    [LB_FUZZ_HF_ITS_OLDER] = { LB_FUZZ_HF_OLDER, LLAMA ONE_LAYER },
     [LB_FUZZ_HF_ADAPTER] = { LB_FUZZ_HF_LORA, "{\"peft_type\":\"LORA\",\"lora_alpha\":4}" },
     [LB_FUZZ_HF_ADAPTER_STABILIZED] = { LB_FUZZ_HF_LORA, "{\"peft_type\":\"LORA\",\"lora_alpha\":4,\"use_rslora\":true,\"bias\":\"none\"}" },
     [LB_FUZZ_HF_ADAPTER_CONFIG] = { LB_FUZZ_HF_LORA_CONFIG, "{}" },

@@ -12,6 +12,7 @@ typedef enum lb_fuzz_hf_input {
     LB_FUZZ_HF_SHARD,       /* one of two files of weights; the last norm is in the other */
     LB_FUZZ_HF_INDEX,       /* the index of weights in two files */
     LB_FUZZ_HF_CONFIG,      /* config.json, a zero byte, model.safetensors */
+    LB_FUZZ_HF_OLDER,       /* the same, as quant_config.json */
     LB_FUZZ_HF_LORA,        /* adapter_model.safetensors */
     LB_FUZZ_HF_LORA_CONFIG  /* adapter_config.json */
 } lb_fuzz_hf_input;
@@ -51,6 +52,7 @@ typedef enum lb_fuzz_hf_kind {
     LB_FUZZ_HF_GPTQ_PLANES,
     LB_FUZZ_HF_GPTQ_BORROWS, /* zeros less one by words */
     LB_FUZZ_HF_AWQ_GEMV,
+    LB_FUZZ_HF_ITS_OLDER,
     LB_FUZZ_HF_KINDS
 } lb_fuzz_hf_kind;
 

@@ -406,6 +406,16 @@ static void seeds_st_folder(void)
         mk_free(&weights);
     }
 
+    static const char older[] = "{\"quant_method\":\"bitnet\",\"linear_class\":\"autobitlinear\",\"quantization_mode\":\"online\",\"modules_to_not_convert\":[\"q_proj\"]}";
+    mk_blob both = { NULL, 0, 0 }, weights = { NULL, 0, 0 };
+    begin_model(&s, "BF16", NULL);
+    mk_st_end(&s, &weights);
+    mk_put(&both, older, sizeof older); /* with its zero byte */
+    mk_put(&both, weights.data, weights.n);
+    put("safetensors", "config-older", LB_FUZZ_HF_ITS_OLDER, both.data, both.n);
+    mk_free(&both);
+    mk_free(&weights);
+
     for (unsigned stabilized = 0; stabilized < 2; stabilized++) {
         begin_st(&s);
         lb_fuzz_hf_tensor(&s, stabilized ? "base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight"
