@@ -179,7 +179,8 @@ demo: $(BUILD)/chat
 demo-score: $(BUILD)/demo-score
 	@$(RUN) $(BUILD)/demo-score bench/demo/demo.lbrt
 
-$(BUILD)/lbrt.pc: Makefile include/lbrt.h
+FORCE:
+$(BUILD)/lbrt.pc: Makefile include/lbrt.h FORCE
 	@printf 'prefix=%s\nincludedir=$${prefix}/include\nlibdir=$${prefix}/lib\n\nName: lbrt\nDescription: low-bit language model runtime\nVersion: %s\nCflags: -I$${includedir}\nLibs: -L$${libdir} -llbrt\nLibs.private: -pthread -lm\n' '$(PREFIX)' '$(VERSION)' > $@
 
 install: all $(BUILD)/lbrt.pc

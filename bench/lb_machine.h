@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LB_BENCH_MAX_THREADS 16u
+#define LB_BENCH_MAX_THREADS 256u
 #define LB_BENCH_READ_BYTES ((size_t)512 << 20)
 
 /* Seconds on a clock that only runs forward */

@@ -120,6 +120,12 @@ static double one_run(lbrt_session *s, bench_machine *machine, const char *isa, 
     return seconds;
 }
 
+/* 0 where there is no yardstick: scalar code has no instruction whose peak could be measured. */
+static double share_of(double value, double whole)
+{
+    return whole > 0.0 ? value / whole : 0.0;
+}
+
 static bench_run measure(const lbrt_model *m, const bench_options *o, bench_machine *machine, bool prefill, uint32_t n, uint32_t depth)
 {
     lbrt_session_options so = LBRT_SESSION_OPTIONS_INIT;
@@ -160,10 +166,11 @@ static bench_run measure(const lbrt_model *m, const bench_options *o, bench_mach
     r.read_gbs = lb_series_median(&machine->read_gbs);
     r.int8_gops = lb_series_median(&machine->int8_gops);
     double kv = (double)lb_kv_read_bytes(&s->kv, depth + n / 2);
-    r.bytes_per_token = prefill ? (double)m->token_bytes / n : (double)m->token_bytes + kv;
+    const size_t passes = (n + s->n_batch - 1) / s->n_batch; /* of a prompt: each reads all weights */
+    r.bytes_per_token = prefill ? (double)m->token_bytes * (double)passes / n : (double)m->token_bytes + kv;
     r.gbs = r.bytes_per_token * r.median * 1e-9;
-    r.bandwidth_share = r.gbs / r.read_gbs;
-    r.int8_share = 2e-9 * (layer_macs(m) + (prefill ? 0.0 : (double)m->head.rows * (double)m->head.cols)) * r.median / r.int8_gops;
+    r.bandwidth_share = share_of(r.gbs, r.read_gbs);
+    r.int8_share = share_of(2e-9 * (layer_macs(m) + (prefill ? 0.0 : (double)m->head.rows * (double)m->head.cols)) * r.median, r.int8_gops);
     free(tokens);
     lbrt_session_free(s);
     return r;
@@ -296,12 +303,12 @@ int main(int argc, char **argv)
     uint32_t list[4][MAX_LIST], n_list[4];
     char default_threads[32];
     if (!threads) {
-        unsigned all = lb_cpu_count();
+        const unsigned all = (unsigned)lb_min(lb_cpu_count(), LB_BENCH_MAX_THREADS);
         snprintf(default_threads, sizeof default_threads, all > 1 ? "1,%u" : "%u", all);
         threads = default_threads;
     }
     const bool given[4] = { true, true, prefill != NULL, decode != NULL };
-    n_list[0] = parse_list(&usage, "-t", threads, 1, 256, list[0]);
+    n_list[0] = parse_list(&usage, "-t", threads, 1, LB_BENCH_MAX_THREADS, list[0]);
     n_list[1] = parse_list(&usage, "-d", depths, 0, 1ul << 24, list[1]);
     n_list[2] = parse_list(&usage, "-p", prefill ? prefill : "512", 0, 1ul << 24, list[2]);
     n_list[3] = parse_list(&usage, "-n", decode ? decode : "64", 0, 1ul << 24, list[3]);
@@ -330,6 +337,12 @@ int main(int argc, char **argv)
     }
     if (format) {
         lb_usage_fail(&usage, "--format goes with --kernels: a model has the formats that it was converted to");
+    }
+    for (uint32_t i = 0; i < n_list[0]; i++) {
+        if (list[0][i] > lb_cpu_count()) {
+            fprintf(stderr, "%s: note: -t %u: a session takes no more threads than there are processors, %u\n", program, list[0][i], lb_cpu_count());
+            list[0][i] = lb_cpu_count();
+        }
     }
     uint32_t longest[4] = { 0 }; /* as list */
     for (size_t i = 0; i < 4; i++) {

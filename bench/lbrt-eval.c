@@ -263,6 +263,12 @@ int main(int argc, char **argv)
         lb_program_fail(program, "the text has only %zu tokens, less than one chunk of %u", n_tokens, ctx);
     }
 
+    for (size_t i = 0; i < n_chunks * ctx; i++) {
+        if (tokens[i] < 0 || (uint32_t)tokens[i] >= m.info.n_vocab) {
+            lb_program_fail(program, "number %zu, %d, is no token of this model", i + 1, (int)tokens[i]);
+        }
+    }
+
     eval_result r = { .n = 0 };
     size_t scored = n_chunks * (ctx - 1 - ctx / 2);
     r.kls = (float *)need(malloc(scored * sizeof *r.kls));
@@ -298,6 +304,9 @@ int main(int argc, char **argv)
     }
     double mean = r.nll / (double)r.n, var = r.nll2 / (double)r.n - mean * mean;
     double perplexity = exp(mean), error = r.n > 1 && var > 0 ? perplexity * sqrt(var / (double)(r.n - 1)) : 0;
+    if (!isfinite(perplexity) || !isfinite(r.kl) || !isfinite(r.base_nll)) {
+        lb_program_fail(program, "the model's predictions are no finite numbers");
+    }
     if (json) {
         printf("{\"tokens\":%zu,\"perplexity\":%.9g,\"stderr\":%.6g", r.n, perplexity, error);
     } else {

@@ -4,6 +4,7 @@
 
 #include "../runtime/base/lb_os.h"
 #include "../runtime/lb_args.h"
+#include "container/lb_container.h"
 #include "lb_convert_report.h"
 #include "pack/lb_convert_adapter.h"
 #include "pack/lb_feedback.h"
@@ -116,7 +117,22 @@ static bool parse_budget(const char *text, lb_calib_options *how)
     }
     const double bytes = strcmp(unit, "MB") == 0 ? x * 1e6 : strcmp(unit, "GB") == 0 ? x * 1e9 : 0.0;
     how->budget_bytes = (uint64_t)bytes;
-    return bytes > 0.0;
+    return bytes >= 1.0;
+}
+
+/* What is there already must be what this program writes: a slip of the arguments would else put a model over its own source. */
+static void check_output(const char *path)
+{
+    unsigned char begin[sizeof lb_file_magic];
+    FILE *f = fopen(path, "rb");
+    const size_t n = f ? fread(begin, 1, sizeof begin, f) : 0;
+    const bool other = f && !ferror(f) && n > 0 && (n < sizeof begin || memcmp(begin, lb_file_magic, sizeof begin) != 0);
+    if (f) {
+        fclose(f);
+    }
+    if (other) {
+        lb_program_fail(program, "%s is there already, and no .lbrt file: nothing is written over it", path);
+    }
 }
 
 int main(int argc, char **argv)
@@ -183,7 +199,11 @@ int main(int argc, char **argv)
     if (budget && (!calib || !parse_budget(budget, &how))) {
         lb_usage_fail(&usage, calib ? "--budget takes a size such as 2.5bpw or 700MB" : "--budget needs --calib");
     }
+    if (budget && (outliers > 0.0f || salient > 0.0f || lowrank || sparse)) {
+        lb_usage_fail(&usage, "--budget chooses formats alone: not with --outliers, --salient-rows, --lowrank or --sparse");
+    }
     const char *out = words[n_words - 1];
+    check_output(out);
     char here[PATH_MAX];
     size_t last_bytes;
     const char *last = last_name(words[0], &last_bytes);
@@ -212,6 +232,10 @@ int main(int argc, char **argv)
         return convert_adapter(words[0], out, format_named(&usage, format ? format : "f16"), quiet, json);
     }
     const lb_wformat linear = format_named(&usage, format ? format : "q4");
+    const lb_wformat_info *info = lb_wformat_find((uint32_t)linear);
+    if (!tensors.n && ((outliers > 0.0f || salient > 0.0f || lowrank) && (info->rotate || info->reads == LB_READS_F32 || (salient > 0.0f && info->bits >= 8.0)))) {
+        lb_usage_fail(&usage, "format %s takes no %s", info->name, outliers > 0.0f ? "--outliers" : lowrank ? "--lowrank" : "--salient-rows");
+    }
     lb_convert_view view = { .terminal = !quiet && isatty(2), .verbose = verbose, .quiet = quiet, .started = lb_now() };
     lb_source *source;
     lbrt_status s = synth ? lb_source_open_synth(synth, &a, &source, &err) : lb_source_open(words[0], tokenizer, &a, &source, &err);
@@ -221,10 +245,10 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < tensors.n && !quiet; i++) {
         bool found = false;
         for (size_t t = 0; t < source->n_tensors && !found; t++) {
-            found = lb_glob_match(rules[i].glob, source->tensors[t].name);
+            found = lb_glob_match(rules[i].glob, source->tensors[t].name) && !lb_convert_is_vector(source->tensors[t].name);
         }
         if (!found) {
-            fprintf(stderr, "%s: note: no tensor of this model matches '%s'\n", program, rules[i].glob);
+            fprintf(stderr, "%s: note: no matrix of this model matches '%s'\n", program, rules[i].glob);
         }
     }
     size_t balanced = 0;

@@ -185,7 +185,7 @@ static lbrt_token *format_history(const chat_state *c, const chat_history *h, si
     size_t bytes;
     char *text = NULL;
     lbrt_status s = lbrt_chat_format(c->model, messages, left, true, NULL, 0, &bytes, &err);
-    if (s == LBRT_ERR_BUFFER) {
+    if (s == LBRT_ERR_BUFFER || s == LBRT_OK) { /* OK: no byte at all */
         text = (char *)chat_grow(NULL, bytes + 1);
         s = lbrt_chat_format(c->model, messages, left, true, text, bytes, &bytes, &err);
     }
@@ -409,7 +409,7 @@ int main(int argc, char **argv)
     o.sampling.temperature = 0.8f;
     o.sampling.top_p = 0.95f;
     o.sampling.top_k = 40;
-    uint64_t seed = UINT64_MAX;
+    uint64_t seed = (uint64_t)time(NULL);
     const lb_arg args[] = {
         { "-p", "--prompt", LB_ARG_STRING, &o.prompt, "TEXT", "answer this and end; with --state this is one more turn" },
         { "-n", "--tokens", LB_ARG_UINT, &o.n, "N", "at most N tokens per answer (default: until it ends)" },
@@ -451,7 +451,7 @@ int main(int argc, char **argv)
     if (o.state) {
         history_check_file(o.state);
     }
-    o.sampling.seed = seed != UINT64_MAX ? seed : (uint64_t)time(NULL);
+    o.sampling.seed = seed;
 
     lbrt_error err;
     lbrt_model *model;

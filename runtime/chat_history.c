@@ -151,11 +151,14 @@ void history_load(const char *path, chat_history *h, lbrt_session *session, lbrt
     if (f == NULL && errno == ENOENT) {
         return;
     }
+    if (f == NULL) {
+        lb_program_fail_file(program, path, strerror(errno));
+    }
     size_t n = 0, n_tokens = 0, bytes = 0, at = 0;
     unsigned long long sum = 0;
     char line[160], again[160], role[16], end;
-    enum { MOST = 1 << 20 };
-    bool ok = f != NULL && fgets(line, sizeof line, f) != NULL &&
+    enum { MOST = 1 << 28 }; /* bytes of a message: more than any context holds */
+    bool ok = fgets(line, sizeof line, f) != NULL &&
               sscanf(line, "lbrt chat 2: %zu messages, %zu tokens, %zu bytes, sum %llx", &n, &n_tokens, &bytes, &sum) == 4 &&
               n_tokens <= lbrt_session_capacity(session) && bytes <= (size_t)1 << 40;
     snprintf(again, sizeof again, state_line, n, n_tokens, bytes, sum);
@@ -189,9 +192,7 @@ void history_load(const char *path, chat_history *h, lbrt_session *session, lbrt
         wrong = "the saved conversation is damaged";
     }
     free(state);
-    if (f) {
-        fclose(f);
-    }
+    fclose(f);
     if (wrong) {
         lb_program_fail_file(program, path, wrong);
     }

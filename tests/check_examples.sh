@@ -16,6 +16,7 @@ for name in own_memory_and_threads cancel save_restore; do
     "$dir/$name" $model "$dir/state" >"$dir/$name.out" 2>"$dir/$name.err" || no "$name failed: $(cat "$dir/$name.out" "$dir/$name.err")"
     if "$dir/$name" /nowhere "$dir/state" >"$dir/err" 2>&1; then no "$name did not fail without a model"; fi
 done
+[ "$(head -n 1 "$dir/own_memory_and_threads.out" | wc -c)" -gt 20 ] || no "own_memory_and_threads said too little"
 # The same tokens in memory and threads of the host's own; 32 of the 64
 head -n 1 "$dir/readme.out" | grep -qF "$(head -n 1 "$dir/own_memory_and_threads.out")" || no "own_memory_and_threads: other tokens"
 tail -n 1 "$dir/save_restore.out" | grep -qx "the same" || no "save_restore: $(cat "$dir/save_restore.out")"

@@ -9,7 +9,10 @@ awk '/^```c$/ { on = 1; next } /^```$/ { on = 0 } on' README.md >"$dir/example.c
 for cc in ${CC:-cc} ${CLANG-clang}; do
     command -v "$cc" >/dev/null || continue
     "$cc" -O2 -o "$dir/example" "$dir/example.c" -Iinclude runtime/*/*.c kernels/*.c kernels/*/*.c formats/container/*.c -pthread -lm
-    if "$dir/example" /nowhere >/dev/null; then echo "the program did not fail on a missing model"; exit 1; fi
+    "$dir/example" bench/demo/demo.lbrt >/dev/null || { echo "the program failed"; exit 1; }
+    status=0
+    "$dir/example" /nowhere >/dev/null || status=$?
+    [ $status = 1 ] || { echo "the program ended with $status on a missing model"; exit 1; }
     echo '#include "lbrt.h"' >"$dir/alone.c"
     "$cc" -std=c11 -pedantic -Wall -Wextra -Werror -Iinclude -c "$dir/alone.c" -o "$dir/alone.o"
 done
@@ -22,7 +25,7 @@ make -s install DESTDIR="$dir/root" PREFIX=/opt/lbrt BUILD=build >/dev/null
 if command -v pkg-config >/dev/null; then
     export PKG_CONFIG_PATH="$dir/root/opt/lbrt/lib/pkgconfig" PKG_CONFIG_SYSROOT_DIR="$dir/root"
     cc "$dir/example.c" $(pkg-config --cflags --libs lbrt) -o "$dir/installed"
-    LD_LIBRARY_PATH="$dir/root/opt/lbrt/lib" "$dir/installed" /nowhere >/dev/null && exit 1
+    LD_LIBRARY_PATH="$dir/root/opt/lbrt/lib" "$dir/installed" bench/demo/demo.lbrt >/dev/null
 fi
 "$dir/root/opt/lbrt/bin/lbrt-convert" -q --synth tiny "$dir/tiny.lbrt"
 "$dir/root/opt/lbrt/bin/lbrt-info" --verify "$dir/tiny.lbrt" >/dev/null

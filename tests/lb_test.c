@@ -249,6 +249,16 @@ int main(int argc, char **argv)
 #define LB_TEST_ENTRY(name) { #name, test_##name },
 #include "test_list.inc"
     };
+    for (int j = 1; j < argc; j++) { /* a name that nobody has would be passed by all of its checks */
+        bool known = false;
+        for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
+            known |= strcmp(argv[j], tests[i].name) == 0;
+        }
+        if (!known) {
+            fprintf(stderr, "there is no test %s\n", argv[j]);
+            return 2;
+        }
+    }
     for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
         bool wanted = argc < 2;
         for (int j = 1; j < argc; j++) {

@@ -347,11 +347,12 @@ static void base_files(void)
     LB_CHECK(base_list(dir, "out", &there) == 1 && text && bytes == 9, "%zu bytes", bytes);
     free(text);
 
-    lb_test_case("a commit onto a folder fails and leaves nothing");
+    lb_test_case("what is no regular file is not written over, and a commit onto a folder leaves nothing");
     char folder[400];
     lb_path_join(folder, sizeof folder, dir, "folder");
-    mkdir(folder, 0777);
-    LB_CHECK(lb_outfile_open(&f, folder, a, &err) == LBRT_OK && lb_outfile_write(&f, "x", 1, &err) == LBRT_OK,
+    LB_CHECK(lb_outfile_open(&f, "/dev/null", a, &err) == LBRT_ERR_IO && strstr(err.text, "no regular file"), "%s", err.text);
+    LB_CHECK(lb_outfile_open(&f, dir, a, &err) == LBRT_ERR_IO, "%s", err.text);
+    LB_CHECK(lb_outfile_open(&f, folder, a, &err) == LBRT_OK && mkdir(folder, 0777) == 0 && lb_outfile_write(&f, "x", 1, &err) == LBRT_OK,
              "%s", err.text);
     LB_CHECK(lb_outfile_commit(&f, &err) == LBRT_ERR_IO, "%s", err.text);
     lb_outfile_abort(&f);

@@ -1,5 +1,7 @@
 #include "lb_budget.h"
 
+#include <math.h>
+
 #include "../pack/lb_feedback.h"
 #include "../pack/lb_pack.h"
 
@@ -96,6 +98,9 @@ static void read_item(void *context, size_t item, unsigned thread)
     float *rows = j->matrix + row * j->n;
     const lbrt_status s = j->source->read_rows(j->source, j->tensor, row, n, rows, NULL);
     j->failed[thread] = s == LBRT_OK ? j->failed[thread] : s;
+    for (size_t i = 0; i < n * cols && s == LBRT_OK; i++) {
+        rows[i] = isfinite(rows[i]) ? rows[i] : 0.0f; /* as lb_job_read */
+    }
     for (size_t r = n; r-- > 0;) {
         memmove(rows + r * j->n, rows + r * cols, cols * sizeof(float));
         memset(rows + r * j->n + cols, 0, (j->n - cols) * sizeof(float));

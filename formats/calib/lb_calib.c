@@ -239,7 +239,8 @@ static lbrt_status open_original(calib_job *c, const char *path, lb_map *map, lb
     const lb_convert_options plain = { .format = LB_W_F16, .threads = c->options->threads, .progress = copy_progress, .user = c };
     lbrt_model_options mo = LBRT_MODEL_OPTIONS_INIT;
     mo.allocator = a;
-    lbrt_status s = lb_convert(c->source, name, &plain, a, err);
+    lbrt_status s = lb_path_exists(name) ? lb_fail(err, LBRT_ERR_IO, "%s is in the way: a copy of the model would have this name for a moment", name)
+                                         : lb_convert(c->source, name, &plain, a, err);
     if (s == LBRT_OK) {
         s = lb_map_open(name, map, err);
         unlink(name);
@@ -253,8 +254,10 @@ static lbrt_status read_tokens(const lbrt_model *m, const lb_calib_options *how,
                                lbrt_error *err)
 {
     lbrt_status s = lbrt_tokenize(m, how->text, how->text_bytes, LBRT_TOKENIZE_BOS, NULL, 0, n, err);
-    LB_FAIL_IF(s != LBRT_ERR_BUFFER || *n == 0, err, s == LBRT_OK ? LBRT_ERR_ARGUMENT : s, "calibration: %s",
-               s == LBRT_OK ? "the text has no tokens" : err ? err->text : "no tokens");
+    LB_FAIL_IF(s == LBRT_OK || (s == LBRT_ERR_BUFFER && *n == 0), err, LBRT_ERR_ARGUMENT, "calibration: the text has no tokens");
+    if (s != LBRT_ERR_BUFFER) {
+        return s;
+    }
     *out = (lbrt_token *)lb_alloc(a, *n * sizeof **out);
     LB_FAIL_IF(!*out, err, LBRT_ERR_MEMORY, "out of memory");
     const size_t room = *n;

@@ -137,6 +137,9 @@ static lbrt_status convert_vector(lb_convert_job *j, const lb_source_tensor *t)
     float *x = (float *)lb_alloc(&j->a, bytes);
     LB_FAIL_IF(!x, j->err, LBRT_ERR_MEMORY, "out of memory");
     lbrt_status s = j->source->read_rows(j->source, j->tensor, 0, 1, x, j->err);
+    for (uint64_t i = 0; i < t->cols && s == LBRT_OK; i++) { /* of norms and biases: nothing could come of them */
+        s = isfinite(x[i]) ? s : lb_fail(j->err, LBRT_ERR_FORMAT, "%s has numbers that are not finite", t->name);
+    }
     s = s == LBRT_OK && strcmp(t->name, "rope_factors") == 0 ? check_factors(&j->source->hparams, x, t->cols, j->err) : s;
     s = s == LBRT_OK ? lb_writer_vector(&j->writer, t->name, x, t->cols) : s;
     lb_free(&j->a, x, bytes);

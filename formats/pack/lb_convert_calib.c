@@ -8,7 +8,7 @@ static void read_item(void *context, size_t item, unsigned thread)
     const uint64_t row = (uint64_t)item * LB_TILE_ROWS, n = j->rows - row < LB_TILE_ROWS ? j->rows - row : LB_TILE_ROWS;
     float *rows = j->matrix + row * j->packed_cols;
     if (result->status == LBRT_OK) {
-        result->status = j->source->read_rows(j->source, j->tensor, row, n, rows, &result->error);
+        lb_job_read(j, row, n, rows, result);
     }
     for (uint64_t r = n; r-- > 0 && !j->rotation;) { /* lb_job_rotate_rows fills them up too */
         memmove(rows + r * j->packed_cols, rows + r * j->cols, (size_t)j->cols * sizeof(float));
@@ -159,8 +159,8 @@ static lbrt_status sum_up(lb_convert_job *j, const lb_job_beside *b, size_t *til
 static lbrt_status pack_matrix(lb_convert_job *j, const lb_source_tensor *t, lb_job_beside *beside, uint64_t *bytes)
 {
     const bool outliers = lb_terms_outlier_lines(j, t) > 0, more = j->factor && (outliers || lb_terms_wants_lowrank(j, t));
-    LB_FAIL_IF(!j->factor && (outliers || lb_terms_wants_salient(j, t)), j->err, LBRT_ERR_UNSUPPORTED,
-               "%s: with calibration, --outliers and --salient-rows need a format that takes error feedback, which %s does not", t->name,
+    LB_FAIL_IF(!lb_feedback_can(j->format->id) && (outliers || lb_terms_wants_salient(j, t) || lb_terms_wants_lowrank(j, t)), j->err, LBRT_ERR_UNSUPPORTED,
+               "%s: with calibration, --outliers, --salient-rows and --lowrank need a format that takes error feedback, which %s does not", t->name,
                j->format->name);
     beside->salient = j->factor && !more && lb_terms_wants_salient(j, t);
     if (beside->salient) {

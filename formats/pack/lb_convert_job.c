@@ -1,6 +1,8 @@
 /* The tensor at work: rows are read, rotated, packed by all threads and written, a block of tiles after another. */
 #include "lb_convert_job.h"
 
+#include <math.h>
+
 #include "../../runtime/base/lb_os.h"
 #include "lb_outliers.h"
 
@@ -22,6 +24,17 @@ void lb_job_measure_tile(const lb_convert_job *j, const float *rows, uint64_t n,
 }
 
 /* From the last row on, as rows grow in place. */
+void lb_job_read(lb_convert_job *j, uint64_t row, uint64_t n, float *rows, lb_job_result *result)
+{
+    result->status = j->source->read_rows(j->source, j->tensor, row, n, rows, &result->error);
+    for (uint64_t i = 0; i < n * j->cols && result->status == LBRT_OK; i++) {
+        if (!isfinite(rows[i])) {
+            rows[i] = 0.0f;
+            result->not_finite = true;
+        }
+    }
+}
+
 void lb_job_rotate_rows(const lb_convert_job *j, float *rows, uint64_t n)
 {
     const size_t cols = (size_t)j->cols, to = j->packed_cols;
@@ -43,7 +56,7 @@ static void convert_tile(void *context, size_t item, unsigned thread)
     float *rows = j->row_buffers + thread * j->row_buffer_floats;
     uint64_t row = j->first_row + item * LB_TILE_ROWS;
     uint64_t n = j->rows - row < LB_TILE_ROWS ? j->rows - row : LB_TILE_ROWS;
-    result->status = j->source->read_rows(j->source, j->tensor, row, n, rows, &result->error);
+    lb_job_read(j, row, n, rows, result);
     if (result->status == LBRT_OK) {
         unsigned char *tile = j->tiles + item * j->tile_bytes;
         if (j->rotation) {
@@ -76,6 +89,7 @@ void lb_job_report(const lb_convert_job *j, const char *name, const char *format
 {
     double squares = 0, errors = 0;
     for (unsigned i = 0; i < j->threads; i++) {
+        warning = j->results[i].not_finite ? "has weights that are no finite numbers: they became 0" : warning;
         squares += j->results[i].squares;
         errors += j->results[i].errors;
     }

@@ -24,6 +24,7 @@ typedef struct lb_job_result {
     double squares, errors;
     uint64_t weights, zeros, crowded; /* crowded: quads of columns with more than two that are not zero */
     char pad[64];
+    bool not_finite; /* weights that are no finite numbers became 0 */
 } lb_job_result;
 
 typedef struct lb_convert_job {
@@ -78,6 +79,9 @@ uint64_t lb_convert_place(const char *name);
 
 /* Adds sums of squares, of n rows of weights and of their error after packing; `row` has room for one. */
 void lb_job_measure_tile(const lb_convert_job *j, const float *rows, uint64_t n, const void *tile, float *row, lb_job_result *result);
+
+/* Rows of the tensor as floats, cols apart, into result's status. What is no finite number becomes 0: it would spread over what is packed with it. */
+void lb_job_read(lb_convert_job *j, uint64_t row, uint64_t n, float *rows, lb_job_result *result);
 
 /* W x = (W R') (R x): a row of weights is rotated as the input will be. Rows come cols apart and leave packed_cols apart. */
 void lb_job_rotate_rows(const lb_convert_job *j, float *rows, uint64_t n);

@@ -41,7 +41,7 @@ static void scan_item(void *context, size_t item, unsigned thread)
     float *rows = j->row_buffers + thread * j->row_buffer_floats;
     const uint64_t row = item * LB_TILE_ROWS, n = j->rows - row < LB_TILE_ROWS ? j->rows - row : LB_TILE_ROWS;
     if (result->status == LBRT_OK) {
-        result->status = j->source->read_rows(j->source, j->tensor, row, n, rows, &result->error);
+        lb_job_read(j, row, n, rows, result);
         if (result->status == LBRT_OK) {
             lb_job_count_zeros(rows, n, (size_t)j->cols, (size_t)j->cols, result);
         }
@@ -99,7 +99,7 @@ static void masked_item(void *context, size_t item, unsigned thread)
     if (result->status != LBRT_OK) {
         return;
     }
-    result->status = j->source->read_rows(j->source, j->tensor, row, n, rows, &result->error);
+    lb_job_read(j, row, n, rows, result);
     if (result->status == LBRT_OK) {
         j->pack(rows, cols, (size_t)n, cols, NULL, q8);
         lb_job_measure_tile(j, rows, n, q8, rows + LB_TILE_ROWS * cols, result);

@@ -70,7 +70,7 @@ static void measure_block(void *context, size_t block, unsigned thread)
     for (uint64_t row = block * SALIENT_BLOCK; row < end && result.status == LBRT_OK; row += LB_TILE_ROWS) {
         const uint64_t n = end - row < LB_TILE_ROWS ? end - row : LB_TILE_ROWS;
         void *tile = s->tiles + thread * j->tile_bytes;
-        result.status = j->source->read_rows(j->source, j->tensor, row, n, rows, &result.error);
+        lb_job_read(j, row, n, rows, &result);
         if (result.status == LBRT_OK) {
             j->pack(rows, j->packed_cols, (size_t)n, j->packed_cols, NULL, tile);
             lb_job_measure_tile(j, rows, n, tile, rows + LB_TILE_ROWS * j->packed_cols, &result);
@@ -273,7 +273,8 @@ lbrt_status lb_terms_lowrank(lb_convert_job *j, const lb_source_tensor *t)
                      .allocator = j->a };
     const size_t tile_bytes = j->format->tile_bytes(l.cols), n_tiles = (l.rows + LB_TILE_ROWS - 1) / LB_TILE_ROWS;
     LB_TRY(lb_lowrank_begin(&l, j->err));
-    lbrt_status s = j->source->read_rows(j->source, j->tensor, 0, t->rows, l.w, j->err);
+    lb_job_read(j, 0, t->rows, l.w, &j->results[0]);
+    lbrt_status s = lb_job_status(j);
     if (s == LBRT_OK) {
         lb_lowrank_fit(&l);
         lb_writer_tensor(&j->writer, t->name, t->rows, t->cols, 2);
@@ -363,7 +364,10 @@ lbrt_status lb_terms_factors(lb_convert_job *j, const lb_source_tensor *t)
     LB_TRY(write_packed_factor(j, t, false, &bytes));
     j->done += t->rows * t->cols;
     lb_job_progress(j, t->name);
-    lb_job_report(j, t->name, j->format->name, bytes, NULL);
+    lb_job_report(j, t->name, j->format->name, bytes,
+                  j->format->id == LB_W_TERN ? "is not ternary: rounding it to tern destroys the model's quality"
+                  : lb_job_was_pruned(j)     ? "was not 2:4 sparse: pruning it costs much quality"
+                                             : NULL);
     return LBRT_OK;
 }
 

@@ -200,6 +200,8 @@ lbrt_status lb_outfile_open(lb_outfile *f, const char *path, const lbrt_allocato
     *f = (lb_outfile){ .fd = -1, .a = *a };
     size_t n = strlen(path);
     LB_FAIL_IF(n == 0 || n > 1u << 20, err, LBRT_ERR_ARGUMENT, "the output path is empty or too long");
+    struct stat there;
+    LB_FAIL_IF(stat(path, &there) == 0 && !S_ISREG(there.st_mode), err, LBRT_ERR_IO, "%s is no regular file", path); /* the file would take a device's place */
     f->path_bytes = n + sizeof outfile_suffix;
     f->path = (char *)lb_alloc(a, f->path_bytes);
     f->temp = (char *)lb_alloc(a, f->path_bytes);

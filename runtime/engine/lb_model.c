@@ -33,7 +33,7 @@ static lbrt_status bind_matrix(lb_binder *b, const char *name, size_t rows, size
     return LBRT_OK;
 }
 
-/* An optional vector is NULL if the file has none; weights that are not finite are refused, as nothing could come of them. */
+/* An optional vector is NULL if the file has none. */
 static lbrt_status bind_vector(lb_binder *b, const char *name, size_t n, bool optional, const float **out)
 {
     *out = NULL;
