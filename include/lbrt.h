@@ -111,7 +111,7 @@ typedef void (*lbrt_parallel_fn)(void *user, size_t n, lbrt_task_fn task, void *
 
 /*
  * Reads at most `bytes` bytes (never 0) at `offset` of a model into buffer and returns how many, fewer if it likes; 0 at the end, below 0 for an
- * error. Called on the thread that makes the call into lbrt, with rising offsets.
+ * error. Called on the thread that makes the call into lbrt, with rising offsets; by lbrt_model_plan in any order, and for some bytes more than once.
  */
 typedef int64_t (*lbrt_read_fn)(void *user, uint64_t offset, void *buffer, size_t bytes);
 
@@ -295,7 +295,7 @@ typedef struct lbrt_session_options {
     const lbrt_allocator *allocator; /* NULL: the model's */
     uint32_t n_context;              /* tokens that the session can hold; 0: the model's, at most 4096 */
     uint32_t n_batch;                /* tokens computed at once in a prompt; 0: 256; at most 4096 */
-    uint32_t n_threads;              /* 0: 16; never more than the processors that this process may run on */
+    uint32_t n_threads;              /* 0: 16; at most 256, and never more than the processors that this process may run on */
     uint32_t n_logits;               /* how many positions of one lbrt_feed keep their logits; 0: 1 */
     lbrt_kv_format kv_key, kv_value;
 
@@ -310,7 +310,7 @@ typedef struct lbrt_session_options {
     /*
      * window > 0: a token sees itself, the window - 1 tokens before it, and the first `sinks` of all (0: 4; at most 256), after StreamingLLM
      * (arXiv 2309.17453); all keep their places in the text. Memory for keys and values is then that of 3 * 256 + window + n_batch tokens at
-     * most, whatever n_context. 0: a token sees all before it.
+     * most (with kv formats of q8, q4 or q2 63 more), whatever n_context. 0: a token sees all before it.
      */
     uint32_t window, sinks;
 
@@ -406,7 +406,8 @@ LBRT_API lbrt_status lbrt_rewind(lbrt_session *session, size_t length);
  * be freed at any time, in any thread. Memory of a freed session is given back when no other shares pages in it, by the thread that
  * frees that other. Several sessions may be forked from one at the same time. Errors: ARGUMENT (other model, formats or window; with a
  * window also another number of pages for it, which n_batch and n_context decide: give both sessions the same), STATE (as lbrt_rewind of
- * `from`), CONTEXT_FULL; the session is then as before.
+ * `from`, and if another call is working on that; a call that begins while it is forked from returns STATE, too), CONTEXT_FULL; the session is then
+ * as before.
  */
 LBRT_API lbrt_status lbrt_fork(lbrt_session *session, const lbrt_session *from, size_t length);
 
@@ -445,7 +446,9 @@ LBRT_API void lbrt_adapter_close(lbrt_adapter *adapter);
 /*
  * From the next token on the session's layers compute W x + scale * B (A x); scale is on top of the adapter's own alpha / rank. Up to 16
  * adapters add up, in the order of attaching; attaching one again changes its scale. Costs no reload, and memory at most once
- * per session. Tokens that the session holds stay as they were computed: lbrt_rewind to 0 and feed them again to change them.
+ * per session. Tokens that the session holds stay as they were computed (lbrt_rewind to 0 and feed them again to change them), but for those that
+ * are computed once more: the newest 32 and up to 63 before them by lbrt_compress, and with kv formats of q8, q4 and q2 up to 63 after a rewind,
+ * fork, restore or CANCELLED. Have attached then what they were fed with.
  * Errors: ARGUMENT, STATE (too many), MEMORY; nothing is attached then.
  */
 LBRT_API lbrt_status lbrt_adapter_attach(lbrt_session *session, const lbrt_adapter *adapter, float scale);

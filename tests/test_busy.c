@@ -3,7 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "../include/lbrt.h"
+#include "../runtime/engine/lb_session.h"
 #include "lb_test.h"
 #include "small_models.h"
 
@@ -85,6 +85,11 @@ void test_busy(void)
         LB_CHECK(b.nested[i] == LBRT_ERR_STATE, "call %zu: %s", i, lbrt_status_name(b.nested[i]));
     }
     LB_CHECK(lbrt_feed(b.s, &id, 1) == LBRT_OK && lbrt_rewind(b.s, 0) == LBRT_OK, "free again: %s", lbrt_session_error(b.s));
+    lb_test_case("a session that is forked from refuses calls that would change it, not other forks");
+    atomic_store(&b.s->readers, 1); /* as if another thread were in lbrt_fork */
+    LB_CHECK(lbrt_feed(b.s, &id, 1) == LBRT_ERR_STATE && lbrt_rewind(b.s, 0) == LBRT_ERR_STATE, "let in");
+    LB_CHECK(lbrt_fork(b.other, b.s, 0) == LBRT_OK && lbrt_fork(b.other, b.s, 9999) == LBRT_ERR_STATE, "%s", lbrt_session_error(b.other));
+    LB_CHECK(atomic_exchange(&b.s->readers, 0) == 1 && lbrt_feed(b.s, &id, 1) == LBRT_OK, "%s", lbrt_session_error(b.s));
     lbrt_session_free(b.other);
     lbrt_session_free(b.s);
     lbrt_model_close(m);

@@ -1,12 +1,31 @@
 /* The public calls on sessions: making one, feeding it, logits, rewinding, cancelling. */
 #include "lb_session_api.h"
 
+/* busy and readers are each set before the other is looked at: of a call on a session and a fork from it that begin at once at least one sees the other. */
+lbrt_status lb_session_enter(lbrt_session *s)
+{
+    if (!s) {
+        return LBRT_ERR_ARGUMENT;
+    }
+    if (atomic_exchange(&s->busy, true)) {
+        return LBRT_ERR_STATE;
+    }
+    if (atomic_load(&s->readers)) {
+        atomic_store(&s->busy, false);
+        return LBRT_ERR_STATE;
+    }
+    s->error = (lbrt_error){ LBRT_OK, "" };
+    return LBRT_OK;
+}
+
 lbrt_status lbrt_session_bytes(const lbrt_model *m, const lbrt_session_options *options, size_t *bytes, lbrt_error *err)
 {
     LB_FAIL_IF(!m || !bytes, err, LBRT_ERR_ARGUMENT, "a pointer is missing");
     *bytes = 0;
     lb_arena count = { 0 };
-    LB_TRY(lb_session_plan(m, options, &count, NULL, err));
+    lbrt_session_options o;
+    LB_TRY(lb_session_settle(m, options, &o, err));
+    LB_TRY(lb_session_plan(m, &o, &count, NULL, err));
     *bytes = count.bytes;
     return LBRT_OK;
 }
@@ -19,16 +38,15 @@ lbrt_status lbrt_session_create(const lbrt_model *m, const lbrt_session_options 
     LB_FAIL_IF(!m || !out, err, LBRT_ERR_ARGUMENT, "a pointer is missing");
     *out = NULL;
     lb_arena a = { 0 };
-    LB_TRY(lb_session_plan(m, options, &a, NULL, err));
-    lbrt_allocator from = m->allocator;
-    if (options && options->size >= offsetof(lbrt_session_options, n_context) && options->allocator) {
-        from = lb_allocator_or_default(options->allocator);
-    }
+    lbrt_session_options o;
+    LB_TRY(lb_session_settle(m, options, &o, err));
+    LB_TRY(lb_session_plan(m, &o, &a, NULL, err));
+    const lbrt_allocator from = o.allocator ? lb_allocator_or_default(o.allocator) : m->allocator;
     void *slab = lb_alloc(&from, a.bytes);
     LB_FAIL_IF(!slab, err, LBRT_ERR_MEMORY, "a session needs %zu bytes, more than there is", a.bytes);
     a = (lb_arena){ .base = (unsigned char *)slab };
     lbrt_session *s;
-    (void)lb_session_plan(m, options, &a, &s, err); /* the same as above: cannot fail now */
+    (void)lb_session_plan(m, &o, &a, &s, err); /* the same as above: cannot fail now */
     lbrt_status started = LBRT_OK;
     if (s->parallel) {
         lb_pool_host(s->exec.pool, s->exec.n_threads, s->parallel, s->parallel_user);
@@ -248,12 +266,9 @@ lbrt_status lbrt_rewind(lbrt_session *s, size_t length)
     return rewind_to(s, length);
 }
 
-lbrt_status lbrt_fork(lbrt_session *s, const lbrt_session *from, size_t length)
+static lbrt_status fork_from(lbrt_session *s, const lbrt_session *from, size_t length)
 {
-    LB_ENTER(s);
-    LB_FAIL_IF(!from, &s->error, LBRT_ERR_ARGUMENT, "no session to fork from");
-    LB_FAIL_IF(from != s && atomic_load_explicit(&from->busy, memory_order_acquire), &s->error, LBRT_ERR_STATE,
-               "the session to fork from is at work");
+    LB_FAIL_IF(from != s && atomic_load(&from->busy), &s->error, LBRT_ERR_STATE, "the session to fork from is at work");
     LB_FAIL_IF(s->model != from->model, &s->error, LBRT_ERR_ARGUMENT, "the sessions are of different models");
     LB_FAIL_IF(s->kv.side[LB_KV_KEY].room != from->kv.side[LB_KV_KEY].room || s->kv.side[LB_KV_VALUE].room != from->kv.side[LB_KV_VALUE].room,
                &s->error, LBRT_ERR_ARGUMENT, "the sessions have different KV formats");
@@ -288,4 +303,15 @@ lbrt_status lbrt_fork(lbrt_session *s, const lbrt_session *from, size_t length)
         memcpy(s->logits, from->logits, s->model->hparams.n_vocab * sizeof(float));
     }
     return LBRT_OK;
+}
+
+lbrt_status lbrt_fork(lbrt_session *s, const lbrt_session *from, size_t length)
+{
+    LB_ENTER(s);
+    LB_FAIL_IF(!from, &s->error, LBRT_ERR_ARGUMENT, "no session to fork from");
+    _Atomic unsigned *readers = &((lbrt_session *)(uintptr_t)from)->readers; /* all else of it stays as it is */
+    atomic_fetch_add(readers, 1);
+    const lbrt_status status = fork_from(s, from, length);
+    atomic_fetch_sub(readers, 1);
+    return status;
 }

@@ -25,17 +25,14 @@ static inline void lb_session_leave(lbrt_session *const *s)
 }
 
 /*
- * Begins every public call that changes a session: refuses no session, and one that another call is working on (in another thread, or
- * around a callback), whose error text must not be touched. The session is free again however the calling function returns.
+ * Begins every public call that changes a session: refuses no session, one that another call is working on (in another thread, or
+ * around a callback), whose error text must not be touched, and one that another is being forked from.
  */
-#define LB_ENTER(s)                                                                        \
-    if (!(s)) {                                                                            \
-        return LBRT_ERR_ARGUMENT;                                                          \
-    }                                                                                      \
-    if (atomic_exchange_explicit(&(s)->busy, true, memory_order_acquire)) {                \
-        return LBRT_ERR_STATE;                                                             \
-    }                                                                                      \
-    __attribute__((cleanup(lb_session_leave), unused)) lbrt_session *const entered_ = (s); \
-    (s)->error = (lbrt_error){ LBRT_OK, "" }
+lbrt_status lb_session_enter(lbrt_session *s);
+
+/* The session is free again however the calling function returns. */
+#define LB_ENTER(s)              \
+    LB_TRY(lb_session_enter(s)); \
+    __attribute__((cleanup(lb_session_leave), unused)) lbrt_session *const entered_ = (s)
 
 #endif /* LB_SESSION_API_H */

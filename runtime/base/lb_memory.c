@@ -11,6 +11,9 @@ static void *malloc_alloc(void *user, size_t bytes, size_t align)
 {
     (void)user;
     void *p = NULL;
+    if (bytes > SIZE_MAX / 2) { /* nor can it be rounded up */
+        return NULL;
+    }
     if (bytes >= LB_HUGE_FROM) { /* a cache is read from front to back for every token: large pages spare a third of the time */
         bytes = lb_round_up(bytes, LB_HUGE_PAGE);
         align = LB_HUGE_PAGE;

@@ -271,12 +271,12 @@ static LB_NOINLINE lb_seen seen_by(const lbrt_session *s, uint32_t layer, size_t
     return (lb_seen){ lb_max(models, own), models ? 0 : lb_min(own, kv->sinks) };
 }
 
-/* The chunks that tokens from..last see: the first if *sinks, and those from the one returned on. */
-static LB_NOINLINE size_t first_chunk(const lbrt_session *s, uint32_t layer, size_t from, size_t last, bool *sinks)
+/* The chunks that tokens from `from` on see: the first if *sinks, and those from the one returned on. Later tokens may have no sinks any more. */
+static LB_NOINLINE size_t first_chunk(const lbrt_session *s, uint32_t layer, size_t from, bool *sinks)
 {
-    const size_t c = seen_by(s, layer, from).begin / LB_KV_CHUNK;
-    *sinks = c > 0 && seen_by(s, layer, last).sinks > 0;
-    return c;
+    const lb_seen seen = seen_by(s, layer, from);
+    *sinks = seen.begin >= LB_KV_CHUNK && seen.sinks > 0;
+    return seen.begin / LB_KV_CHUNK;
 }
 
 /* Whether rows see all of a chunk's values as codes, and so of no position more than another. */
@@ -405,7 +405,7 @@ static void attention_item(void *context, size_t item, unsigned thread)
                                 .own = from / LB_KV_BLOCK, .q = a.q, .seen = seen_by(s, job->layer, from) };
     float max[LB_MM_MAX_N], sum[LB_MM_MAX_N] = { 0 }, temp[1024];
     bool sinks;
-    const size_t begin = first_chunk(s, job->layer, from, end - 1, &sinks), last = (end - 1) / LB_KV_CHUNK;
+    const size_t begin = first_chunk(s, job->layer, from, &sinks), last = (end - 1) / LB_KV_CHUNK;
     for (size_t c = sinks ? 0 : begin, lo = c, next; c <= last; c = next) {
         next = c + 1 < begin ? begin : c + 1;
         attend_chunk(s, &rows, c, lb_kv_unit(&s->kv, job->layer, unit, c), a.parts, part, &a, scratch);
@@ -589,7 +589,7 @@ void lb_attention(lbrt_session *s, uint32_t layer, const float *q, size_t n, siz
     attention_job job = { .s = s, .layer = layer, .q = q, .n = n, .first = first, .out = out, .out_stride = out_stride, .units = units };
     job.group = n_heads / units;
     if (n == 1) {
-        job.chunk0 = first_chunk(s, layer, first, first, &job.sinks);
+        job.chunk0 = first_chunk(s, layer, first, &job.sinks);
         job.n_chunks = first / LB_KV_CHUNK + 1 - job.chunk0 + job.sinks;
         const size_t pairs = job.n_chunks * units;
         const lb_kv *kv = &s->kv;

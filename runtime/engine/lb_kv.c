@@ -104,7 +104,8 @@ static void layer_layout(lb_kv *kv, lb_kv_layer *to, const lb_layer *l)
 static size_t chunks_of(const lb_kv_plan *plan)
 {
     const size_t all = (plan->n_context + LB_KV_CHUNK - 1) / LB_KV_CHUNK;
-    return plan->window ? lb_min(all, 1 + 2 + (plan->window + plan->n_batch) / LB_KV_CHUNK) : all;
+    const bool codes = plan->room[LB_KV_KEY]->bits || plan->room[LB_KV_VALUE]->bits; /* they go on from a block's beginning */
+    return plan->window ? lb_min(all, 1 + 2 + (plan->window + plan->n_batch + (codes ? LB_KV_BLOCK - 1 : 0)) / LB_KV_CHUNK) : all;
 }
 
 void lb_kv_layout(lb_kv *kv, lb_arena *a, const lbrt_model *m, const lb_kv_plan *plan)

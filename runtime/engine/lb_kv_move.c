@@ -39,6 +39,7 @@ static void move_numbers(kv_mover *m, unsigned which, uint32_t layer, size_t hea
     const size_t bytes = side->room->value_bytes;
     for (size_t p = 0; p < numbers_end(side, n); p++) {
         if (!side->room->bits && !saved(kv, n, p, p + 1)) {
+            p = lb_kv_begin_of(kv, n) / LB_KV_CHUNK * LB_KV_CHUNK - 1; /* behind the sinks nothing is, up to there */
             continue;
         }
         if (!m->packed) {

@@ -19,9 +19,7 @@ static float *take_rows(lb_arena *a, size_t rows, size_t stride)
     return (float *)lb_arena_take(a, floats, sizeof(float));
 }
 
-/* Options with their defaults filled in, checked. */
-static lbrt_status settle_options(const lbrt_model *m, const lbrt_session_options *in, lbrt_session_options *o,
-                                  lbrt_error *err)
+lbrt_status lb_session_settle(const lbrt_model *m, const lbrt_session_options *in, lbrt_session_options *o, lbrt_error *err)
 {
     *o = (lbrt_session_options)LBRT_SESSION_OPTIONS_INIT;
     if (in) {
@@ -88,11 +86,9 @@ static void layout_activations(lbrt_session *s, const lbrt_model *m, size_t n_fa
     s->altered = n * s->ffn_stride >= s->logits_stride ? s->gate : take_rows(a, 1, s->logits_stride);
 }
 
-lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *options, lb_arena *a, lbrt_session **out,
-                            lbrt_error *err)
+lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *options, lb_arena *a, lbrt_session **out, lbrt_error *err)
 {
-    lbrt_session_options o;
-    LB_TRY(settle_options(m, options, &o, err));
+    const lbrt_session_options o = *options;
     const lb_hparams *h = &m->hparams;
     size_t group = 1;
     for (uint32_t i = 0; i < h->n_layers; i++) {
@@ -119,7 +115,7 @@ lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *opt
     s.attn_scratch_at = LB_MM_SCRATCH;
     s.exec.scratch_stride = LB_MM_SCRATCH + lb_attn_scratch_bytes(m, s.attn_rows);
     s.exec.scratch = (unsigned char *)lb_arena_take(a, o.n_threads, s.exec.scratch_stride);
-    s.exec.mid_room = s.n_batch * m->mid_stride;
+    a->overflow |= !lb_mul_size(s.n_batch, m->mid_stride, &s.exec.mid_room);
     s.exec.mid = take_rows(a, LB_MAX_PRODUCTS, s.exec.mid_room);
     for (size_t i = 0; i < LB_MAX_PRODUCTS && lb_needs_more(&m->mid_needs); i++) {
         lb_prep_layout(&s.mid_prep[i], a, s.n_batch, m->mid_stride, &m->mid_needs);

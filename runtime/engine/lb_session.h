@@ -66,6 +66,7 @@ struct lbrt_session {
     lbrt_error error;
     _Atomic bool cancel;
     _Atomic bool busy; /* a public call is changing the session */
+    _Atomic unsigned readers; /* calls that fork from it */
 
     lb_exec exec;
     lb_attached attached[LB_MAX_ATTACHED]; /* of exec: in the order in which they were attached */
@@ -129,9 +130,11 @@ static inline size_t lb_session_room(const lbrt_session *s)
     return s->n_context + s->kv.faint * LB_KV_CHUNK;
 }
 
-/* Lays out (and, if s is not NULL and a->base is set, fills) a session. */
-lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *o, lb_arena *a, lbrt_session **out,
-                            lbrt_error *err);
+/* The caller's options (NULL: none) with defaults filled in, checked: once for a session, as how many processors there are may change meanwhile. */
+lbrt_status lb_session_settle(const lbrt_model *m, const lbrt_session_options *in, lbrt_session_options *o, lbrt_error *err);
+
+/* Lays out (and, if s is not NULL and a->base is set, fills) a session of settled options. */
+lbrt_status lb_session_plan(const lbrt_model *m, const lbrt_session_options *options, lb_arena *a, lbrt_session **out, lbrt_error *err);
 
 /*
  * The transformer: n (1..n_batch) tokens at positions first.. through all layers; keys and values go into the cache. Logits of the last
