@@ -149,6 +149,29 @@ bool lb_path_join(char *out, size_t cap, const char *dir, const char *name)
 
 static const char outfile_suffix[] = ".part-XXXXXX";
 
+/*
+ * A file of a name that nobody has, in place of the six last letters of temp; -1 and errno. As mkstemp, but with the permissions that the process gives new
+ * files: to ask for these it would have to change them for a moment, for all threads.
+ */
+static int outfile_create(char *temp)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    uint64_t x = (uint64_t)t.tv_nsec << 32 ^ (uint64_t)getpid() << 16 ^ (uintptr_t)temp;
+    char *letters = temp + strlen(temp) - 6;
+    for (int i = 0; i < 1000; i++) {
+        for (int k = 0; k < 6; k++) {
+            x = x * 6364136223846793005u + 1442695040888963407u;
+            letters[k] = (char)('a' + (x >> 33) % 26);
+        }
+        const int fd = open(temp, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0666);
+        if (fd >= 0 || errno != EEXIST) {
+            return fd;
+        }
+    }
+    return -1;
+}
+
 /* Where the system can: a file without a name until it is complete, of which nothing is left whatever ends this process. */
 static bool outfile_open_unnamed(lb_outfile *f)
 {
@@ -177,7 +200,7 @@ static bool outfile_name(lb_outfile *f)
     char from[40];
     lb_format(from, sizeof from, "/proc/self/fd/%d", f->fd);
     for (int i = 0; i < 100; i++) {
-        int taken = mkstemp(f->temp); /* a name that nobody has */
+        int taken = outfile_create(f->temp); /* a name that nobody has */
         if (taken < 0) {
             return false;
         }
@@ -215,16 +238,13 @@ lbrt_status lb_outfile_open(lb_outfile *f, const char *path, const lbrt_allocato
     if (outfile_open_unnamed(f)) {
         return LBRT_OK;
     }
-    f->fd = mkstemp(f->temp);
+    f->fd = outfile_create(f->temp);
     if (f->fd < 0) {
         int why = errno;
         f->temp[0] = 0;
         lb_outfile_abort(f);
         return lb_fail(err, LBRT_ERR_IO, "cannot create a file beside %s: %s", path, strerror(why));
     }
-    mode_t mask = umask(0);
-    umask(mask);
-    (void)fchmod(f->fd, 0666 & ~mask);
     return LBRT_OK;
 }
 
