@@ -212,7 +212,7 @@ LBRT_API lbrt_status lbrt_model_describe(const lbrt_model *model, lbrt_model_inf
 typedef int32_t lbrt_token;
 
 enum {
-    LBRT_TOKENIZE_BOS = 1,    /* put bos first if the model adds one */
+    LBRT_TOKENIZE_BOS = 1,    /* put bos first if the model adds one (a token behind a text is never added: that is the caller's) */
     LBRT_TOKENIZE_SPECIAL = 2 /* recognise control tokens such as <|eot|> written in the text; leave
                                  this out for text that comes from a user */
 };

@@ -138,6 +138,22 @@ static void check_gguf_parts(void)
              err.text);
 }
 
+static void check_gguf_merged(void)
+{
+    lb_test_case("gguf: merged from parts");
+    mk_gguf g = { 0 };
+    mk_gguf_numbers(&g, "llama");
+    mk_gguf_u32(&g, "split.count", 0);
+    mk_gguf_weights(&g, LB_GGML_F32, NULL);
+    mk_blob b = { NULL, 0, 0 };
+    mk_gguf_end(&g, &b);
+    lb_source *s = open_blob("merged.gguf", &b, NULL);
+    if (s) {
+        s->close(s);
+    }
+    mk_free(&b);
+}
+
 static void check_gguf_yarn(void)
 {
     for (int own = 0; own < 2; own++) {
@@ -460,6 +476,7 @@ void test_import(void)
     check_gguf("llama", LB_GGML_F32, true);
     check_gguf("llama", LB_GGML_F16, true);
     check_gguf_parts();
+    check_gguf_merged();
     check_gguf_yarn();
     check_gguf_yarn_part();
     check_gguf_rope();

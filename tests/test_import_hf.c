@@ -113,20 +113,22 @@ static void check_hf_tied(void)
         const char *config;
         bool embed, head;
         size_t n;
-    } forms[] = { { "\"tie_word_embeddings\": true", true, false, 11 },
-                  { "\"tie_word_embeddings\": true", true, true, 11 },
-                  { "\"tie_word_embeddings\": true", false, true, 11 },
-                  { "\"tie_word_embeddings\": false", true, true, 12 },
-                  { "", true, true, 12 },
-                  { "", true, false, 11 },
-                  { "\"tie_word_embeddings\": false", true, false, 0 },
-                  { "\"tie_word_embeddings\": false", false, true, 0 } };
+        bool other; /* a head of other numbers, which is then the model's */
+    } forms[] = { { "\"tie_word_embeddings\": true", true, true, 12, true },
+                   { "\"tie_word_embeddings\": true", true, false, 11, false },
+                  { "\"tie_word_embeddings\": true", true, true, 11, false },
+                  { "\"tie_word_embeddings\": true", false, true, 11, false },
+                  { "\"tie_word_embeddings\": false", true, true, 12, false },
+                  { "", true, true, 12, false },
+                  { "", true, false, 11, false },
+                  { "\"tie_word_embeddings\": false", true, false, 0, false },
+                  { "\"tie_word_embeddings\": false", false, true, 0, false } };
     lb_test_case("hf: embedding and head, tied and not");
     float head[MK_VOCAB * MK_DIM];
-    for (size_t i = 0; i < MK_VOCAB * MK_DIM; i++) {
-        head[i] = mk_weight(forms[0].embed ? "tok_embed" : "", i);
-    }
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        for (size_t k = 0; k < MK_VOCAB * MK_DIM; k++) {
+            head[k] = mk_weight(forms[i].other ? "out_head" : "tok_embed", k);
+        }
         mk_safetensors st = { 0 };
         mk_blob config = { NULL, 0, 0 }, weights = { NULL, 0, 0 };
         mk_st_weights(&st, "F32", forms[i].embed ? NULL : "model.embed_tokens.weight", true);
@@ -197,6 +199,8 @@ static void check_hf_yarn(void)
         { "Qwen3ForCausalLM", "\"head_dim\": 16, \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0, \"original_max_position_embeddings\": 4096, \"attn_factor\": "
                               "0.8782488562869419}", 1.0 },
         { "Qwen3ForCausalLM", "\"head_dim\": 16, \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0, \"original_max_position_embeddings\": 4096}", paper },
+        { "LlamaForCausalLM", "\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 10000}, \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0, "
+                              "\"original_max_position_embeddings\": 4096}", paper },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         lb_test_case("hf: YaRN, %s %s", cases[i].arch, cases[i].scaling);

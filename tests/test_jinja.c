@@ -54,6 +54,9 @@ static void test_undefined(void)
         { "{{ foo < 1 }}", BAD },
         { "{{ 'x' in none }}", BAD },
         { "{{ none|length }}", BAD },
+        { "{{ 'abc'.strip('\xc3\xa8') }}", NOT_HERE },
+        { "{{ 'abc'.startswith(('a', 'b')) }}", NOT_HERE },
+        { "{{ unk_token }}", NOT_HERE },
         { "{{ 'x'|strip }}", NOT_HERE },
     };
     CHECK("what is undefined", cases);
@@ -68,6 +71,7 @@ static void test_operators(void)
         { "{{ 1 < 2 < 3 }}{{ 2 == 2 == 2 }}{{ 1 == 1 == true }}{{ 3 > 2 > 2 }}{{ 'a' in 'ab' in ['ab'] }}{{ 1 < 2 == 2 }}", "TrueTrueTrueFalseTrueTrue", LBRT_OK },
         { "{{ 2 < 1 < foo.bar.baz }}{{ 2 < 1 < 'x' == 1 }}", "FalseFalse", LBRT_OK },
         { "{{ 1 < 2 < foo.bar.baz }}", BAD },
+        { "{{ true is number }}{{ true is integer }}{{ messages[0]|length }}", "TrueFalse2", LBRT_OK },
         { "{{ -1|string }}{{ --2 }}{{ - 3 - -3 }}{{ -1 is number }}", "-120True", LBRT_OK },
         { "{{ -'a' }}", BAD },
         { "{{ 'a' in ('a', 'b') }}{{ 'c' in ('a', 'b',) }}{{ ('a',)|length }}{{ ('a') }}{{ ('x', 'y')[1] }}{{ []|length }}", "TrueFalse1ay0", LBRT_OK },

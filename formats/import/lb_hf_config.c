@@ -131,6 +131,10 @@ static lbrt_status hf_read_rope(const lb_json *root, const hf_arch *arch, lb_hpa
 {
     const lb_json *scaling = lb_json_get(root, "rope_scaling"), *both = lb_json_get(root, "rope_parameters");
     const lb_json *theta_in = root;
+    if (scaling && scaling->type == LB_JSON_OBJECT && scaling->child) { /* goes before the newer form, as people add it to a config that has that */
+        theta_in = lb_json_get(scaling, "rope_theta") ? scaling : lb_json_get(root, "rope_theta") || hf_is_null(both) ? root : both;
+        both = NULL;
+    }
     if (!hf_is_null(both)) {
         LB_FAIL_IF(both->type != LB_JSON_OBJECT, err, LBRT_ERR_FORMAT,
                    "config.json: rope_parameters is no object");

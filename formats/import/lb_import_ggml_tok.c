@@ -26,6 +26,11 @@ static lbrt_status ggml_tok_fill(lb_tokdata *t, const lb_tokdata_ggml *in, lbrt_
     LB_TRY(ggml_tok_id(t, in->eos, "eos", &t->eos, err));
     LB_TRY(ggml_tok_id(t, in->unk, "unknown", &t->unk, err));
     LB_TRY(ggml_tok_id(t, in->pad, "padding", &t->pad, err));
+    if (t->model == LB_TOK_SPM && t->n_tokens > 2) { // what llama.cpp takes if the file does not say
+        t->bos = t->bos < 0 ? 1 : t->bos;
+        t->eos = t->eos < 0 ? 2 : t->eos;
+        t->unk = t->unk < 0 ? 0 : t->unk;
+    }
     int32_t eot, eom;
     LB_TRY(ggml_tok_id(t, in->eot, "eot", &eot, err));
     LB_TRY(ggml_tok_id(t, in->eom, "eom", &eom, err));
@@ -33,7 +38,7 @@ static lbrt_status ggml_tok_fill(lb_tokdata *t, const lb_tokdata_ggml *in, lbrt_
     if (t->model == LB_TOK_SPM) {
         LB_FAIL_IF(!in->scores, err, LBRT_ERR_FORMAT, "tokenizer: a SentencePiece vocabulary without scores");
         if (in->add_space_prefix != 0) {
-            t->flags |= LB_TOK_SPACE_PREFIX;
+            t->flags |= LB_TOK_SPACE_PREFIX | LB_TOK_PREFIX_BEHIND_USER;
         }
         if (in->remove_extra_whitespaces == 1) {
             t->flags |= LB_TOK_COLLAPSE_SPACES;
@@ -65,6 +70,7 @@ static lbrt_status ggml_tok_fill(lb_tokdata *t, const lb_tokdata_ggml *in, lbrt_
         }
         LB_FAIL_IF(type < LB_TOKEN_NORMAL || type > LB_TOKEN_BYTE, err, LBRT_ERR_FORMAT,
                    "tokenizer: token %u has type %d", i, type);
+        type = type == LB_TOKEN_UNKNOWN ? LB_TOKEN_CONTROL : type; // found in texts as any other; t->unk says which it is
         const lb_tokdata_string s = in->tokens[i];
         if (t->model == LB_TOK_SPM) {
             LB_TRY(lb_tokdata_set_spm(t, i, s.text, s.bytes, in->scores[i], (lb_token_type)type, err));

@@ -383,10 +383,10 @@ static lbrt_status gguf_which_part(const lb_gguf *g, size_t *at, size_t *n, lbrt
 {
     uint64_t no = 0, count = 1;
     const lb_gguf_kv *kv = lb_gguf_find(g, "split.count");
-    LB_FAIL_IF(kv != NULL && (!lb_gguf_uint(kv, GGUF_MAX_PARTS, &count) || count == 0 || !lb_gguf_uint(lb_gguf_find(g, "split.no"), count - 1, &no)),
+    LB_FAIL_IF(kv != NULL && (!lb_gguf_uint(kv, GGUF_MAX_PARTS, &count) || (count > 1 && !lb_gguf_uint(lb_gguf_find(g, "split.no"), count - 1, &no))),
                err, LBRT_ERR_FORMAT, "the GGUF file does not say which of how many parts it is");
     *at = (size_t)no;
-    *n = (size_t)count;
+    *n = count ? (size_t)count : 1; /* 0: was merged from parts */
     return LBRT_OK;
 }
 

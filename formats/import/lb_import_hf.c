@@ -365,9 +365,14 @@ static lbrt_status hf_tensors(hf_folder *f)
     }
     LB_TRY(lb_hf_config_check(lb_json_root(f->json), f->im, f->err));
     LB_TRY(f->config.yarn.factor != 0.0 ? lb_import_yarn(f->im, &f->config.yarn, f->err) : LBRT_OK);
+    /* Two matrices that differ are two, whatever the config says. */
+    const lb_slot *embed = &f->im->slots[lb_import_slot("tok_embed", 0)], *head = &f->im->slots[lb_import_slot("out_head", 0)];
+    const bool plain = embed->place.data && head->place.data && embed->place.kind == LB_PLACE_ROWS && head->place.kind == LB_PLACE_ROWS && !embed->place.scales && !head->place.scales;
+    const bool differ = plain && embed->place.type == head->place.type && embed->rows == head->rows && embed->cols == head->cols &&
+                        memcmp(embed->place.data, head->place.data, (size_t)(embed->rows * (embed->cols / embed->place.type->block) * embed->place.type->bytes)) != 0;
     /* A config that is silent about it and has no head can only mean that the embedding serves. */
     bool no_head = f->im->slots[lb_import_slot("out_head", 0)].place.data == NULL;
-    return lb_import_finish(f->im, f->config.tied || (no_head && !f->config.tied_is_said), f->err);
+    return lb_import_finish(f->im, (f->config.tied && !differ) || (no_head && !f->config.tied_is_said), f->err);
 }
 
 /* ---------------------------------------------------------------- the tokenizer */
@@ -419,6 +424,13 @@ static lbrt_status hf_tokens(hf_folder *f, const char *tokenizer_path)
         tokenizer_path = path;
     }
     LB_TRY(lb_import_other_tokens(f->im, tokenizer_path, f->err));
+    if (!other && f->im->source.tokens->model == LB_TOK_SPM && hf_has(f, "added_tokens.json")) {
+        lb_map map;
+        LB_TRY(hf_map(f, "added_tokens.json", &map));
+        const lbrt_status s = lb_tokdata_apply_hf_added(f->im->source.tokens, (const char *)map.data, map.bytes, f->err);
+        lb_map_close(&map);
+        LB_TRY(s);
+    }
     LB_TRY(hf_apply_configs(f, f->im->source.tokens));
     return hf_apply_template(f, f->im->source.tokens, other);
 }

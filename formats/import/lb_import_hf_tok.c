@@ -132,6 +132,7 @@ static lbrt_status hf_tok_pretokenizer(lb_tokdata *t, const lb_json *node, hf_to
         return LBRT_OK;
     }
     if (lb_json_is(type, "Split")) {
+        LB_FAIL_IF(pre->byte_level, err, LBRT_ERR_UNSUPPORTED, "tokenizer.json: Split behind ByteLevel is not supported");
         return hf_tok_split(t, node, err);
     }
     if (lb_json_is(type, "Metaspace") && lb_json_is(lb_json_get(node, "replacement"), "\xe2\x96\x81")) {
@@ -139,7 +140,7 @@ static lbrt_status hf_tok_pretokenizer(lb_tokdata *t, const lb_json *node, hf_to
                    "tokenizer.json: Metaspace that splits is not supported");
         const lb_json *scheme = lb_json_get(node, "prepend_scheme");
         const bool first = lb_json_is(scheme, "first"), never = lb_json_is(scheme, "never");
-        t->flags |= never ? 0u : first ? LB_TOK_SPACE_PREFIX | LB_TOK_PREFIX_FIRST : LB_TOK_SPACE_PREFIX;
+        t->flags |= never ? 0u : LB_TOK_SPACE_PREFIX | LB_TOK_PREFIX_UNLESS_SPACE | (first ? LB_TOK_PREFIX_FIRST : 0u);
         pre->replaces = true;
         return LBRT_OK;
     }
@@ -254,12 +255,10 @@ static lbrt_status hf_tok_added(lb_tokdata *t, int64_t id, const lb_json *node, 
     LB_FAIL_IF(lb_json_bool(lb_json_get(node, "single_word"), false), err, LBRT_ERR_UNSUPPORTED,
                "tokenizer: token '%.*s' is matched as a single word, which is not supported", 60, content->text);
     const bool special = lb_json_bool(lb_json_get(node, "special"), false);
-    const bool unknown = t->tokens[id].type == LB_TOKEN_UNKNOWN;
+    const bool unknown = t->tokens[id].type == LB_TOKEN_UNKNOWN; // which it is t->unk says
     const float score = t->tokens[id].score;
     LB_TRY(lb_tokdata_set(t, (uint32_t)id, content->text, content->bytes, score,
-                          unknown   ? LB_TOKEN_UNKNOWN
-                          : special ? LB_TOKEN_CONTROL
-                                    : LB_TOKEN_USER,
+                          special || unknown ? LB_TOKEN_CONTROL : LB_TOKEN_USER,
                           err));
     t->tokens[id].strip = (uint8_t)((lb_json_bool(lb_json_get(node, "lstrip"), false) ? LB_TOK_LSTRIP : 0) |
                                     (lb_json_bool(lb_json_get(node, "rstrip"), false) ? LB_TOK_RSTRIP : 0));
@@ -389,8 +388,8 @@ lbrt_status lb_tokdata_from_hf_json(const char *json, size_t bytes, const lbrt_a
 
 /* ---------------------------------------------------------------- the configuration files */
 
-/* "<s>" or { "content": "<s>" } as an id; *id stays if it is absent, null or unknown. */
-static void hf_tok_named_id(const lb_tokdata *t, const lb_json *node, int32_t *id)
+/* "<s>" or { "content": "<s>" } as an id, which is special then; *id stays if it is absent, null or unknown. */
+static void hf_tok_named_id(lb_tokdata *t, const lb_json *node, int32_t *id)
 {
     if (node && node->type == LB_JSON_OBJECT) {
         node = lb_json_get(node, "content");
@@ -398,6 +397,9 @@ static void hf_tok_named_id(const lb_tokdata *t, const lb_json *node, int32_t *i
     if (node && node->type == LB_JSON_STRING) {
         const int32_t found = lb_tokdata_find(t, node->text, node->bytes);
         *id = found >= 0 ? found : *id;
+        if (found >= 0 && t->tokens[found].type == LB_TOKEN_NORMAL) {
+            t->tokens[found].type = LB_TOKEN_CONTROL;
+        }
     }
 }
 
@@ -415,7 +417,18 @@ static lbrt_status hf_tok_grow(lb_tokdata *t, uint32_t n, lbrt_error *err)
     return LBRT_OK;
 }
 
-/* Special tokens that a SentencePiece file does not know. */
+/* Whether a token of that text may have that id: it has, or nothing has either of them. */
+static bool hf_tok_may_be(const lb_tokdata *t, int64_t id, const lb_json *node)
+{
+    const lb_json *content = lb_json_get(node, "content");
+    if (t->model == LB_TOK_SPM || !content || content->type != LB_JSON_STRING) {
+        return true;
+    }
+    const int32_t found = lb_tokdata_find(t, content->text, content->bytes);
+    return found == id || (found < 0 && (id >= t->n_tokens || t->tokens[id].type == LB_TOKEN_UNUSED));
+}
+
+/* Special tokens that a SentencePiece file, or a tokenizer.json, does not know, or knows as something else. */
 static lbrt_status hf_tok_added_decoder(lb_tokdata *t, const lb_json *list, lbrt_error *err)
 {
     int64_t last = -1;
@@ -427,8 +440,8 @@ static lbrt_status hf_tok_added_decoder(lb_tokdata *t, const lb_json *list, lbrt
             }
             LB_FAIL_IF(id < 0 || id >= (int64_t)t->n_tokens * 4 + 4096 + (int64_t)list->n_children, err,
                        LBRT_ERR_FORMAT, "tokenizer_config.json: an added token with an impossible id");
-            last = id > last ? id : last;
-            if (pass) {
+            last = id > last && hf_tok_may_be(t, id, n) ? id : last;
+            if (pass && hf_tok_may_be(t, id, n)) {
                 LB_TRY(hf_tok_added(t, id, n, err));
             }
         }
@@ -437,6 +450,35 @@ static lbrt_status hf_tok_added_decoder(lb_tokdata *t, const lb_json *list, lbrt
         }
     }
     return LBRT_OK;
+}
+
+static lbrt_status hf_tok_added_list(lb_tokdata *t, const lb_json *list, lbrt_error *err)
+{
+    int64_t last = -1;
+    LB_FAIL_IF(list->type != LB_JSON_OBJECT, err, LBRT_ERR_FORMAT, "added_tokens.json is no object");
+    for (const lb_json *n = list->child; n; n = n->next) {
+        const int64_t id = hf_tok_id(n);
+        LB_FAIL_IF(id < 0 || id >= (int64_t)t->n_tokens + 4096 + (int64_t)list->n_children || !n->key_bytes, err, LBRT_ERR_FORMAT,
+                   "added_tokens.json: an added token with an impossible id, or without text");
+        last = id > last ? id : last;
+    }
+    LB_TRY(last >= t->n_tokens ? hf_tok_grow(t, (uint32_t)last + 1, err) : LBRT_OK);
+    for (const lb_json *n = list->child; n; n = n->next) {
+        const uint32_t id = (uint32_t)hf_tok_id(n);
+        if (t->tokens[id].type == LB_TOKEN_UNUSED) {
+            LB_TRY(lb_tokdata_set(t, id, n->key, n->key_bytes, 0.0f, LB_TOKEN_USER, err));
+        }
+    }
+    return LBRT_OK;
+}
+
+lbrt_status lb_tokdata_apply_hf_added(lb_tokdata *t, const char *json, size_t bytes, lbrt_error *err)
+{
+    lb_json_doc *doc;
+    LB_TRY(lb_json_parse(json, bytes, &t->allocator, &doc, err));
+    const lbrt_status status = hf_tok_added_list(t, lb_json_root(doc), err);
+    lb_json_free(doc);
+    return status;
 }
 
 static lbrt_status hf_tok_template(lb_tokdata *t, const lb_json *node, lbrt_error *err)
@@ -456,11 +498,11 @@ static lbrt_status hf_tok_template(lb_tokdata *t, const lb_json *node, lbrt_erro
 
 static lbrt_status hf_tok_apply_tokenizer_config(lb_tokdata *t, const lb_json *root, lbrt_error *err)
 {
-    if (t->model == LB_TOK_SPM) { // a tokenizer.json has them itself
-        LB_TRY(hf_tok_added_decoder(t, lb_json_get(root, "added_tokens_decoder"), err));
-        if (!lb_json_bool(lb_json_get(root, "legacy"), true)) {
-            t->flags |= LB_TOK_PREFIX_FIRST;
-        }
+    LB_TRY(hf_tok_added_decoder(t, lb_json_get(root, "added_tokens_decoder"), err));
+    if (t->model == LB_TOK_SPM) { // what transformers makes of it is a tokenizer.json, which has these itself
+        t->flags |= LB_TOK_PREFIX_BEHIND_USER;
+        t->flags |= lb_json_bool(lb_json_get(root, "legacy"), true) ? 0u : LB_TOK_PREFIX_FIRST | LB_TOK_PREFIX_UNLESS_SPACE;
+        t->flags &= lb_json_bool(lb_json_get(root, "add_prefix_space"), true) ? LB_TOK_ALL_FLAGS : ~(uint32_t)LB_TOK_SPACE_PREFIX;
     }
     const lb_json *bos = lb_json_get(root, "bos_token");
     t->bos_unnamed = bos && bos->type == LB_JSON_NULL;

@@ -91,6 +91,7 @@ static jinja_value jinja_split(jinja *j, const jinja_value *v, const jinja_value
 jinja_value lb_jinja_apply(jinja *j, const char *name, size_t bytes, const jinja_value *v,
                            const jinja_value *args, size_t n_args)
 {
+    lb_jinja_work(j, v);
     if (v->type == JINJA_UNDEFINED || v->type == JINJA_NONE) {
         return lb_jinja_bad(j, "an operation on something undefined");
     }
@@ -100,8 +101,12 @@ jinja_value lb_jinja_apply(jinja *j, const char *name, size_t bytes, const jinja
     const bool left = lb_jinja_name_is(name, bytes, "lstrip"),
                right = lb_jinja_name_is(name, bytes, "rstrip");
     if (left || right || lb_jinja_name_is(name, bytes, "strip") || lb_jinja_name_is(name, bytes, "trim")) {
-        if (n_args && args[0].type != JINJA_STRING) {
-            return lb_jinja_no(j, "strip() of something that is not text");
+        bool plain = n_args == 0 || args[0].type == JINJA_STRING;
+        for (size_t i = 0; n_args && plain && i < args[0].bytes; i++) {
+            plain = (args[0].text[i] & 0x80) == 0; // else code points would have to go as wholes
+        }
+        if (!plain) {
+            return lb_jinja_no(j, "strip() of something that is not plain text");
         }
         if (n_args) {
             return jinja_strip(v, args[0].text, args[0].bytes, !right, !left);
@@ -124,7 +129,7 @@ jinja_value lb_jinja_apply(jinja *j, const char *name, size_t bytes, const jinja
         lb_jinja_name_is(name, bytes, "endswith")) {
         return lb_jinja_bool(memcmp(v->text + v->bytes - args[0].bytes, args[0].text, args[0].bytes) == 0);
     }
-    if (n_args == 1 &&
+    if (n_args == 1 && args[0].type == JINJA_STRING &&
         (lb_jinja_name_is(name, bytes, "startswith") || lb_jinja_name_is(name, bytes, "endswith"))) {
         return lb_jinja_bool(false);
     }
@@ -176,6 +181,7 @@ jinja_value lb_jinja_filter(jinja *j, const char *name, size_t bytes, const jinj
         }
         return v->type == JINJA_LIST        ? lb_jinja_int(v->i)
                : v->type == JINJA_UNDEFINED ? lb_jinja_int(0)
+               : v->type == JINJA_MESSAGE   ? lb_jinja_int(2)
                                             : lb_jinja_bad(j, "the length of something without one");
     }
     if (lb_jinja_name_is(name, bytes, "string")) {
@@ -304,7 +310,7 @@ bool lb_jinja_test(jinja *j, const char *name, size_t n, const jinja_value *v)
         return type == JINJA_BOOL;
     }
     if (lb_jinja_name_is(name, n, "number") || lb_jinja_name_is(name, n, "integer")) {
-        return type == JINJA_INT;
+        return type == JINJA_INT || (type == JINJA_BOOL && name[0] == 'n');
     }
     lb_jinja_no(j, "a test is not known");
     return false;

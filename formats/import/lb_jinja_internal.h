@@ -94,6 +94,8 @@ jinja_value lb_jinja_list(const jinja_value *items, size_t n);
 
 bool lb_jinja_true(const jinja_value *v);
 bool lb_jinja_equal(const jinja_value *a, const jinja_value *b);
+/* Counts what goes through a text: a long one, over and over, takes as long as many steps. */
+void lb_jinja_work(jinja *j, const jinja_value *v);
 bool lb_jinja_contains(jinja *j, const jinja_value *item, const jinja_value *in);
 jinja_value lb_jinja_to_string(jinja *j, const jinja_value *v);                    /* as Jinja prints it */
 jinja_value lb_jinja_concat(jinja *j, const jinja_value *a, const jinja_value *b); /* of two strings */

@@ -128,8 +128,14 @@ const char *lb_jinja_find_text(const char *text, size_t bytes, const char *what,
     return NULL;
 }
 
+void lb_jinja_work(jinja *j, const jinja_value *v)
+{
+    j->steps += v->type == JINJA_STRING ? (uint32_t)(v->bytes >> 8) : 0;
+}
+
 bool lb_jinja_contains(jinja *j, const jinja_value *item, const jinja_value *in)
 {
+    lb_jinja_work(j, in);
     if (in->type == JINJA_STRING && item->type == JINJA_STRING) {
         return lb_jinja_find_text(in->text, in->bytes, item->text, item->bytes) != NULL;
     }

@@ -52,6 +52,12 @@ jinja_value lb_jinja_lookup(jinja *j, const char *name, size_t bytes)
     if (lb_jinja_name_is(name, bytes, "eos_token") && j->in->eos) {
         return lb_jinja_string(j->in->eos, strlen(j->in->eos));
     }
+    static const char *const others[] = { "unk_token", "pad_token", "additional_special_tokens" };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) { // transformers passes them
+        if (lb_jinja_name_is(name, bytes, others[i])) {
+            return lb_jinja_no(j, "a special token that is not passed");
+        }
+    }
     if (lb_jinja_name_is(name, bytes, "loop") && j->loop) {
         v.type = JINJA_LOOP;
         v.loop = j->loop;

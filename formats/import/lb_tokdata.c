@@ -222,7 +222,7 @@ void lb_tokdata_add_usual_ends(lb_tokdata *t)
     };
     for (uint32_t i = 0; i < t->n_tokens; i++) {
         const lb_tokdata_token *token = &t->tokens[i];
-        for (size_t k = 0; token->type == LB_TOKEN_CONTROL && k < sizeof names / sizeof *names; k++) {
+        for (size_t k = 0; (token->type == LB_TOKEN_CONTROL || token->type == LB_TOKEN_USER) && k < sizeof names / sizeof *names; k++) {
             if (token->bytes == strlen(names[k]) && memcmp(token->text, names[k], token->bytes) == 0) {
                 lb_tokdata_add_end(t, (int32_t)i);
             }
@@ -317,8 +317,8 @@ lbrt_status lb_tokdata_resolve_merges(lb_tokdata *t, const lb_tokdata_string *le
         status = lb_fail(err, LBRT_ERR_MEMORY, "out of memory");
     }
     for (uint32_t i = 0; status == LBRT_OK && i < t->n_tokens; i++) {
-        if (lb_tokdata_is_in_index(&t->tokens[i])) {
-            lb_tokdata_enter_token(t, index, slots, i);
+        if (lb_tokdata_is_in_index(&t->tokens[i]) && !lb_tokdata_enter_token(t, index, slots, i)) {
+            status = lb_fail(err, LBRT_ERR_UNSUPPORTED, "a vocabulary that cannot be hashed");
         }
     }
     for (uint32_t i = 0; status == LBRT_OK && i < n; i++) {

@@ -52,6 +52,9 @@ lbrt_status lb_tokdata_from_llama2c(const void *data, size_t bytes, uint32_t n_v
 lbrt_status lb_tokdata_from_hf_json(const char *json, size_t bytes, const lbrt_allocator *a, lb_tokdata **out,
                                     lbrt_error *err);
 
+/* Applies added_tokens.json, {"<|im_end|>": 32000}, which goes with a tokenizer.model of before added_tokens_decoder: before the others. */
+lbrt_status lb_tokdata_apply_hf_added(lb_tokdata *t, const char *json, size_t bytes, lbrt_error *err);
+
 /*
  * Applies tokenizer_config.json, generation_config.json, config.json (any may be NULL) to t: bos, eos,
  * ends, add_bos, chat template.

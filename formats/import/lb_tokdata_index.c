@@ -18,34 +18,42 @@ bool lb_tokdata_is_in_index(const lb_tokdata_token *token)
            (token->type == LB_TOKEN_NORMAL || token->type == LB_TOKEN_USER || token->type == LB_TOKEN_UNUSED);
 }
 
-void lb_tokdata_enter_token(const lb_tokdata *t, uint32_t *index, uint32_t slots, uint32_t id)
+bool lb_tokdata_enter_token(const lb_tokdata *t, uint32_t *index, uint32_t slots, uint32_t id)
 {
     const lb_tokdata_token *token = &t->tokens[id];
+    uint32_t run = 0;
     for (uint32_t slot = lb_tok_hash_text(token->text, token->bytes) & (slots - 1);;
          slot = (slot + 1) & (slots - 1)) {
         if (!index[slot]) {
             index[slot] = id + 1;
-            return;
+            return true;
         }
         const lb_tokdata_token *other = &t->tokens[index[slot] - 1];
         if (other->bytes == token->bytes && memcmp(other->text, token->text, token->bytes) == 0) {
-            return;
+            return true;
+        }
+        if (++run > LB_TOK_MAX_RUN) {
+            return false;
         }
     }
 }
 
-void lb_tokdata_enter_merge(const lb_tokdata *t, uint32_t *index, uint32_t slots, uint32_t rank)
+bool lb_tokdata_enter_merge(const lb_tokdata *t, uint32_t *index, uint32_t slots, uint32_t rank)
 {
     const lb_tokdata_merge *m = &t->merges[rank];
+    uint32_t run = 0;
     for (uint32_t slot = lb_tok_hash_pair((uint32_t)m->left, (uint32_t)m->right) & (slots - 1);;
          slot = (slot + 1) & (slots - 1)) {
         if (!index[slot]) {
             index[slot] = rank + 1;
-            return;
+            return true;
         }
         const lb_tokdata_merge *other = &t->merges[index[slot] - 1];
         if (other->left == m->left && other->right == m->right) {
-            return;
+            return true;
+        }
+        if (++run > LB_TOK_MAX_RUN) {
+            return false;
         }
     }
 }

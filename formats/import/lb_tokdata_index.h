@@ -13,9 +13,9 @@ uint32_t lb_tokdata_slots(uint32_t n);
 /* True for tokens that are found by their text. */
 bool lb_tokdata_is_in_index(const lb_tokdata_token *token);
 
-/* Enters a token unless its text is there, a merge unless its pair is. */
-void lb_tokdata_enter_token(const lb_tokdata *t, uint32_t *index, uint32_t slots, uint32_t id);
-void lb_tokdata_enter_merge(const lb_tokdata *t, uint32_t *index, uint32_t slots, uint32_t rank);
+/* Enters a token unless its text is there, a merge unless its pair is. False if it would be farther from its place than the format allows. */
+bool lb_tokdata_enter_token(const lb_tokdata *t, uint32_t *index, uint32_t slots, uint32_t id);
+bool lb_tokdata_enter_merge(const lb_tokdata *t, uint32_t *index, uint32_t slots, uint32_t rank);
 
 /* Id of the token with that text, or -1. */
 int32_t lb_tokdata_look_up(const lb_tokdata *t, const uint32_t *index, uint32_t slots, const char *text,

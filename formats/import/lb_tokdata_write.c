@@ -55,14 +55,15 @@ static lbrt_status tokdata_build_index(const lb_tokdata *t, const lbrt_allocator
     for (*slots = lb_tokdata_slots(n); *slots; *slots *= 2) {
         *index = lb_alloc_zero(a, *slots, sizeof **index);
         LB_FAIL_IF(!*index, err, LBRT_ERR_MEMORY, "out of memory");
-        for (uint32_t i = 0; i < n; i++) {
+        bool short_runs = true;
+        for (uint32_t i = 0; i < n && short_runs; i++) {
             if (merges) {
-                lb_tokdata_enter_merge(t, *index, *slots, i);
+                short_runs = lb_tokdata_enter_merge(t, *index, *slots, i);
             } else if (lb_tokdata_is_in_index(&t->tokens[i])) {
-                lb_tokdata_enter_token(t, *index, *slots, i);
+                short_runs = lb_tokdata_enter_token(t, *index, *slots, i);
             }
         }
-        if (tokdata_runs_are_short(*index, *slots)) {
+        if (short_runs && tokdata_runs_are_short(*index, *slots)) {
             break;
         }
         lb_free(a, *index, *slots * sizeof **index);

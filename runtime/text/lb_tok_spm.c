@@ -98,7 +98,8 @@ static size_t spm_normalize(const lb_tokenizer *t, const char *text, size_t byte
     const bool collapse = (t->flags & LB_TOK_COLLAPSE_SPACES) != 0;
     size_t n = 0;
     bool after_space = collapse; // spaces at the beginning go
-    if (prefix) {
+    const bool led = bytes > 0 && (text[0] == ' ' || (bytes >= 3 && memcmp(text, spm_space, 3) == 0));
+    if (prefix && !(led && (t->flags & LB_TOK_PREFIX_UNLESS_SPACE))) {
         out[n++] = ' ';
     }
     for (size_t i = 0; i < bytes;) {

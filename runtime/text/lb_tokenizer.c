@@ -105,8 +105,8 @@ static lbrt_status tok_encode_part(lb_tok_run *run, const char *text, size_t byt
 static lbrt_status tok_encode_parts(lb_tok_run *run, const char *text, size_t bytes, bool control)
 {
     const lb_tokenizer *t = run->t;
-    // A user-defined token does not begin a new text in SentencePiece.
-    const bool user_keeps_prefix = t->model == LB_TOK_SPM;
+    // A user-defined token does not begin a new text in SentencePiece itself.
+    const bool user_keeps_prefix = t->model == LB_TOK_SPM && !(t->flags & LB_TOK_PREFIX_BEHIND_USER);
     bool prefix = true;
     size_t start = 0;
     for (size_t i = 0; i < bytes && t->n_specials;) {

@@ -43,7 +43,9 @@ enum {
     LB_TOK_NFC = 16,             /* the text is NFC-normalised first (Qwen 2) */
     LB_TOK_COLLAPSE_SPACES = 32, /* SentencePiece's remove_extra_whitespaces */
     LB_TOK_PREFIX_FIRST = 64, /* the space prefix only at the very start, not again after a special token */
-    LB_TOK_ALL_FLAGS = 127
+    LB_TOK_PREFIX_UNLESS_SPACE = 128, /* no space prefix before a text that begins with a space (tokenizers' Metaspace) */
+    LB_TOK_PREFIX_BEHIND_USER = 256,  /* SPM: behind a user-defined token the text begins anew (llama.cpp, transformers; not SentencePiece) */
+    LB_TOK_ALL_FLAGS = 511
 };
 
 /* Added to the type of a special token: it swallows the white space before or after it. */
