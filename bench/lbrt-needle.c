@@ -221,12 +221,16 @@ int main(int argc, char **argv)
     char formats[128], *kv[MOST_FORMATS], *save = NULL;
     size_t n_formats = 0, n_rows = 0, n_text;
     snprintf(formats, sizeof formats, "%s", o.formats);
-    for (char *f = strtok_r(formats, ",", &save); f && n_formats < MOST_FORMATS; f = strtok_r(NULL, ",", &save)) {
+    char *f = strtok_r(formats, ",", &save);
+    for (; f && n_formats < MOST_FORMATS; f = strtok_r(NULL, ",", &save)) {
         int key, value;
         if (!lb_arg_kv(f, &key, &value)) {
             lb_usage_fail(&usage, "unknown KV format '%s': " LB_ARG_KV, f);
         }
         kv[n_formats++] = f;
+    }
+    if (strlen(o.formats) >= sizeof formats || f) {
+        lb_usage_fail(&usage, "--kv takes at most %d formats", (int)MOST_FORMATS);
     }
     if (o.cue == 0 || o.cue >= o.length || o.passage == 0 || o.needles < DEPTHS || n_formats == 0) {
         lb_usage_fail(&usage, "needs --cue below --length, %d needles at least, and a passage", (int)DEPTHS);
